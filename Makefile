@@ -1,0 +1,94 @@
+# signalbox: `make help` lists the targets. One page; everything is built below $(B).
+
+B       ?= build
+CC      ?= gcc
+CXX     ?= g++
+OPT     ?= -O2
+SAN     ?=
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2 \
+           -Wcast-qual -Wwrite-strings -Wdouble-promotion -fno-common
+CFLAGS  := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -fstack-protector-strong -fno-omit-frame-pointer \
+           -MMD -MP -Isrc -Iinclude -I$(B)/gen $(SAN) $(CFLAGS_EXTRA)
+CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -MMD -MP -Isrc $(SAN)
+LDLIBS  := -lyaml -lre2 -lutf8proc -lssl -lcrypto -lz -lzstd -lboost_context -lpthread -lm -lstdc++
+LDFLAGS := $(SAN)
+
+LLHTTP  := build/deps/llhttp
+YYJSON  := build/deps/yyjson
+
+SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c))
+SHIM    := $(wildcard src/*/*.cc)
+ASM     := $(wildcard src/*/*.S)
+OBJ     := $(SRC:src/%.c=$(B)/obj/%.o) $(SHIM:src/%.cc=$(B)/obj/%.o) $(ASM:src/%.S=$(B)/obj/%.S.o) \
+           $(patsubst $(LLHTTP)/%.c,$(B)/obj/llhttp/%.o,$(LLHTTP)/api.c $(LLHTTP)/http.c $(LLHTTP)/llhttp.c)
+UNIT    := $(wildcard tests/unit/*/test_*.c)
+UNITBIN := $(UNIT:tests/unit/%.c=$(B)/unit/%)
+
+.PHONY: all run test unit asan tsan fuzz bench bench-peers clean help deps install layers
+all: $(B)/signalbox $(B)/mockllm          ## build the binary (build/signalbox)
+
+run: deps                                 ## install what is missing, build, serve on 127.0.0.1:8899
+	@$(MAKE) --no-print-directory all
+	@exec $(B)/signalbox serve
+
+deps:                                     ## install Debian packages and fetch the pinned sources
+	@tools/deps
+
+test: deps                                ## install what is missing, build, run every test
+	@$(MAKE) --no-print-directory all
+	@tools/test
+
+unit: $(UNITBIN) $(B)/signalbox           ## unit tests only
+	@tools/run-unit $(UNITBIN)
+
+$(B)/signalbox: $(B)/obj/main.o $(B)/libsignalbox.a
+	$(CXX) $(LDFLAGS) -o $@ $< -Wl,--whole-archive $(B)/libsignalbox.a -Wl,--no-whole-archive $(LDLIBS)
+
+$(B)/libsignalbox.a: $(OBJ)
+	@rm -f $@
+	@ar rcs $@ $(OBJ)
+
+$(B)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -I$(LLHTTP) -c -o $@ $<
+
+$(B)/obj/%.o: src/%.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -c -o $@ $<
+
+$(B)/obj/%.S.o: src/%.S
+	@mkdir -p $(@D)
+	$(CC) -Isrc -MMD -MP -c -o $@ $<
+
+$(B)/obj/llhttp/%.o: $(LLHTTP)/%.c
+	@mkdir -p $(@D)
+	$(CC) $(OPT) -g $(SAN) -I$(LLHTTP) -c -o $@ $<
+
+$(LLHTTP)/%.c $(YYJSON)/yyjson.c:
+	@tools/deps sources
+
+$(B)/mockllm: tools/mockllm.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) $(SAN) -o $@ $< -lssl -lcrypto -lpthread
+
+$(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
+
+asan:                                     ## the unit and end-to-end tests under ASan + UBSan
+	@$(MAKE) --no-print-directory B=$(B)/asan OPT=-O1 \
+	    SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" all unit
+
+tsan:                                     ## the runtime tests under TSan
+	@$(MAKE) --no-print-directory B=$(B)/tsan OPT=-O1 SAN="-fsanitize=thread" all unit
+
+clean:                                    ## remove what was built (not the fetched sources)
+	rm -rf $(B)/obj $(B)/unit $(B)/asan $(B)/tsan $(B)/fuzz $(B)/signalbox $(B)/mockllm $(B)/libsignalbox.a
+
+layers:                                   ## check the layer rule over #include lines
+	@tools/layers
+
+help:                                     ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s'|'
+
+-include $(OBJ:.o=.d) $(B)/obj/main.d

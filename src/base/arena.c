@@ -1,0 +1,285 @@
+/* base/arena.c -- bump allocation in blocks of 16 KB, large blocks apart.
+ *
+ * Blocks of the standard size are kept on a free list per thread, so a request costs no malloc in
+ * steady state. The reserve is one static megabyte, handed out block by block under a lock that
+ * only a failing malloc ever takes. */
+#include "base/arena.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define POISON(p, n) ((void)0)
+#define UNPOISON(p, n) ((void)0)
+#endif
+
+enum {
+    BLOCK_BYTES = 16 * 1024,
+    KEPT_MAX = 64,                              /* 1 MB a thread; beyond: back to malloc */
+    RESERVE_BLOCKS = 64,                        /* 64 requests may run out of memory at once */
+};
+
+struct block {
+    struct block *next;
+    size_t bytes;                               /* with this header */
+    bool is_reserve;
+};
+
+struct deferred { struct deferred *next; void (*run)(void *); void *arg; };
+
+struct arena {
+    char *at, *end;
+    struct block *blocks;
+    struct deferred *deferred;
+    size_t bytes;
+    bool is_exhausted;
+};
+
+static _Thread_local struct block *kept;
+static _Thread_local unsigned n_kept;
+
+static _Alignas(16) char reserve[RESERVE_BLOCKS][BLOCK_BYTES];
+static bool reserve_taken[RESERVE_BLOCKS];
+static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct block *reserve_take(void)
+{
+    struct block *b = NULL;
+    pthread_mutex_lock(&reserve_lock);
+    for (size_t i = 0; i < RESERVE_BLOCKS && !b; i++) {
+        if (!reserve_taken[i]) {
+            reserve_taken[i] = true;
+            b = (struct block *)(void *)reserve[i];
+        }
+    }
+    pthread_mutex_unlock(&reserve_lock);
+    if (!b) {
+        fputs("signalbox: out of memory and the reserve is used up\n", stderr);
+        abort();
+    }
+    b->bytes = BLOCK_BYTES;
+    b->is_reserve = true;
+    return b;
+}
+
+static void reserve_give(struct block *b)
+{
+    pthread_mutex_lock(&reserve_lock);
+    reserve_taken[(size_t)((char *)b - reserve[0]) / BLOCK_BYTES] = false;
+    pthread_mutex_unlock(&reserve_lock);
+}
+
+/* Returns a block of at least `bytes`, NULL when malloc fails. */
+static struct block *block_get(size_t bytes)
+{
+    struct block *b;
+    if (bytes <= BLOCK_BYTES && kept) {
+        b = kept;
+        UNPOISON(b, BLOCK_BYTES);
+        kept = b->next;
+        n_kept--;
+        return b;
+    }
+    if (bytes < BLOCK_BYTES)
+        bytes = BLOCK_BYTES;
+    b = malloc(bytes);
+    if (b)
+        *b = (struct block){ .bytes = bytes };
+    return b;
+}
+
+static void block_put(struct block *b)
+{
+    UNPOISON(b, b->bytes);
+    if (b->is_reserve) {
+        reserve_give(b);
+    } else if (b->bytes == BLOCK_BYTES && n_kept < KEPT_MAX) {
+        b->next = kept;
+        kept = b;
+        n_kept++;
+        POISON(b + 1, BLOCK_BYTES - sizeof *b);
+    } else {
+        free(b);
+    }
+}
+
+static void arena_open(struct arena *a, struct block *b)
+{
+    b->next = a->blocks;
+    a->blocks = b;
+    a->bytes += b->bytes;
+    a->at = (char *)(b + 1);
+    a->at += -(uintptr_t)a->at & 15;
+    a->end = (char *)b + b->bytes;
+}
+
+struct arena *arena_new(void)
+{
+    struct block *b = block_get(BLOCK_BYTES);
+    if (!b)
+        return NULL;
+    struct arena first = { 0 };
+    arena_open(&first, b);
+    struct arena *a = (struct arena *)(void *)first.at;
+    first.at += (sizeof *a + 15) & ~(size_t)15;
+    *a = first;
+    return a;
+}
+
+void arena_free(struct arena *a)
+{
+    if (!a)
+        return;
+    for (struct deferred *d = a->deferred; d; d = d->next)
+        d->run(d->arg);
+    for (struct block *b = a->blocks, *next; b; b = next) {
+        next = b->next;
+        block_put(b);
+    }
+}
+
+/* A block of its own for `n` bytes, linked behind the open one so that the rest of that stays in
+ * use. */
+static void *arena_large(struct arena *a, size_t n)
+{
+    if (n > SIZE_MAX / 2)
+        return NULL;
+    struct block *b = malloc(sizeof *b + 16 + n);
+    if (!b)
+        return NULL;
+    *b = (struct block){ .next = a->blocks->next, .bytes = sizeof *b + 16 + n };
+    a->blocks->next = b;
+    a->bytes += b->bytes;
+    char *p = (char *)(b + 1);
+    return p + (-(uintptr_t)p & 15);
+}
+
+static void *arena_bump(struct arena *a, size_t n)
+{
+    n = (n + 15) & ~(size_t)15;
+    if ((size_t)(a->end - a->at) < n)
+        return NULL;
+    void *p = a->at;
+    a->at += n;
+    return p;
+}
+
+void *arena_try(struct arena *a, size_t n)
+{
+    if (n == 0)
+        n = 1;
+    if (n > SIZE_MAX / 2)
+        return NULL;
+    void *p = arena_bump(a, n);
+    if (p)
+        return p;
+    if (n > BLOCK_BYTES / 4) {
+        p = arena_large(a, n);
+    } else {
+        struct block *b = block_get(BLOCK_BYTES);
+        if (b) {
+            arena_open(a, b);
+            p = arena_bump(a, n);
+        }
+    }
+    if (!p)
+        a->is_exhausted = true;
+    return p;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+    void *p = arena_try(a, n);
+    if (!p) {
+        if (n > BLOCK_BYTES / 4) {
+            fputs("signalbox: out of memory\n", stderr);
+            abort();                            /* sizes of strangers go through arena_try */
+        }
+        arena_open(a, reserve_take());
+        p = arena_bump(a, n);
+    }
+    return memset(p, 0, n);
+}
+
+bool arena_exhausted(const struct arena *a)
+{
+    return a->is_exhausted;
+}
+
+size_t arena_bytes(const struct arena *a)
+{
+    return a->bytes;
+}
+
+char *arena_cstr(struct arena *a, str s)
+{
+    char *p = arena_try(a, s.len + 1);
+    if (!p) {
+        p = arena_alloc(a, 1);                  /* empty, and the arena says exhausted */
+        return p;
+    }
+    if (s.len)
+        memcpy(p, s.ptr, s.len);
+    p[s.len] = 0;
+    return p;
+}
+
+str arena_str(struct arena *a, str s)
+{
+    char *p = arena_cstr(a, s);
+    return (str){ p, arena_exhausted(a) ? strlen(p) : s.len };
+}
+
+str arena_vprintf(struct arena *a, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    char small[512];
+    int n = vsnprintf(small, sizeof small, format, args);
+    if (n < 0)
+        n = 0;
+    str out;
+    if ((size_t)n < sizeof small) {
+        out = arena_str(a, (str){ small, (size_t)n });
+    } else {
+        char *p = arena_try(a, (size_t)n + 1);
+        out = p ? (str){ p, (size_t)vsnprintf(p, (size_t)n + 1, format, again) } : S("");
+    }
+    va_end(again);
+    return out;
+}
+
+str arena_printf(struct arena *a, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    str s = arena_vprintf(a, format, args);
+    va_end(args);
+    return s;
+}
+
+void arena_defer(struct arena *a, void (*run)(void *), void *arg)
+{
+    struct deferred *d = ARENA_NEW(a, struct deferred);
+    *d = (struct deferred){ a->deferred, run, arg };
+    a->deferred = d;
+}
+
+void *arena_push(struct arena *a, void *items, size_t n, size_t item_size)
+{
+    if (n == 0 || (n >= 4 && (n & (n - 1)) == 0)) {
+        size_t room = n ? 2 * n : 4;
+        void *bigger = arena_alloc(a, room * item_size);
+        if (n)
+            memcpy(bigger, items, n * item_size);
+        return bigger;
+    }
+    memset((char *)items + n * item_size, 0, item_size);
+    return items;
+}

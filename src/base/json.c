@@ -1,0 +1,765 @@
+/* base/json.c -- the tape parser, the splice editor and the writer.
+ *
+ * The parser is one loop over bytes with an explicit stack of open containers. Long strings are
+ * the bulk of a chat request, so the inside of strings is scanned 16 bytes at a time for the
+ * four things that matter: the closing quote, a backslash, a control byte, a byte that
+ * is not ASCII. */
+#include "base/json.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+struct parser {
+    struct arena *a;
+    const unsigned char *base, *p, *end;
+    struct json_node *nodes;
+    uint32_t n, cap;
+    struct json_error *e;
+};
+
+static int fail(struct parser *s, const unsigned char *at, const char *what)
+{
+    if (s->e)
+        *s->e = (struct json_error){ (size_t)(at - s->base), what };
+    return -1;
+}
+
+static struct json_node *node_add(struct parser *s)
+{
+    if (s->n == s->cap) {
+        uint32_t cap = s->cap > UINT32_MAX / 4 ? UINT32_MAX : s->cap * 2;
+        struct json_node *more = arena_try(s->a, sizeof *more * (size_t)cap);
+        if (!more)
+            return NULL;
+        memcpy(more, s->nodes, sizeof *more * s->n);
+        s->nodes = more;
+        s->cap = cap;
+    }
+    struct json_node *node = &s->nodes[s->n++];
+    *node = (struct json_node){ 0 };
+    return node;
+}
+
+/* Length of the well-formed UTF-8 sequence at p (RFC 3629, table 3-7 of Unicode), 0: malformed. */
+static unsigned utf8_sequence(const unsigned char *p, const unsigned char *end)
+{
+    size_t left = (size_t)(end - p);
+    unsigned char c = p[0];
+    if (c < 0xc2)
+        return 0;
+    if (c < 0xe0)
+        return left >= 2 && (p[1] & 0xc0) == 0x80 ? 2 : 0;
+    if (c < 0xf0) {
+        if (left < 3 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80)
+            return 0;
+        if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f))
+            return 0;
+        return 3;
+    }
+    if (c < 0xf5) {
+        if (left < 4 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80 || (p[3] & 0xc0) != 0x80)
+            return 0;
+        if ((c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f))
+            return 0;
+        return 4;
+    }
+    return 0;
+}
+
+/* First byte from p on that is a quote, a backslash, a control or not ASCII. */
+static const unsigned char *string_plain(const unsigned char *p, const unsigned char *end)
+{
+#if defined(__SSE2__)
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20);
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        /* signed compare: bytes 0x80..0xff are below 0x20 too */
+        __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
+                                   _mm_cmplt_epi8(v, space));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        if (mask)
+            return p + __builtin_ctz(mask);
+        p += 16;
+    }
+#endif
+    while (p < end && *p != '"' && *p != '\\' && *p >= 0x20 && *p < 0x80)
+        p++;
+    return p;
+}
+
+static int hex4(const unsigned char *p, const unsigned char *end)
+{
+    int v = 0;
+    if (end - p < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        int c = p[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        if (digit < 0)
+            return -1;
+        v = v * 16 + digit;
+    }
+    return v;
+}
+
+/* s->p is at the opening quote; leaves it behind the closing one. */
+static int string_scan(struct parser *s, struct json_node *node)
+{
+    const unsigned char *start = s->p, *p = start + 1;
+    for (;;) {
+        p = string_plain(p, s->end);
+        if (p >= s->end)
+            return fail(s, start, "this string is not closed");
+        if (*p == '"')
+            break;
+        if (*p == '\\') {
+            node->has_escape = 1;
+            if (p + 1 >= s->end)
+                return fail(s, start, "this string is not closed");
+            switch (p[1]) {
+            case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
+                p += 2;
+                break;
+            case 'u':
+                if (hex4(p + 2, s->end) < 0)
+                    return fail(s, p, "\\u needs four hexadecimal digits");
+                p += 6;
+                break;
+            default:
+                return fail(s, p, "unknown escape in a string");
+            }
+        } else if (*p < 0x20) {
+            return fail(s, p, "a control character in a string must be escaped");
+        } else {
+            unsigned n = utf8_sequence(p, s->end);
+            if (n == 0)
+                return fail(s, p, "invalid UTF-8 in a string");
+            p += n;
+        }
+    }
+    node->kind = JSON_STRING;
+    node->at = (uint32_t)(start - s->base);
+    node->len = (uint32_t)(p + 1 - start);
+    s->p = p + 1;
+    return 0;
+}
+
+static bool is_digit(const unsigned char *p, const unsigned char *end)
+{
+    return p < end && *p >= '0' && *p <= '9';
+}
+
+static int number_scan(struct parser *s, struct json_node *node)
+{
+    const unsigned char *start = s->p, *p = start;
+    if (*p == '-')
+        p++;
+    if (!is_digit(p, s->end))
+        return fail(s, p, "expected a digit");
+    if (*p == '0') {
+        p++;
+        if (is_digit(p, s->end))
+            return fail(s, p, "a number must not begin with 0");
+    } else {
+        while (is_digit(p, s->end))
+            p++;
+    }
+    if (p < s->end && *p == '.') {
+        p++;
+        if (!is_digit(p, s->end))
+            return fail(s, p, "expected a digit after '.'");
+        while (is_digit(p, s->end))
+            p++;
+    }
+    if (p < s->end && (*p | 32) == 'e') {
+        p++;
+        if (p < s->end && (*p == '+' || *p == '-'))
+            p++;
+        if (!is_digit(p, s->end))
+            return fail(s, p, "expected a digit in the exponent");
+        while (is_digit(p, s->end))
+            p++;
+    }
+    node->kind = JSON_NUMBER;
+    node->at = (uint32_t)(start - s->base);
+    node->len = (uint32_t)(p - start);
+    s->p = p;
+    return 0;
+}
+
+static int word_scan(struct parser *s, struct json_node *node, const char *word, enum json_kind kind)
+{
+    size_t n = strlen(word);
+    if ((size_t)(s->end - s->p) < n || memcmp(s->p, word, n) != 0)
+        return fail(s, s->p, "expected a value");
+    node->kind = (uint8_t)kind;
+    node->at = (uint32_t)(s->p - s->base);
+    node->len = (uint32_t)n;
+    s->p += n;
+    return 0;
+}
+
+static void space_skip(struct parser *s)
+{
+    while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\r' || *s->p == '\t'))
+        s->p++;
+}
+
+/* One value at s->p; containers are only opened. Returns 1 for an opened container. */
+static int value_open(struct parser *s)
+{
+    if (s->p >= s->end)
+        return fail(s, s->p, "expected a value, got the end");
+    struct json_node *node = node_add(s);
+    if (!node)
+        return fail(s, s->p, "out of memory");
+    int rc;
+    switch (*s->p) {
+    case '{': case '[':
+        node->kind = *s->p == '{' ? JSON_OBJECT : JSON_ARRAY;
+        node->at = (uint32_t)(s->p - s->base);
+        s->p++;
+        return 1;
+    case '"': rc = string_scan(s, node); break;
+    case 't': rc = word_scan(s, node, "true", JSON_TRUE); break;
+    case 'f': rc = word_scan(s, node, "false", JSON_FALSE); break;
+    case 'n': rc = word_scan(s, node, "null", JSON_NULL); break;
+    case '-': case '0': case '1': case '2': case '3': case '4':
+    case '5': case '6': case '7': case '8': case '9': rc = number_scan(s, node); break;
+    default:  return fail(s, s->p, "expected a value");
+    }
+    if (rc == 0)
+        node->next = s->n;
+    return rc;
+}
+
+static int key_scan(struct parser *s)
+{
+    if (s->p >= s->end || *s->p != '"')
+        return fail(s, s->p, "expected a key in double quotes");
+    struct json_node *key = node_add(s);
+    if (!key)
+        return fail(s, s->p, "out of memory");
+    if (string_scan(s, key) < 0)
+        return -1;
+    key->next = s->n;
+    space_skip(s);
+    if (s->p >= s->end || *s->p != ':')
+        return fail(s, s->p, "expected ':' after a key");
+    s->p++;
+    space_skip(s);
+    return 0;
+}
+
+int json_parse(struct arena *a, str text, struct json *out, struct json_error *e)
+{
+    struct parser s = { .a = a, .e = e };
+    s.base = s.p = (const unsigned char *)text.ptr;
+    s.end = s.p + text.len;
+    if (text.len >= UINT32_MAX)
+        return fail(&s, s.p, "the document is larger than 4 GB");
+    s.cap = (uint32_t)(text.len / 32) + 64;
+    s.nodes = arena_try(a, sizeof *s.nodes * (size_t)s.cap);
+    if (!s.nodes)
+        return fail(&s, s.p, "out of memory");
+
+    uint32_t open[JSON_DEPTH_MAX];
+    unsigned depth = 0;
+    space_skip(&s);
+    if (s.p == s.end)
+        return fail(&s, s.p, "the document is empty");
+    int rc = value_open(&s);
+    if (rc == 1)
+        open[depth++] = 0;
+    bool is_first = true;                       /* nothing yet in the innermost container */
+    while (rc >= 0 && depth > 0) {
+        struct json_node *top = &s.nodes[open[depth - 1]];
+        bool is_object = top->kind == JSON_OBJECT;
+        char close = is_object ? '}' : ']';
+        space_skip(&s);
+        if (s.p >= s.end)
+            return fail(&s, s.base + top->at, is_object ? "this object is not closed" : "this array is not closed");
+        if (*s.p == close) {
+            s.p++;
+            top->len = (uint32_t)(s.p - s.base) - top->at;
+            top->next = s.n;
+            depth--;
+            is_first = false;
+            continue;
+        }
+        if (!is_first) {
+            if (*s.p != ',')
+                return fail(&s, s.p, is_object ? "expected ',' or '}'" : "expected ',' or ']'");
+            s.p++;
+            space_skip(&s);
+        }
+        if (is_object && key_scan(&s) < 0)
+            return -1;
+        rc = value_open(&s);
+        is_first = rc == 1;
+        if (rc == 1) {
+            if (depth == JSON_DEPTH_MAX)
+                return fail(&s, s.p - 1, "nested more than 256 deep");
+            open[depth++] = s.n - 1;
+        }
+    }
+    if (rc < 0)
+        return -1;
+    space_skip(&s);
+    if (s.p != s.end)
+        return fail(&s, s.p, "unexpected text behind the document");
+    *out = (struct json){ text, s.nodes, s.n };
+    return 0;
+}
+
+/* ---- reading ---- */
+
+bool json_is(const struct json *j, jref n, enum json_kind kind)
+{
+    return n != JSON_NONE && json_kind(j, n) == kind;
+}
+
+static unsigned utf8_put(char *to, uint32_t c)
+{
+    if (c < 0x80) {
+        to[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        to[0] = (char)(0xc0 | c >> 6);
+        to[1] = (char)(0x80 | (c & 63));
+        return 2;
+    }
+    if (c < 0x10000) {
+        to[0] = (char)(0xe0 | c >> 12);
+        to[1] = (char)(0x80 | (c >> 6 & 63));
+        to[2] = (char)(0x80 | (c & 63));
+        return 3;
+    }
+    to[0] = (char)(0xf0 | c >> 18);
+    to[1] = (char)(0x80 | (c >> 12 & 63));
+    to[2] = (char)(0x80 | (c >> 6 & 63));
+    to[3] = (char)(0x80 | (c & 63));
+    return 4;
+}
+
+/* Decodes the inside of a string literal; `to` has room for raw.len bytes, or is NULL to count. An
+ * unpaired surrogate becomes U+FFFD, as Go and Python's strict readers do. */
+static size_t string_decode(str raw, char *to)
+{
+    const char *p = raw.ptr, *end = p + raw.len;
+    size_t n = 0;
+    char scratch[4];
+    while (p < end) {
+        const char *slash = memchr(p, '\\', (size_t)(end - p));
+        size_t plain = (size_t)((slash ? slash : end) - p);
+        if (to)
+            memcpy(to + n, p, plain);
+        n += plain;
+        if (!slash)
+            break;
+        p = slash + 2;
+        char c = slash[1];
+        if (c != 'u') {
+            static const char from[] = "bfnrt", into[] = "\b\f\n\r\t";
+            const char *hit = strchr(from, c);
+            if (to)
+                to[n] = hit ? into[hit - from] : c;
+            n++;
+            continue;
+        }
+        const unsigned char *u = (const unsigned char *)p, *uend = (const unsigned char *)end;
+        uint32_t code = (uint32_t)hex4(u, uend);
+        p += 4;
+        if (code >= 0xd800 && code < 0xe000) {
+            int low = end - p >= 6 && p[0] == '\\' && p[1] == 'u' ? hex4(u + 6, uend) : -1;
+            if (code < 0xdc00 && low >= 0xdc00 && low < 0xe000) {
+                code = 0x10000 + ((code - 0xd800) << 10) + ((uint32_t)low - 0xdc00);
+                p += 6;
+            } else {
+                code = 0xfffd;
+            }
+        }
+        n += utf8_put(to ? to + n : scratch, code);
+    }
+    return n;
+}
+
+static str string_inside(const struct json *j, jref n)
+{
+    return (str){ j->text.ptr + j->nodes[n].at + 1, j->nodes[n].len - 2 };
+}
+
+str json_str(const struct json *j, jref n, struct arena *a)
+{
+    if (!json_is(j, n, JSON_STRING))
+        return S("");
+    str raw = string_inside(j, n);
+    if (!j->nodes[n].has_escape)
+        return raw;
+    char *to = arena_try(a, raw.len + 1);
+    if (!to)
+        return S("");                           /* the arena says exhausted; the request fails */
+    size_t len = string_decode(raw, to);
+    to[len] = 0;
+    return (str){ to, len };
+}
+
+size_t json_str_bytes(const struct json *j, jref n)
+{
+    if (!json_is(j, n, JSON_STRING))
+        return 0;
+    str raw = string_inside(j, n);
+    return j->nodes[n].has_escape ? string_decode(raw, NULL) : raw.len;
+}
+
+bool json_key_is(const struct json *j, jref key, str name)
+{
+    str raw = string_inside(j, key);
+    if (!j->nodes[key].has_escape)
+        return str_eq(raw, name);
+    char small[256];
+    if (raw.len > sizeof small)                 /* six bytes spell one: no name we know is that long */
+        return false;
+    return str_eq((str){ small, string_decode(raw, small) }, name);
+}
+
+jref json_get(const struct json *j, jref object, str key)
+{
+    jref found = JSON_NONE;
+    if (!json_is(j, object, JSON_OBJECT))
+        return JSON_NONE;
+    JSON_EACH_PAIR(j, object, k, v)
+        if (json_key_is(j, k, key))
+            found = v;
+    return found;
+}
+
+jref json_get_first(const struct json *j, jref object, str key)
+{
+    if (!json_is(j, object, JSON_OBJECT))
+        return JSON_NONE;
+    JSON_EACH_PAIR(j, object, k, v)
+        if (json_key_is(j, k, key))
+            return v;
+    return JSON_NONE;
+}
+
+jref json_path(const struct json *j, const char *dotted)
+{
+    jref at = j->n ? 0 : JSON_NONE;
+    str rest = str_of(dotted);
+    while (rest.len && at != JSON_NONE) {
+        str step = str_cut(&rest, '.');
+        int64_t index;
+        if (json_is(j, at, JSON_ARRAY) && str_int(step, &index)) {
+            jref found = JSON_NONE;
+            JSON_EACH_ITEM(j, at, item)
+                if (index-- == 0) {
+                    found = item;
+                    break;
+                }
+            at = found;
+        } else {
+            at = json_get(j, at, step);
+        }
+    }
+    return at;
+}
+
+bool json_double(const struct json *j, jref n, double *out)
+{
+    if (!json_is(j, n, JSON_NUMBER))
+        return false;
+    str raw = json_raw(j, n);
+    char text[128];
+    if (raw.len >= sizeof text)
+        return false;
+    memcpy(text, raw.ptr, raw.len);
+    text[raw.len] = 0;
+    *out = strtod(text, NULL);
+    return isfinite(*out);
+}
+
+bool json_int(const struct json *j, jref n, int64_t *out)
+{
+    double v;
+    if (!json_is(j, n, JSON_NUMBER))
+        return false;
+    if (str_int(json_raw(j, n), out))
+        return true;
+    if (!json_double(j, n, &v) || v != floor(v) || fabs(v) > 0x1p53)
+        return false;
+    *out = (int64_t)v;
+    return true;
+}
+
+bool json_bool(const struct json *j, jref n, bool fallback)
+{
+    if (json_is(j, n, JSON_TRUE))
+        return true;
+    return json_is(j, n, JSON_FALSE) ? false : fallback;
+}
+
+uint32_t json_count(const struct json *j, jref n)
+{
+    uint32_t count = 0;
+    if (json_is(j, n, JSON_ARRAY)) {
+        JSON_EACH_ITEM(j, n, item)
+            count++;
+    } else if (json_is(j, n, JSON_OBJECT)) {
+        JSON_EACH_PAIR(j, n, k, v)
+            count++;
+    }
+    return count;
+}
+
+const char *json_kind_name(enum json_kind kind)
+{
+    static const char *const names[] = {
+        "null", "false", "true", "a number", "a string", "an array", "an object",
+    };
+    return names[kind];
+}
+
+/* ---- editing ---- */
+
+static void edit_add(struct json_edits *e, uint32_t at, uint32_t len, str with)
+{
+    uint32_t order = (uint32_t)e->n;
+    *PUSH(e->a, e->items, e->n) = (struct json_edit){ at, len, with, order };
+}
+
+void json_edit_replace(struct json_edits *e, const struct json *j, jref value, str raw)
+{
+    edit_add(e, j->nodes[value].at, j->nodes[value].len, raw);
+}
+
+void json_edit_set(struct json_edits *e, const struct json *j, jref object, str key, str raw)
+{
+    bool found = false;
+    JSON_EACH_PAIR(j, object, k, v)
+        if (json_key_is(j, k, key)) {           /* every duplicate: receivers differ on which counts */
+            json_edit_replace(e, j, v, raw);
+            found = true;
+        }
+    if (found)
+        return;
+    struct buf text = { 0 };
+    json_quote(&text, key);
+    buf_char(&text, ':');
+    buf_str(&text, raw);
+    if (json_count(j, object) > 0)
+        buf_char(&text, ',');
+    str with = arena_str(e->a, buf_view(&text));
+    buf_free(&text);
+    edit_add(e, j->nodes[object].at + 1, 0, with);
+}
+
+/* Removing pair i takes the comma behind it, or the one before it when it is the last that stays. */
+void json_edit_remove(struct json_edits *e, const struct json *j, jref object, str key)
+{
+    uint32_t kept_end = 0;                      /* end of the last kept pair, 0: none so far */
+    uint32_t inside = j->nodes[object].at + 1;
+    uint32_t end = j->nodes[object].at + j->nodes[object].len - 1;
+    uint32_t run_from = 0;                      /* start of the present run of removed pairs */
+    bool in_run = false;
+    JSON_EACH_PAIR(j, object, k, v) {
+        uint32_t from = j->nodes[k].at, to = j->nodes[v].at + j->nodes[v].len;
+        if (json_key_is(j, k, key)) {
+            if (!in_run)
+                run_from = from;
+            in_run = true;
+            continue;
+        }
+        if (in_run)                             /* up to this key: takes the commas between */
+            edit_add(e, run_from, from - run_from, S(""));
+        in_run = false;
+        kept_end = to;
+    }
+    if (in_run) {
+        uint32_t from = kept_end ? kept_end : inside;
+        edit_add(e, from, end - from, S(""));
+    }
+}
+
+static int edit_order(const void *x, const void *y)
+{
+    const struct json_edit *a = x, *b = y;
+    if (a->at != b->at)
+        return a->at < b->at ? -1 : 1;
+    if ((a->len == 0) != (b->len == 0))
+        return a->len == 0 ? -1 : 1;            /* insert before what is replaced at the same place */
+    return a->order < b->order ? -1 : a->order > b->order;
+}
+
+size_t json_edits_size(const struct json_edits *e, const struct json *j)
+{
+    size_t n = j->text.len;
+    for (size_t i = 0; i < e->n; i++)
+        n = n - e->items[i].len + e->items[i].with.len;
+    return n;
+}
+
+void json_edits_pieces(struct json_edits *e, const struct json *j,
+                       void (*out)(void *arg, str piece), void *arg)
+{
+    if (e->n > 1)
+        qsort(e->items, e->n, sizeof *e->items, edit_order);
+    size_t at = 0;
+    for (size_t i = 0; i < e->n; i++) {
+        const struct json_edit *one = &e->items[i];
+        assert(one->at >= at);                  /* edits must not overlap */
+        if (one->at > at)
+            out(arg, (str){ j->text.ptr + at, one->at - at });
+        if (one->with.len)
+            out(arg, one->with);
+        at = one->at + one->len;
+    }
+    if (at < j->text.len)
+        out(arg, (str){ j->text.ptr + at, j->text.len - at });
+}
+
+static void piece_to_buf(void *arg, str piece)
+{
+    buf_str(arg, piece);
+}
+
+void json_edits_write(struct json_edits *e, const struct json *j, struct buf *out)
+{
+    buf_reserve(out, json_edits_size(e, j));
+    json_edits_pieces(e, j, piece_to_buf, out);
+}
+
+/* ---- writing ---- */
+
+static void quote(struct buf *out, str s, bool escape_html)
+{
+    static const char hex[] = "0123456789abcdef";
+    buf_char(out, '"');
+    const unsigned char *p = (const unsigned char *)s.ptr, *end = p + s.len;
+    while (p < end) {
+        const unsigned char *plain = p;
+        while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\'
+               && !(escape_html && (*p == '<' || *p == '>' || *p == '&')))
+            p++;
+        buf_add(out, plain, (size_t)(p - plain));
+        if (p == end)
+            break;
+        unsigned char c = *p;
+        if (c >= 0x80) {
+            unsigned n = utf8_sequence(p, end);
+            if (n == 0) {
+                buf_str(out, S("\xef\xbf\xbd"));
+                p++;
+            } else if (escape_html && n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] | 1) == 0xa9) {
+                buf_str(out, p[2] == 0xa8 ? S("\\u2028") : S("\\u2029"));
+                p += 3;
+            } else {
+                buf_add(out, p, n);
+                p += n;
+            }
+            continue;
+        }
+        p++;
+        switch (c) {
+        case '"':  buf_str(out, S("\\\"")); break;
+        case '\\': buf_str(out, S("\\\\")); break;
+        case '\n': buf_str(out, S("\\n")); break;
+        case '\r': buf_str(out, S("\\r")); break;
+        case '\t': buf_str(out, S("\\t")); break;
+        default:
+            buf_str(out, S("\\u00"));
+            buf_char(out, hex[c >> 4]);
+            buf_char(out, hex[c & 15]);
+        }
+    }
+    buf_char(out, '"');
+}
+
+void json_quote(struct buf *out, str s)
+{
+    quote(out, s, false);
+}
+
+static void comma(struct json_writer *w)
+{
+    if (w->need_comma)
+        buf_char(w->out, ',');
+    w->need_comma = true;
+}
+
+void jw_begin(struct json_writer *w, char bracket)
+{
+    comma(w);
+    buf_char(w->out, bracket);
+    w->need_comma = false;
+}
+
+void jw_end(struct json_writer *w, char bracket)
+{
+    buf_char(w->out, bracket);
+    w->need_comma = true;
+}
+
+void jw_key(struct json_writer *w, str key)
+{
+    comma(w);
+    quote(w->out, key, w->escape_html);
+    buf_char(w->out, ':');
+    w->need_comma = false;
+}
+
+void jw_str(struct json_writer *w, str s)
+{
+    comma(w);
+    quote(w->out, s, w->escape_html);
+}
+
+void jw_int(struct json_writer *w, int64_t v)
+{
+    comma(w);
+    if (v < 0)
+        buf_char(w->out, '-');
+    buf_u64(w->out, v < 0 ? -(uint64_t)v : (uint64_t)v);
+}
+
+void jw_double(struct json_writer *w, double v)
+{
+    comma(w);
+    if (!isfinite(v)) {
+        buf_str(w->out, S("null"));
+        return;
+    }
+    char text[32];
+    int n = 0;
+    for (int digits = 6; digits <= 17; digits += digits == 6 ? 9 : 1) {   /* 6, 15, 16, 17 */
+        n = snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    buf_add(w->out, text, (size_t)n);
+}
+
+void jw_bool(struct json_writer *w, bool v)
+{
+    comma(w);
+    buf_str(w->out, v ? S("true") : S("false"));
+}
+
+void jw_null(struct json_writer *w)
+{
+    comma(w);
+    buf_str(w->out, S("null"));
+}
+
+void jw_raw(struct json_writer *w, str raw)
+{
+    comma(w);
+    buf_str(w->out, raw);
+}

@@ -1,0 +1,29 @@
+/* decide/facts.h -- everything that pure code may know about a request.
+ *
+ * Built once from the chat, the identity headers, a clock and a seed; never changed after. */
+#ifndef SBX_FACTS_H
+#define SBX_FACTS_H
+
+#include "decide/chat.h"
+
+struct facts {
+    const struct chat *chat;
+    str  current_user;                  /* last non-empty user text, trimmed */
+    str  current_user_raw;              /* the same untrimmed */
+    str *prior_users; uint32_t n_prior_users;   /* earlier non-empty user texts, oldest first */
+    str *non_users;   uint32_t n_non_users;     /* system, developer, assistant texts */
+    str  evaluation_text;               /* current_user; without user text and image: non_users joined */
+    str  sampled_text;                  /* evaluation_text cut to 2048 runes (head, middle, tail) */
+    uint64_t context_tokens;            /* max(estimate of the context text, floor) */
+    uint32_t n_role[ROLE_N];            /* messages by role */
+    uint32_t n_tool_calls, n_images;    /* images: user messages only */
+    bool has_assistant_reply, has_developer, is_tool_loop_active;
+    str  user_id; str *groups; uint32_t n_groups; bool has_identity;  /* from trusted headers */
+    uint64_t now_ns, seed;              /* clock and chance are inputs */
+    double bytes_per_token;             /* calibrated; 4 until ten samples are in */
+};
+
+/* Fills *f in arena a. `bytes_per_token` 0 means 4. Pure. */
+void facts_build(struct facts *f, struct arena *a, const struct chat *chat);
+
+#endif

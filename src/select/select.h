@@ -1,0 +1,59 @@
+/* select/select.h -- which of a decision's candidates answers: one file and one line in list.h each.
+ *
+ * Pure over what `struct select_in` carries: prices, quality, live latencies, load, seed. */
+#ifndef SBX_SELECT_H
+#define SBX_SELECT_H
+
+#include "decide/decide.h"
+
+struct candidate {
+    str model;                          /* logical name */
+    const struct model_ref *ref;
+    double quality;                     /* quality_score of the card; NAN: unknown */
+    double prompt_price;                /* USD per 1 M prompt tokens; NAN: unknown */
+    double completion_price;
+    uint32_t in_flight;
+    bool is_healthy;                    /* some backend is neither ejected nor down */
+    const struct latency_view *latency; /* live figures; NULL: none */
+};
+
+struct latency_view {                   /* percentiles asked from pipeline/health */
+    double (*ttft_s)(const struct latency_view *v, double percentile);  /* NAN: no data */
+    double (*tpot_s)(const struct latency_view *v, double percentile);
+    const void *state;
+};
+
+struct select_in {
+    const struct candidate *candidates; uint32_t n;
+    const struct facts *facts;
+    const void *conf;                   /* decoded by the selector's own table; NULL: none */
+    uint64_t seed;
+};
+
+struct pick {
+    uint32_t *order;                    /* [n] candidate indices, best first; in the arena */
+    float *scores;                      /* [n] by candidate; NAN: not scored */
+    double confidence;
+    double propensity;                  /* probability with which order[0] was chosen */
+    const char *reason;                 /* short, stable: "first", "weighted", "best_score", "no_data" */
+    const char *fallback;               /* NULL, or why the algorithm could not decide */
+};
+
+struct select_ops {
+    const char *name;
+    const char *block;                  /* YAML block name under `algorithm`; NULL: none */
+    struct fields fields;
+    bool is_built;                      /* false: falls back to the first candidate, finding not-built */
+    bool is_flow;                       /* confidence, ratings, remom, fusion, workflows */
+    void (*pick)(const struct select_in *in, struct arena *a, struct pick *out);
+};
+
+extern const struct select_ops *const select_all[];     /* NULL-terminated */
+const struct select_ops *select_by_name(str name);
+
+/* Runs ops->pick with the rules around it: one candidate -> method "single"; unknown type ->
+ * static; unhealthy candidates last. `*method` gets the name to report. */
+void select_run(const struct select_ops *ops, const struct select_in *in, struct arena *a,
+                struct pick *out, const char **method);
+
+#endif
