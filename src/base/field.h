@@ -33,6 +33,8 @@ enum field_flags {
     FIELD_DEPRECATED = 1 << 2,      /* accepted, with a finding; `names[0]` is the new name */
     FIELD_IGNORED = 1 << 3,         /* VSR knows it, it has no effect there or here; no finding */
     FIELD_EXTENSION = 1 << 4,       /* signalbox's own, VSR lacks it */
+    FIELD_OPEN = 1 << 5,            /* enum: another spelling is kept, with a warning */
+    FIELD_GUARD = 1 << 6,           /* with FIELD_NOT_BUILT: people rely on it, so a warning */
 };
 
 struct strings { str *items; size_t n; };
@@ -63,15 +65,40 @@ struct field {
 #define FIELD_KEY_PLACE "@place"    /* key: offset of a struct place */
 #define FIELD_KEY_SET   "@set"      /* key: offset of a uint64_t */
 #define FIELD_KEY_SELF  "@value"    /* key: offset of a struct value *: the map itself */
+#define FIELD_KEY_NAME  "@name"     /* key: offset of a str: the key under which a FIELD_MAP has it */
 
 #define F(type_, T, member, key_, default_, help_, ...) \
     { .key = (key_), .type = (type_), .offset = offsetof(T, member), \
       .default_text = (default_), .help = (help_), __VA_ARGS__ }
 
+/* A key that is known, checked and documented, but kept nowhere: dst is not touched. */
+#define FIELD_NO_STORE ((size_t)-1)
+#define K(type_, key_, default_, help_, ...) \
+    { .key = (key_), .type = (type_), .offset = FIELD_NO_STORE, \
+      .default_text = (default_), .help = (help_), __VA_ARGS__ }
+/* A map whose keys fill the same struct as its parent's: `sub` has offsets into that. */
+#define GROUP(key_, sub_, help_, ...) \
+    { .key = (key_), .type = FIELD_STRUCT, .sub = (sub_), .help = (help_), __VA_ARGS__ }
+
 /* Fills *dst (zeroed, then defaults) from `v` (NULL: defaults only). Problems become findings;
  * returns false when there was an error-severity one. `path` is the dotted path of v. */
 bool field_decode(struct arena *a, const struct fields *f, const struct value *v, str path,
                   void *dst, struct findings *out);
+
+/* The same for a map some of whose keys, `elsewhere` (NULL-terminated), others read. */
+bool field_decode_except(struct arena *a, const struct fields *f, const struct value *v, str path,
+                         void *dst, struct findings *out, const char *const *elsewhere);
+
+const struct field *field_find(const struct fields *f, str key);    /* NULL: no such key */
+/* Where `key` lies in a decoded struct; NULL when the table has no such key of that type. */
+const void *field_get(const struct fields *f, const void *decoded, const char *key,
+                      enum field_type type);
+/* The known key nearest to a misspelt one (at most 3 edits, fewer for short keys); NULL: none. */
+const char *field_nearest(const struct fields *f, str key);
+static inline bool field_is_key(const struct field *f)      /* not one of the "@..." markers */
+{
+    return f->key && f->key[0] != '@';
+}
 
 /* Reads one scalar text as the field's type into *dst; for defaults, tests, command lines. */
 bool field_parse(struct arena *a, const struct field *f, const struct value *v, void *dst,

@@ -540,52 +540,93 @@ void json_edit_replace(struct json_edits *e, const struct json *j, jref value, s
     edit_add(e, j->nodes[value].at, j->nodes[value].len, raw);
 }
 
-void json_edit_set(struct json_edits *e, const struct json *j, jref object, str key, str raw)
+/* One walk over the children of a container: `is_gone` says which go. A run of removed children takes the
+ * commas behind it, or, at the end, the one before it. */
+struct removal { uint32_t kept_end, run_from, n_kept; bool in_run; };
+
+static void removal_step(struct json_edits *e, struct removal *r, uint32_t from, uint32_t to, bool is_gone)
 {
-    bool found = false;
-    JSON_EACH_PAIR(j, object, k, v)
-        if (json_key_is(j, k, key)) {           /* every duplicate: receivers differ on which counts */
-            json_edit_replace(e, j, v, raw);
-            found = true;
-        }
-    if (found)
+    if (is_gone) {
+        if (!r->in_run)
+            r->run_from = from;
+        r->in_run = true;
         return;
-    struct buf text = { 0 };
-    json_quote(&text, key);
-    buf_char(&text, ':');
-    buf_str(&text, raw);
-    if (json_count(j, object) > 0)
-        buf_char(&text, ',');
-    str with = arena_str(e->a, buf_view(&text));
-    buf_free(&text);
-    edit_add(e, j->nodes[object].at + 1, 0, with);
+    }
+    if (r->in_run)
+        edit_add(e, r->run_from, from - r->run_from, S(""));
+    r->in_run = false;
+    r->kept_end = to;
+    r->n_kept++;
 }
 
-/* Removing pair i takes the comma behind it, or the one before it when it is the last that stays. */
+static void removal_end(struct json_edits *e, const struct removal *r, const struct json_node *container)
+{
+    uint32_t end = container->at + container->len - 1;
+    if (!r->in_run)
+        return;
+    uint32_t from = r->kept_end ? r->kept_end : r->run_from;
+    edit_add(e, from, end - from, S(""));
+}
+
+void json_edit_object(struct json_edits *e, const struct json *j, jref object,
+                      const struct json_change *changes, size_t n)
+{
+    bool *found = ARENA_ARRAY(e->a, bool, n);
+    struct removal r = { 0 };
+    JSON_EACH_PAIR(j, object, k, v) {
+        size_t i = 0;
+        while (i < n && !json_key_is(j, k, changes[i].key))
+            i++;
+        removal_step(e, &r, j->nodes[k].at, j->nodes[v].at + j->nodes[v].len, i < n && changes[i].removes);
+        if (i == n)
+            continue;
+        found[i] = true;
+        if (!changes[i].removes)
+            json_edit_replace(e, j, v, changes[i].raw);
+    }
+    removal_end(e, &r, &j->nodes[object]);
+    struct buf text = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        if (found[i] || changes[i].removes)
+            continue;
+        if (text.len)
+            buf_char(&text, ',');
+        json_quote(&text, changes[i].key);
+        buf_char(&text, ':');
+        buf_str(&text, changes[i].raw);
+    }
+    if (text.len) {
+        if (r.n_kept)
+            buf_char(&text, ',');
+        edit_add(e, j->nodes[object].at + 1, 0, arena_str(e->a, buf_view(&text)));
+    }
+    buf_free(&text);
+}
+
+void json_edit_set(struct json_edits *e, const struct json *j, jref object, str key, str raw)
+{
+    struct json_change change = { key, raw, false };
+    json_edit_object(e, j, object, &change, 1);
+}
+
 void json_edit_remove(struct json_edits *e, const struct json *j, jref object, str key)
 {
-    uint32_t kept_end = 0;                      /* end of the last kept pair, 0: none so far */
-    uint32_t inside = j->nodes[object].at + 1;
-    uint32_t end = j->nodes[object].at + j->nodes[object].len - 1;
-    uint32_t run_from = 0;                      /* start of the present run of removed pairs */
-    bool in_run = false;
-    JSON_EACH_PAIR(j, object, k, v) {
-        uint32_t from = j->nodes[k].at, to = j->nodes[v].at + j->nodes[v].len;
-        if (json_key_is(j, k, key)) {
-            if (!in_run)
-                run_from = from;
-            in_run = true;
-            continue;
-        }
-        if (in_run)                             /* up to this key: takes the commas between */
-            edit_add(e, run_from, from - run_from, S(""));
-        in_run = false;
-        kept_end = to;
+    struct json_change change = { key, S(""), true };
+    json_edit_object(e, j, object, &change, 1);
+}
+
+void json_edit_array(struct json_edits *e, const struct json *j, jref array, const bool *gone, str front)
+{
+    struct removal r = { 0 };
+    uint32_t i = 0;
+    JSON_EACH_ITEM(j, array, item) {
+        removal_step(e, &r, j->nodes[item].at, j->nodes[item].at + j->nodes[item].len, gone && gone[i]);
+        i++;
     }
-    if (in_run) {
-        uint32_t from = kept_end ? kept_end : inside;
-        edit_add(e, from, end - from, S(""));
-    }
+    removal_end(e, &r, &j->nodes[array]);
+    if (front.len)
+        edit_add(e, j->nodes[array].at + 1, 0,
+                 r.n_kept ? arena_printf(e->a, "%.*s,", (int)front.len, front.ptr) : front);
 }
 
 static int edit_order(const void *x, const void *y)

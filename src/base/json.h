@@ -65,14 +65,22 @@ const char *json_kind_name(enum json_kind kind);            /* "a string" */
     for (jref key = (object) + 1, value = key + 1; key < (j)->nodes[object].next; \
          key = (j)->nodes[value].next, value = key + 1)
 
-/* The document with some spans replaced. Edits may come in any order and must not overlap.
- * Set and insert work on the object `at` (a map node); numbers and text are raw JSON. */
+/* The document with some spans replaced. Edits may come in any order and must not overlap; `raw` is JSON. */
 struct json_edit { uint32_t at, len; str with; uint32_t order; };
 struct json_edits { struct arena *a; struct json_edit *items; size_t n; };
 
 void json_edit_replace(struct json_edits *e, const struct json *j, jref value, str raw);
+
+/* Changes of the members of one object; at most one call an object. A key that is set and absent is inserted in front; a
+ * duplicate key is changed wherever it stands, since receivers differ on which one counts. */
+struct json_change { str key, raw; bool removes; };
+void json_edit_object(struct json_edits *e, const struct json *j, jref object,
+                      const struct json_change *changes, size_t n);
 void json_edit_set(struct json_edits *e, const struct json *j, jref object, str key, str raw);
-void json_edit_remove(struct json_edits *e, const struct json *j, jref object, str key); /* all duplicates */
+void json_edit_remove(struct json_edits *e, const struct json *j, jref object, str key);
+/* Removes the items whose `gone` flag is set and puts `front` (raw JSON items with commas between them; may be empty)
+ * before the first. At most one call an array. */
+void json_edit_array(struct json_edits *e, const struct json *j, jref array, const bool *gone, str front);
 size_t json_edits_size(const struct json_edits *e, const struct json *j);   /* bytes of the result */
 /* Calls out(arg, piece) for the result's pieces in order: untouched spans and replacements. */
 void json_edits_pieces(struct json_edits *e, const struct json *j,

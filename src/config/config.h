@@ -25,11 +25,16 @@ struct backend_conf {
     int64_t weight;
     int64_t max_in_flight;              /* extension; 0: unbounded */
     struct tls_files tls;               /* extension: ca, client certificate and key */
-    bool tls_insecure;                  /* extension: skip verification, with a finding */
+    bool tls_insecure;                  /* extension tls_skip_verify, with a finding */
     struct place at;
 };
 
-struct pricing_conf { str currency; double prompt, completion, cached_input, cache_write; bool is_set; };
+struct pricing_conf {                   /* USD (or currency) per 1 M tokens */
+    str currency;
+    double prompt, completion, cached_input, cache_write;
+    bool is_set;                        /* some price is given */
+    uint64_t set;                       /* bit i: key i of the table was present */
+};
 
 struct reliability_conf {
     str lb_policy;                      /* round_robin (default), least_request, random, weighted, first */
@@ -49,7 +54,7 @@ struct model_conf {                     /* providers.models[] */
     struct place at;
 };
 
-struct lora_conf { str name, description; };
+struct lora_conf { str name, description; struct place at; };
 
 struct card_conf {                      /* routing.modelCards[] */
     str name, param_size, description, modality;
@@ -77,17 +82,23 @@ struct limits_conf {                    /* global.limits: extension */
 };
 
 struct observability_conf {
-    bool metrics_enabled; 
+    bool metrics_enabled;
+    int64_t metrics_port;               /* extension: a port of its own for /metrics; 0: none */
     bool tracing_enabled; str trace_endpoint; str trace_sampling; double trace_rate; str service_name;
     str environment;
-    str access_log;                     /* "" stderr? see front/: path, "stdout", "stderr", "off" */
+    str access_log;                     /* a path, "stdout", "stderr" (default) or "off" */
 };
+
+struct management_token { str env, role; };
 
 struct management_conf {                /* global.services.management_api */
     str bind_address; int64_t port; bool remote_exposure;
     str auth_mode;                      /* disabled | bearer */
-    struct { str env, role; } *tokens; size_t n_tokens;
+    struct management_token *tokens; size_t n_tokens;
+    const struct value *roles;          /* role -> list of permissions; NULL: none given */
 };
+
+struct key_header { str provider, header; };
 
 struct config {
     str version;
@@ -103,7 +114,7 @@ struct config {
     struct strings auto_names;          /* resolved: spec 01 section 1.4 */
     bool include_config_models_in_list;
     bool authz_fail_open; str user_id_header, user_groups_header;
-    struct { str provider, header; } *key_headers; size_t n_key_headers; /* services.authz header-injection */
+    struct key_header *key_headers; size_t n_key_headers;   /* services.authz header-injection */
     struct limits_conf limits;
     struct observability_conf observability;
     struct management_conf management;
@@ -115,6 +126,7 @@ struct config {
  * environment -> decode -> normalise -> validate. NULL when there was an error-severity
  * finding; *out has all of them either way. `strict` turns warnings of spec 10.2 into errors.
  * getenv-like `env` (NULL: the process environment) makes it pure for tests. */
+struct buf;
 struct config *config_load(struct arena *a, str text, const char *file,
                            const char *(*env)(const char *name), bool strict,
                            struct findings *out);
@@ -128,7 +140,5 @@ void config_schema_json(struct buf *out);           /* JSON Schema draft 2020-12
 void config_defaults_yaml(struct buf *out);
 void config_dump_yaml(const struct config *c, struct buf *out);  /* effective, secrets masked */
 void config_reference_markdown(struct buf *out);    /* docs/reference/configuration.md */
-
-struct buf;
 
 #endif

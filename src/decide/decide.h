@@ -63,6 +63,15 @@ struct arena *policy_arena(struct policy_builder *b);
 struct signal_unit *policy_unit(struct policy_builder *b, str type, uint32_t cost_ns);
 void unit_fills(struct policy_builder *b, struct signal_unit *u, uint32_t slot);
 struct findings *policy_findings(struct policy_builder *b);
+/* A composer: the slot only holds while this rule tree holds too (spec 01, section 2.4.11).
+ * `tree` as written, {operator, conditions} or a leaf; a missing operator means AND. NULL: none. */
+void policy_compose(struct policy_builder *b, uint32_t slot, const struct value *tree);
+/* Of all slots of `type` that hold only the k most confident stay (ties by name); composers see
+ * them before. For the embedding signal; 0: all. */
+void policy_top_k(struct policy_builder *b, str type, uint32_t k);
+/* Names under which a slot's detail, value or confidence is asked for but that no rule lists:
+ * not shown among matched and unmatched signals. */
+void policy_hide(struct policy_builder *b, uint32_t slot);
 
 /* Compiles. `make_signals` (signal/signal.h) turns the profile's rules into units and slots.
  * NULL when findings got an error. The policy lives in a and points into the profile. */
@@ -73,12 +82,17 @@ struct policy *policy_build(struct arena *a, const struct profile *profile,
 struct decide_scratch;
 struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *p);
 
-enum decide_mode { DECIDE_LAZY, DECIDE_EAGER };
+enum decide_mode {
+    DECIDE_LAZY,                        /* until the winner and its confidence are settled */
+    DECIDE_EAGER,                       /* everything, for explanations */
+    DECIDE_WINNER,                      /* until the winner is settled; its confidence may stay a range */
+};
 
 struct decision {
     const struct decision_conf *conf;   /* NULL: none matched -> default model */
     uint32_t index;                     /* in profile->decisions */
     double confidence;
+    double confidence_max;              /* equal but with DECIDE_WINNER: then confidence is the least */
     bool is_failed;                     /* on_unknown: fail_request -> 503 */
     uint32_t n_units_run, n_units_avoided;
     const struct sigset *signals;       /* in the scratch, valid until its next run */
@@ -92,6 +106,15 @@ struct decision decide_run(const struct policy *p, const struct facts *f, struct
 /* Tests and benchmarks: decide with the signals already filled in (scratch's sigset). */
 struct sigset *decide_sigset(struct decide_scratch *s);         /* cleared by decide_run, not by this */
 struct decision decide_given(const struct policy *p, struct decide_scratch *s);
+
+/* Lets runs be timed unit by unit; NULL (the default): no clock is asked. */
+void decide_clock(struct decide_scratch *s, uint64_t (*now)(void));
+
+enum unit_fate { UNIT_AVOIDED, UNIT_RUN, UNIT_SKIPPED };
+uint32_t policy_n_units(const struct policy *p);                /* in the order of their cost */
+const struct signal_unit *policy_unit_at(const struct policy *p, uint32_t unit);
+/* What the last run did with a unit, and its nanoseconds (may be NULL). */
+enum unit_fate decide_unit_fate(const struct decide_scratch *s, uint32_t unit, uint64_t *ns);
 
 const struct profile *policy_profile(const struct policy *p);
 uint32_t policy_n_slots(const struct policy *p);

@@ -23,7 +23,11 @@ struct facts {
     double bytes_per_token;             /* calibrated; 4 until ten samples are in */
 };
 
-/* Fills *f in arena a. `bytes_per_token` 0 means 4. Pure. */
+/* Fills *f in arena a. What is no part of the chat (identity, clock, seed, bytes_per_token) is
+ * set by the caller before and kept; `bytes_per_token` 0 means 4. Pure. */
 void facts_build(struct facts *f, struct arena *a, const struct chat *chat);
+
+/* Text over 2048 runes: head 682, middle 682, tail 684, with a note between the parts. */
+str facts_sample(struct arena *a, str s);
 
 #endif

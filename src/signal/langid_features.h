@@ -2,13 +2,13 @@
  *
  * The detector and the program that trains its table (tools/langid/langid_train.c) must cut
  * text into exactly the same features, so the cutting lives here, once: code point to letter,
- * letters to words, words to hashed n-grams. Private to those two.
+ * words to hashed n-grams, hashes to places in the table. Private to those two.
  *
  * A letter is a script and a number inside the script, already in lower case. Everything that
  * is not a letter, combining marks included, ends a word: the statistics the table was made
  * from were counted that way. */
-#ifndef SIGNAL_LANGID_FEATURES_H
-#define SIGNAL_LANGID_FEATURES_H
+#ifndef SBX_LANGID_FEATURES_H
+#define SBX_LANGID_FEATURES_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -55,6 +55,16 @@ static const struct langid_shape langid_shapes[LANGID_GROUPS] = {
     [LANGID_ARABIC]     = {12, 5, 1},
     [LANGID_DEVANAGARI] = {12, 5, 1},
     [LANGID_HAN]        = {16, 2, 0},       /* no spaces to rely on */
+};
+
+/* The languages of a group, two letters each, in the order of their weights. */
+static const char *const langid_group_codes[LANGID_GROUPS] = {
+    [LANGID_LATIN]      = "afazbscacscydadeeneoeseteufifrgahrhuidisitlalgltlvmimsnbnlnnplptroskslsn"
+                          "sosqstsvswtltntrtsvixhyozu",
+    [LANGID_CYRILLIC]   = "bebgkkmkmnrusruk",
+    [LANGID_ARABIC]     = "arfaur",
+    [LANGID_DEVANAGARI] = "himr",
+    [LANGID_HAN]        = "jazh",
 };
 
 #define LANGID_WORD_MAX 24          /* letters; a longer word is read as several */
@@ -229,12 +239,15 @@ static inline size_t langid_word_features(struct langid_shape shape, const uint1
 
 /* ---- the table ----
  *
- * A set-associative hash table: a bucket has 8 keys of 16 bits (0: free), and each key has a row
- * of 4-bit weights, one per language of the group, packed two a byte: language i in the low half
- * of byte i for i < half, in the high half of byte i - half otherwise. A hash picks the bucket
- * with its upper half and the key with its low bits. */
+ * A set-associative hash table: a bucket has 8 entries of 16 bits (0: free), and each entry has a
+ * row of 4-bit weights, one per language of the group, packed two a byte: language i in the low
+ * half of byte i for i < half, in the high half of byte i - half otherwise. A hash picks the
+ * bucket with its upper half and the key with its low bits; the top bits of an entry tell the
+ * step of its row. */
 
 #define LANGID_WAYS 8
+#define LANGID_KEY_BITS 14          /* one miss in 2000 finds a stranger's row: harmless */
+#define LANGID_SCALES 4
 
 static inline uint32_t langid_bucket(uint64_t hash, uint32_t buckets)
 {
@@ -243,7 +256,7 @@ static inline uint32_t langid_bucket(uint64_t hash, uint32_t buckets)
 
 static inline uint16_t langid_key(uint64_t hash)
 {
-    uint16_t key = (uint16_t)hash;
+    uint16_t key = hash & ((1u << LANGID_KEY_BITS) - 1);
     return key ? key : 1;
 }
 

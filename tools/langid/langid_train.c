@@ -9,9 +9,12 @@
  *     Kullback-Leibler distance to their language distributions. The best ones get a place in
  *     the hash table until it is full.
  *  2. Their weights are a multinomial logistic regression, trained by stochastic gradient
- *     descent (AdaGrad, one rate per row) on single words and small bags of words. The forward
- *     pass uses the weights as the table will hold them, 4 bits each, so that the training
- *     corrects the rounding as it goes.
+ *     descent (AdaGrad, one rate per row) on single words and small bags of words. After the
+ *     first third of the training each row gets the finest of four steps that covers the spread
+ *     of its weights, and from then on the forward pass uses the weights as the table will hold
+ *     them, 4 bits each, so that the training corrects the rounding as it goes. One step for
+ *     all rows would not do: the rounding of the frequent short n-grams, whose weights are
+ *     small, would drown the difference between Croatian and Bosnian.
  *
  * One word type in 20 is held out and scored at the end; hyper-parameters were chosen on it.
  * Single thread, fixed seeds: the same input gives the same table on the same compiler. */
@@ -30,27 +33,29 @@
 #define HUGE_WORTH 1e300
 
 struct group {
-    const char *codes;              /* two letters each, the order of the weights */
     uint32_t buckets;
-    float step;                     /* nats per unit of a weight */
     long examples;
+    double count_power;             /* how much more often a frequent word is drawn */
+    double single_share;            /* examples of one word; of the others half are pairs */
+    double topword_share;           /* words from the frequency lists */
 };
 
 static struct group groups[LANGID_GROUPS] = {
-    [LANGID_LATIN] = {"afazbscacscydadeeneoeseteufifrgahrhuidisitlalgltlvmimsnbnlnnplptroskslsnsosq"
-                      "stsvswtltntrtsvixhyozu", 24000, 0.25f, 40000000},
-    [LANGID_CYRILLIC]   = {"bebgkkmkmnrusruk", 6000, 0.25f, 6000000},
-    [LANGID_ARABIC]     = {"arfaur", 3000, 0.25f, 3000000},
-    [LANGID_DEVANAGARI] = {"himr", 1000, 0.25f, 1000000},
-    [LANGID_HAN]        = {"jazh", 3000, 0.25f, 3000000},
+    [LANGID_LATIN]      = {24000, 40000000, 0.7, 0.55, 0.3},
+    [LANGID_CYRILLIC]   = {6000, 10000000, 0.7, 0.55, 0.3},
+    [LANGID_ARABIC]     = {3000, 5000000, 0.7, 0.55, 0.3},
+    [LANGID_DEVANAGARI] = {1000, 2000000, 1.0, 0.3, 0.3},
+    [LANGID_HAN]        = {6000, 5000000, 0.9, 0.55, 0.8},
 };
 
 /* Knobs, all chosen on held-out words. */
-static double count_power = 0.6;    /* how much more often a frequent word is drawn */
 static double rate = 0.35;
 static double smoothing = 2e-6;
-static double topword_share = 0.5;
-static double single_share = 0.55;
+static double count_power, single_share, topword_share;     /* of the group */
+
+/* English is drawn this often where another language is drawn once: people write to routers in
+ * English, and a word that is also English is most likely that. */
+static long english_draws = 2;
 
 struct word {
     uint32_t at;                    /* into letters */
@@ -357,13 +362,16 @@ static void choose_grams(void)
 
 static float *weights;              /* [rows][lanes] */
 static float *squares;              /* [rows] */
+static uint8_t *scales;             /* [rows], which step */
 static int lanes;
-static float step;
+static float steps[LANGID_SCALES] = {0.04f, 0.1f, 0.25f, 0.6f};   /* nats per unit of weight */
+static double step_factor = 1;
 
 static size_t word_rows(const struct word *w, uint32_t *rows)
 {
     uint64_t hashes[LANGID_WORD_FEATURES];
-    size_t n = langid_word_features(langid_shapes[script], letters + w->at, w->length, hashes), m = 0;
+    struct langid_shape shape = langid_shapes[script];
+    size_t n = langid_word_features(shape, letters + w->at, w->length, hashes), m = 0;
     for (size_t i = 0; i < n; i++) {
         long row = find_row(hashes[i]);
         if (row >= 0)
@@ -386,7 +394,7 @@ static const struct word *draw(const struct word *words, const double *sums, siz
     return &words[low];
 }
 
-static inline float rounded(float w)
+static inline float rounded(float w, float step)
 {
     float q = nearbyintf(w / step);
     return step * (q < -8 ? -8 : q > 7 ? 7 : q);
@@ -398,9 +406,10 @@ static void score(const uint32_t *rows, size_t n, float *z, int is_quantised)
         z[l] = 0;
     for (size_t i = 0; i < n; i++) {
         const float *w = weights + (size_t)rows[i] * (size_t)lanes;
+        float step = steps[scales[rows[i]]];
         if (is_quantised)
             for (int l = 0; l < lanes; l++)
-                z[l] += rounded(w[l]);
+                z[l] += rounded(w[l], step);
         else
             for (int l = 0; l < lanes; l++)
                 z[l] += w[l];
@@ -427,13 +436,48 @@ static int pick_source(int lang, int held_out)
     return (held_out ? c->held_out_count : c->count) ? s : !s;
 }
 
+/* Moves every row so that its smallest and largest weight are equally far from the middle of
+ * -8..7, which changes no answer, and gives it a step. */
+static void choose_scales(void)
+{
+    size_t used[LANGID_SCALES] = {0};
+    for (size_t r = 0; r < (size_t)buckets * LANGID_WAYS; r++) {
+        float *w = weights + r * (size_t)lanes;
+        float least = w[0], most = w[0];
+        for (int l = 1; l < langs; l++) {
+            least = w[l] < least ? w[l] : least;
+            most = w[l] > most ? w[l] : most;
+        }
+        uint8_t scale = 0;
+        while (scale < LANGID_SCALES - 1 && (most - least) * 1.1f > 15 * steps[scale])
+            scale++;
+        scales[r] = scale;
+        used[scale] += keys[r] != 0;
+        float middle = (least + most) / 2 + steps[scale] / 2;
+        for (int l = 0; l < langs; l++)
+            w[l] -= middle;
+    }
+    printf("  rows per step:");
+    for (int i = 0; i < LANGID_SCALES; i++)
+        printf(" %zu", used[i]);
+    printf("\n");
+}
+
+static int draw_language(void)
+{
+    const char *codes = langid_group_codes[script];
+    long extra = script == LANGID_LATIN ? english_draws - 1 : 0;
+    int lang = (int)(random_bits() % (uint64_t)(langs + extra));
+    return lang < langs ? lang : (int)(strstr(codes, "en") - codes) / 2;
+}
+
 static void train(long examples)
 {
     uint32_t rows[ROWS_MAX];
     float z[LANES];
     double loss = 0;
     for (long e = 0; e < examples; e++) {
-        int lang = (int)(random_bits() % (uint64_t)langs);
+        int lang = draw_language();
         struct corpus *c = &corpora[lang][pick_source(lang, 0)];
         double u = random_unit();
         int bag = u < single_share ? 1 : u < (1 + single_share) / 2 ? 2
@@ -442,7 +486,9 @@ static void train(long examples)
         for (int b = 0; b < bag; b++)
             n += word_rows(draw(c->words, c->sums, c->count), rows + n);
 
-        int is_quantised = e > examples / 3;
+        int is_quantised = e >= examples / 3;
+        if (e == examples / 3)
+            choose_scales();
         score(rows, n, z, is_quantised);
         softmax(z);
         loss -= (double)logf(z[lang] + 1e-9f);
@@ -456,6 +502,7 @@ static void train(long examples)
             float *s = &squares[rows[i]];
             *s += square;
             float r = now / sqrtf(*s + 1.0f);
+            float step = is_quantised ? steps[scales[rows[i]]] : 1;
             for (int l = 0; l < lanes; l++) {
                 float x = w[l] - r * z[l];
                 x = x < -8.4f * step ? -8.4f * step : x;
@@ -511,27 +558,31 @@ static void evaluate_held_out(void)
 
 /* ---- writing ---- */
 
+/* Head, keys, rows, and zeros: the detector reads rows 32 bytes at a time, and the next head
+ * starts on a cache line. */
 static void write_group(FILE *out)
 {
     size_t rows = (size_t)buckets * LANGID_WAYS, half = ((size_t)langs + 1) / 2;
-    uint32_t head[4] = {(uint32_t)langs, buckets, 0, 0};
-    memcpy(&head[2], &step, sizeof step);
+    size_t used = 64 + rows * (sizeof *keys + half), bytes = (used + 32 + 63) / 64 * 64;
+    uint32_t head[16] = {(uint32_t)langs, buckets, (uint32_t)bytes};
+    memcpy(&head[3], steps, sizeof steps);
     fwrite(head, sizeof head, 1, out);
-    fwrite(keys, sizeof *keys, rows, out);
+    for (size_t r = 0; r < rows; r++) {
+        uint16_t entry = keys[r] ? (uint16_t)(keys[r] | scales[r] << LANGID_KEY_BITS) : 0;
+        fwrite(&entry, sizeof entry, 1, out);
+    }
     for (size_t r = 0; r < rows; r++) {
         unsigned char packed[LANES / 2] = {0};
         for (size_t l = 0; l < (size_t)langs; l++) {
-            float q = rounded(weights[r * (size_t)lanes + l]) / step;
+            float step = steps[scales[r]];
+            float q = rounded(weights[r * (size_t)lanes + l], step) / step;
             unsigned nibble = keys[r] ? (unsigned)(lrintf(q) + 8) : 8;
             packed[l % half] |= (unsigned char)(nibble << (l < half ? 0 : 4));
         }
         fwrite(packed, half, 1, out);
     }
-    static const char zeros[64];                        /* room to read a row as 32 bytes */
-    fwrite(zeros, 64 - (size_t)ftell(out) % 64, 1, out);
-    if ((size_t)ftell(out) % 64 != 0)
-        abort();
-    fwrite(zeros, 64, 1, out);
+    static const char zeros[96];
+    fwrite(zeros, bytes - used, 1, out);
 }
 
 int main(int argc, char **argv)
@@ -540,18 +591,20 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: langid_train SAMPLES_DIR TABLE [KNOB=VALUE...]\n");
         return 2;
     }
-    double scale = 1, size = 1, only = -1, wide = 1;
+    double scale = 1, size = 1, only = -1, power = 0, single = 0, topwords = 0;
     for (int i = 3; i < argc; i++) {
         struct { const char *name; double *value; } knobs[] = {
-            {"power", &count_power}, {"rate", &rate}, {"smoothing", &smoothing},
-            {"topwords", &topword_share}, {"single", &single_share}, {"examples", &scale},
-            {"size", &size}, {"only", &only}, {"step", &wide},
+            {"power", &power}, {"rate", &rate}, {"smoothing", &smoothing},
+            {"topwords", &topwords}, {"single", &single}, {"examples", &scale},
+            {"size", &size}, {"only", &only}, {"step", &step_factor},
         };
         char *equals = strchr(argv[i], '=');
         for (size_t k = 0; equals && k < sizeof knobs / sizeof *knobs; k++)
             if (strncmp(argv[i], knobs[k].name, (size_t)(equals - argv[i])) == 0)
                 *knobs[k].value = atof(equals + 1);
     }
+    for (int i = 0; i < LANGID_SCALES; i++)
+        steps[i] *= (float)step_factor;
     FILE *out = fopen(argv[2], "wb");
     if (!out) {
         perror(argv[2]);
@@ -562,15 +615,17 @@ int main(int argc, char **argv)
             continue;
         clock_t begin = clock();
         script = (enum langid_script)g;
-        langs = (int)strlen(groups[g].codes) / 2;
+        langs = (int)strlen(langid_group_codes[g]) / 2;
         lanes = (langs + 15) / 16 * 16;
         buckets = (uint32_t)(groups[g].buckets * size);
-        step = groups[g].step * (float)wide;
+        count_power = power > 0 ? power : groups[g].count_power;
+        single_share = single > 0 ? single : groups[g].single_share;
+        topword_share = topwords > 0 ? topwords : groups[g].topword_share;
         letter_count = 0;
         memset(corpora, 0, sizeof corpora);
         for (int l = 0; l < langs; l++)
-            read_language(argv[1], groups[g].codes + 2 * l, corpora[l]);
-        printf("%s\n", groups[g].codes);
+            read_language(argv[1], langid_group_codes[g] + 2 * l, corpora[l]);
+        printf("%s\n", langid_group_codes[g]);
         choose_grams();
         printf("  chosen after %.0f s\n", (double)(clock() - begin) / CLOCKS_PER_SEC);
         size_t rows = (size_t)buckets * LANGID_WAYS;
@@ -578,6 +633,8 @@ int main(int argc, char **argv)
         memset(weights, 0, rows * (size_t)lanes * sizeof *weights);
         squares = grow(NULL, rows * sizeof *squares);
         memset(squares, 0, rows * sizeof *squares);
+        scales = grow(NULL, rows);
+        memset(scales, 0, rows);
         train((long)((double)groups[g].examples * scale));
         evaluate_held_out();
         write_group(out);
@@ -585,6 +642,7 @@ int main(int argc, char **argv)
         fflush(stdout);
         free(weights);
         free(squares);
+        free(scales);
         free(keys);
     }
     return fclose(out) != 0;

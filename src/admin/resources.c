@@ -1,0 +1,331 @@
+/* admin/resources.c */
+#include "admin/resources.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "front/gateway.h"
+#include "front/models.h"
+#include "front/process.h"
+#include "observe/latency.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "pipeline/attempt.h"
+#include "pipeline/snap.h"
+#include "runtime/offload.h"
+
+static void health(struct admin_req *r)
+{
+    buf_str(&r->out, S("{\"status\":\"healthy\",\"service\":\"signalbox\"}"));
+}
+
+static void ready(struct admin_req *r)
+{
+    bool is_ready = !server_is_draining();
+    r->status = is_ready ? 200 : 503;
+    buf_str(&r->out, is_ready ? S("{\"status\":\"ready\",\"ready\":true}") : S("{\"status\":\"draining\",\"ready\":false}"));
+}
+
+static void metrics(struct admin_req *r)
+{
+    bool open = str_find(http_get(&r->head, S("accept")), S("application/openmetrics-text")) >= 0;
+    r->type = open ? S(METRICS_CONTENT_TYPE_OPENMETRICS) : S(METRICS_CONTENT_TYPE);
+    metrics_write(&r->out, open);
+}
+
+static void index_of_all(struct admin_req *r)
+{
+    struct json_writer w = { .out = &r->out };
+    jw_begin(&w, '{');
+    jw_key(&w, S("service"));
+    jw_str(&w, S("signalbox"));
+    jw_key(&w, S("endpoints"));
+    jw_begin(&w, '[');
+    for (const struct admin_route *t = admin_routes; t->handle; t++) {
+        jw_begin(&w, '{');
+        jw_key(&w, S("method"));
+        jw_str(&w, t->method);
+        jw_key(&w, S("path"));
+        jw_str(&w, t->path);
+        jw_key(&w, S("description"));
+        jw_str(&w, str_of(t->help));
+        jw_end(&w, '}');
+    }
+    jw_end(&w, ']');
+    jw_end(&w, '}');
+}
+
+/* ---- configuration ---- */
+
+static void findings_json(const struct findings *f, struct json_writer *w)
+{
+    static const char *const names[] = { "info", "warning", "error" };
+    jw_begin(w, '[');
+    for (size_t i = 0; i < f->n; i++) {
+        const struct finding *one = &f->items[i];
+        jw_begin(w, '{');
+        jw_key(w, S("name"));
+        jw_str(w, str_of(one->name));
+        jw_key(w, S("severity"));
+        jw_str(w, str_of(names[one->severity]));
+        jw_key(w, S("line"));
+        jw_int(w, one->at.line);
+        jw_key(w, S("column"));
+        jw_int(w, one->at.col);
+        jw_key(w, S("path"));
+        jw_str(w, one->path);
+        jw_key(w, S("message"));
+        jw_str(w, one->text);
+        jw_key(w, S("hint"));
+        jw_str(w, one->hint);
+        jw_end(w, '}');
+    }
+    jw_end(w, ']');
+}
+
+static void config_get(struct admin_req *r)
+{
+    snap_lock();
+    const struct snap *s = snap_present();
+    bool as_json = str_find(http_get(&r->head, S("accept")), S("application/json")) >= 0;
+    if (as_json) {
+        struct buf yaml = { 0 };
+        config_dump_yaml(s->config, &yaml);     /* masked; read back, so that both forms say the same */
+        struct value *v = yaml_parse(r->a, arena_str(r->a, buf_view(&yaml)), "dump", NULL);
+        if (v)
+            value_to_json(v, &r->out);
+        buf_free(&yaml);
+    } else {
+        r->type = S("application/yaml");
+        config_dump_yaml(s->config, &r->out);
+    }
+    snap_unlock();
+}
+
+static void config_hash(struct admin_req *r)
+{
+    snap_lock();
+    const struct snap *s = snap_present();
+    struct json_writer w = { .out = &r->out };
+    jw_begin(&w, '{');
+    jw_key(&w, S("hash"));
+    jw_str(&w, s->config->hash);
+    jw_key(&w, S("snapshot"));
+    jw_int(&w, (int64_t)s->id);
+    jw_key(&w, S("source"));
+    jw_str(&w, process_config_path() ? str_of(process_config_path()) : S("(embedded)"));
+    jw_end(&w, '}');
+    snap_unlock();
+}
+
+static void config_result(struct admin_req *r, bool ok, const char *verb, const struct findings *found)
+{
+    r->status = ok ? 200 : 422;
+    struct json_writer w = { .out = &r->out };
+    jw_begin(&w, '{');
+    jw_key(&w, str_of(verb));
+    jw_bool(&w, ok);
+    jw_key(&w, S("errors"));
+    jw_int(&w, (int64_t)found->n_by_severity[SEVERITY_ERROR]);
+    jw_key(&w, S("warnings"));
+    jw_int(&w, (int64_t)found->n_by_severity[SEVERITY_WARNING]);
+    jw_key(&w, S("findings"));
+    findings_json(found, &w);
+    jw_end(&w, '}');
+}
+
+/* Compiling takes milliseconds: on an offload thread, so that streams go on. */
+struct change { struct admin_req *r; struct findings found; bool ok; };
+
+static void change_apply(void *arg)
+{
+    struct change *c = arg;
+    c->ok = process_reload(c->r->body, "PUT /api/v1/config", &c->found) == 0;
+}
+
+static void change_validate(void *arg)
+{
+    struct change *c = arg;
+    struct snap *s = snap_build(c->r->body, "(request)", false, &c->found);
+    c->ok = s != NULL;
+    snap_free(s);
+}
+
+static void release_nothing(void *arg)
+{
+    (void)arg;
+}
+
+static WAITS void change_run(struct admin_req *r, void (*work)(void *), const char *verb)
+{
+    struct change c = { .r = r, .found.a = r->a };
+    fiber_shield(true);                         /* c lies on this stack: nothing may end the wait early */
+    if (offload(work, &c, release_nothing, NEVER) < 0)
+        admin_error(r, 503, "OVERLOADED", "too many changes are waiting; try again");
+    else
+        config_result(r, c.ok, verb, &c.found);
+    fiber_shield(false);
+}
+
+static WAITS void config_put(struct admin_req *r)
+{
+    change_run(r, change_apply, "applied");
+}
+
+static WAITS void config_validate(struct admin_req *r)
+{
+    change_run(r, change_validate, "valid");
+}
+
+static void config_schema(struct admin_req *r)
+{
+    config_schema_json(&r->out);
+}
+
+/* ---- what is running ---- */
+
+static void backend_json(const struct backend *b, struct json_writer *w)
+{
+    uint64_t now = clock_now();
+    const struct backend_state *s = b->state;
+    uint64_t until = atomic_load(&s->ejected_until);
+    jw_begin(w, '{');
+    jw_key(w, S("name"));
+    jw_str(w, b->name);
+    jw_key(w, S("address"));
+    jw_str(w, b->host_header);
+    jw_key(w, S("provider"));
+    jw_str(w, b->provider->name);
+    jw_key(w, S("upstream_model"));
+    jw_str(w, b->upstream_model);
+    jw_key(w, S("weight"));
+    jw_int(w, b->conf->weight);
+    jw_key(w, S("state"));
+    jw_str(w, atomic_load(&s->is_down) ? S("down") : until > now ? S("ejected") : until ? S("half_open") : S("up"));
+    jw_key(w, S("in_flight"));
+    jw_int(w, atomic_load(&s->in_flight));
+    jw_key(w, S("consecutive_failures"));
+    jw_int(w, atomic_load(&s->failures));
+    if (until > now) {
+        jw_key(w, S("ejected_for_seconds"));
+        jw_double(w, (double)((until - now) / NS_PER_MS) / 1e3);
+    }
+    jw_end(w, '}');
+}
+
+static void number_or_null(struct json_writer *w, const char *key, double v)
+{
+    jw_key(w, str_of(key));
+    jw_double(w, v);                            /* NAN becomes null */
+}
+
+static void models(struct admin_req *r)
+{
+    struct json_writer w = { .out = &r->out };
+    snap_lock();
+    const struct snap *s = snap_present();
+    jw_begin(&w, '{');
+    jw_key(&w, S("models"));
+    jw_begin(&w, '[');
+    for (size_t i = 0; i < s->models.n; i++) {
+        const struct model *m = s->models.entries[i].value;
+        if (!str_eq(m->name, s->models.entries[i].key))
+            continue;
+        jw_begin(&w, '{');
+        jw_key(&w, S("name"));
+        jw_str(&w, m->name);
+        number_or_null(&w, "quality_score", m->quality);
+        jw_key(&w, S("in_flight"));
+        jw_int(&w, latency_in_flight(m->state->latency));
+        number_or_null(&w, "ttft_p50_seconds", latency_ttft(m->state->latency, 50));
+        number_or_null(&w, "ttft_p95_seconds", latency_ttft(m->state->latency, 95));
+        number_or_null(&w, "tpot_p50_seconds", latency_tpot(m->state->latency, 50));
+        number_or_null(&w, "tpot_p95_seconds", latency_tpot(m->state->latency, 95));
+        jw_key(&w, S("backends"));
+        jw_begin(&w, '[');
+        for (unsigned k = 0; k < m->n_backends; k++)
+            backend_json(&m->backends[k], &w);
+        jw_end(&w, ']');
+        jw_end(&w, '}');
+    }
+    jw_end(&w, ']');
+    jw_end(&w, '}');
+    snap_unlock();
+}
+
+static void decisions(struct admin_req *r)
+{
+    struct json_writer w = { .out = &r->out };
+    snap_lock();
+    const struct snap *s = snap_present();
+    jw_begin(&w, '{');
+    jw_key(&w, S("recipes"));
+    jw_begin(&w, '[');
+    for (unsigned i = 0; i < s->n_recipes; i++) {
+        const struct profile *p = s->recipes[i].profile;
+        jw_begin(&w, '{');
+        jw_key(&w, S("name"));
+        jw_str(&w, p->name);
+        jw_key(&w, S("strategy"));
+        jw_str(&w, p->strategy == STRATEGY_CONFIDENCE ? S("confidence") : S("priority"));
+        jw_key(&w, S("decisions"));
+        jw_begin(&w, '[');
+        for (size_t k = 0; k < p->n_decisions; k++) {
+            const struct decision_conf *d = &p->decisions[k];
+            jw_begin(&w, '{');
+            jw_key(&w, S("name"));
+            jw_str(&w, d->name);
+            jw_key(&w, S("description"));
+            jw_str(&w, d->description);
+            jw_key(&w, S("priority"));
+            jw_int(&w, d->priority);
+            jw_key(&w, S("tier"));
+            jw_int(&w, d->tier);
+            jw_key(&w, S("algorithm"));
+            jw_str(&w, d->algorithm.type.len ? d->algorithm.type : S("static"));
+            jw_key(&w, S("models"));
+            jw_begin(&w, '[');
+            for (size_t m = 0; m < d->n_refs; m++)
+                jw_str(&w, d->refs[m].model);
+            jw_end(&w, ']');
+            jw_key(&w, S("plugins"));
+            jw_begin(&w, '[');
+            for (size_t m = 0; m < d->n_plugins; m++)
+                jw_str(&w, d->plugins[m].type);
+            jw_end(&w, ']');
+            jw_key(&w, S("matches"));
+            jw_double(&w, metric_value(s->recipes[i].plans[k].cell_match));
+            jw_end(&w, '}');
+        }
+        jw_end(&w, ']');
+        jw_end(&w, '}');
+    }
+    jw_end(&w, ']');
+    jw_end(&w, '}');
+    snap_unlock();
+}
+
+static void model_list(struct admin_req *r)
+{
+    snap_lock();
+    models_json(snap_present(), &r->out);
+    snap_unlock();
+}
+
+#define ROUTE(method_, path_) .method = { method_, sizeof method_ - 1 }, .path = { path_, sizeof path_ - 1 }
+
+const struct admin_route admin_routes[] = {
+    { ROUTE("GET", "/health"), .is_open = true, .handle = health, .help = "alive" },
+    { ROUTE("GET", "/ready"), .is_open = true, .handle = ready, .help = "takes traffic; 503 while draining" },
+    { ROUTE("GET", "/metrics"), .handle = metrics, .help = "Prometheus metrics" },
+    { ROUTE("GET", "/api/v1"), .handle = index_of_all, .help = "this list" },
+    { ROUTE("POST", "/api/v1/eval"), .handle = admin_eval, .help = "decide without calling a model; ?trace=true explains everything" },
+    { ROUTE("GET", "/api/v1/config"), .handle = config_get, .help = "the effective configuration, secrets masked" },
+    { ROUTE("PUT", "/api/v1/config"), .is_write = true, .handle = config_put, .help = "replace the configuration (YAML or JSON)" },
+    { ROUTE("POST", "/api/v1/config/validate"), .handle = config_validate, .help = "findings of a configuration, nothing changes" },
+    { ROUTE("GET", "/api/v1/config/hash"), .handle = config_hash, .help = "hash and source of the configuration in use" },
+    { ROUTE("GET", "/api/v1/config/schema"), .handle = config_schema, .help = "JSON Schema of the configuration" },
+    { ROUTE("GET", "/api/v1/models"), .handle = models, .help = "models, backends, health, live latencies" },
+    { ROUTE("GET", "/api/v1/decisions"), .handle = decisions, .help = "recipes and their decisions, with counts of matches" },
+    { ROUTE("GET", "/v1/models"), .handle = model_list, .help = "the data plane's model list" },
+    { .handle = NULL },
+};

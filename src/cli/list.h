@@ -1,0 +1,13 @@
+/* cli/list.h -- the commands, in the order in which help lists them.
+ *
+ * X(name) stands for `int cli_<name>(int argc, char **argv)`, one file each; what help, completion and the
+ * man page know of a command stands in commands.c. */
+X(serve)
+X(check)
+X(route)
+X(replay)
+X(config)
+X(bench)
+X(completions)
+X(version)
+X(help)

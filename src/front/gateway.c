@@ -1,0 +1,450 @@
+/* front/gateway.c -- one request from its first byte to its last.
+ *
+ * Read gateway_serve and answer_model: the rest is refusals. */
+#include "front/gateway.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "dialect/openai_chat_parse.h"
+#include "dialect/openai_text_parse.h"
+#include "front/decode.h"
+#include "front/explain.h"
+#include "front/models.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "pipeline/account.h"
+#include "pipeline/body.h"
+#include "pipeline/relay.h"
+#include "pipeline/route.h"
+
+enum {
+    TIMEOUT_DEFAULT_S = 1200,       /* VSR's listener timeout */
+    HEAD_TIMEOUT_S = 10,
+    LINGER_BYTES = 1 << 20,         /* of a refused body, read and dropped so that the answer arrives */
+    LINGER_MS = 1000,
+};
+
+static atomic_llong in_flight;
+static atomic_llong body_bytes;     /* of all requests together */
+
+int64_t gateway_in_flight(void)
+{
+    return atomic_load(&in_flight);
+}
+
+/* ---- identity of a request ---- */
+
+static void request_id_make(struct req *r)
+{
+    str given = http_get(&r->head, S("x-request-id"));
+    if (!given.len)
+        given = http_get(&r->head, S("x-client-request-id"));
+    if (given.len && given.len <= 128) {
+        r->request_id = given;
+        return;
+    }
+    static _Thread_local uint64_t state;
+    if (!state)
+        state = rand_system();
+    int n = snprintf(r->id_text, sizeof r->id_text, "req_%016llx%08llx", (unsigned long long)rand_next(&state),
+                     (unsigned long long)(rand_next(&state) >> 32));
+    r->request_id = (str){ r->id_text, (size_t)n };
+}
+
+/* ---- refusals that leave the body unread ---- */
+
+static WAITS void linger(struct client *c)
+{
+    char drop[4096];
+    size_t n = 0;
+    uint64_t until = clock_now() + LINGER_MS * NS_PER_MS;
+    if (!c->conn.ssl)
+        shutdown(c->conn.io.fd, SHUT_WR);
+    c->conn.io.victim = NULL;
+    fiber_shield(true);
+    while (n < LINGER_BYTES) {
+        ssize_t got = conn_read(&c->conn, drop, sizeof drop, until);
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+}
+
+static WAITS int refuse(struct req *r)
+{
+    r->client->keep_alive = false;
+    relay_fail(r);
+    linger(r->client);
+    return -1;
+}
+
+/* ---- keys ---- */
+
+static str client_key(const struct req *r)
+{
+    str key = http_get(&r->head, S("authorization"));
+    if (str_ieq(str_upto(key, 7), S("bearer ")))
+        return str_trim(str_from(key, 7));
+    static const str names[] = { { "x-api-key", 9 }, { "api-key", 7 }, { "x-goog-api-key", 14 } };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if ((key = http_get(&r->head, names[i])).len)
+            return key;
+    return http_query_get(r->head.query, S("key"), r->a);
+}
+
+static int key_check(struct req *r)
+{
+    const struct config *c = r->snap->config;
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        const struct listener_conf *l = &c->listeners[i];
+        if (!str_eq(l->name, r->client->listener->name) || l->api_keys.n == 0)
+            continue;
+        str key = client_key(r);
+        bool ok = false;
+        for (size_t k = 0; k < l->api_keys.n; k++)
+            ok |= key.len == l->api_keys.items[k].len && CRYPTO_memcmp(key.ptr, l->api_keys.items[k].ptr, key.len) == 0;
+        if (!ok)
+            return req_fail(r, 401, "invalid_request_error", "invalid_api_key", "api_key",
+                            key.len ? "the API key is not one of this listener's" : "this listener needs an API key");
+    }
+    return 0;
+}
+
+/* ---- the body ---- */
+
+static WAITS int body_receive(struct req *r)
+{
+    const struct limits_conf *limits = &r->snap->config->limits;
+    uint64_t most = limits->body_bytes;
+    int64_t length = r->head.content_length;
+    if (!r->head.is_chunked && length < 0)
+        return req_fail(r, 411, "invalid_request_error", "length_required", "length_required",
+                        "the request has no body: send content-length or chunks");
+    if (length > 0 && (uint64_t)length > most)
+        return req_fail(r, 413, "invalid_request_error", "request_too_large", "body_too_large",
+                        "the body has %lld bytes, the limit is %llu (global.limits.body)", (long long)length,
+                        (unsigned long long)most);
+    int64_t reserve = length > 0 ? length : 65536;
+    if (atomic_fetch_add(&body_bytes, reserve) + reserve > (int64_t)limits->total_body_bytes) {
+        atomic_fetch_sub(&body_bytes, reserve);
+        r->fail.retry_after_ns = NS_PER_S;
+        return req_fail(r, 503, "overloaded_error", "overloaded", "memory", "the gateway holds too many bytes of bodies; try again");
+    }
+    r->reserved_bytes = reserve;
+    if (r->head.expects_continue) {
+        int rc = conn_write(&r->client->conn, S("HTTP/1.1 100 Continue\r\n\r\n"), r->deadline);
+        if (rc < 0)
+            return rc;
+    }
+    int rc = h1_read_body(&r->client->in, r->a, &r->head, most, &r->body, r->deadline);
+    if (rc == -EMSGSIZE)
+        return req_fail(r, 413, "invalid_request_error", "request_too_large", "body_too_large",
+                        "the body has more than %llu bytes (global.limits.body)", (unsigned long long)most);
+    if (rc == -EBADMSG)
+        return req_fail(r, 400, "invalid_request_error", "bad_framing", "framing", "the body's chunks are malformed");
+    if (rc == -ENOMEM)
+        return req_fail(r, 503, "overloaded_error", "overloaded", "memory", "no memory for this body; try again");
+    if (rc == -ETIMEDOUT)
+        return req_fail(r, 408, "invalid_request_error", "request_timeout", "body_timeout", "the body did not arrive in time");
+    if (rc < 0)
+        return rc;
+    str encoding = http_get(&r->head, S("content-encoding"));
+    if (encoding.len && !str_ieq(encoding, S("identity")))
+        return body_decode(r, encoding, limits->decoded_body_bytes);
+    return 0;
+}
+
+static int body_parse(struct req *r)
+{
+    struct json_error je;
+    if (json_parse(r->a, r->body, &r->json, &je) < 0) {
+        bool memory = arena_exhausted(r->a);
+        return memory ? req_fail(r, 503, "overloaded_error", "overloaded", "memory", "no memory for this body; try again")
+                      : req_fail(r, 400, "invalid_request_error", "invalid_json", "json",
+                                 "malformed JSON body: %s at byte %zu", je.what, je.at);
+    }
+    if (!json_is(&r->json, 0, JSON_OBJECT))
+        return req_fail(r, 400, "invalid_request_error", "invalid_json", "json",
+                        "the body must be a JSON object, got %s", json_kind_name(json_kind(&r->json, 0)));
+    struct err e = { 0 };
+    int rc = r->endpoint == ENDPOINT_CHAT ? openai_chat_parse(r->a, &r->json, SIZES_AS_SENT, &r->chat, &e)
+           : r->endpoint == ENDPOINT_COMPLETIONS ? openai_completions_parse(r->a, &r->json, &r->chat, &e)
+           : openai_embeddings_parse(r->a, &r->json, &r->chat, &e);
+    if (rc < 0) {
+        req_fail(r, 400, "invalid_request_error", "invalid_value", "shape", "%s", e.text);
+        str path = str_of(e.text);              /* the sentence begins with the JSON path */
+        path = str_cut(&path, ':');
+        if (str_chr(path, ' ') < 0)
+            r->fail.param = arena_str(r->a, path);
+    }
+    return rc;
+}
+
+/* ---- a model's answer ---- */
+
+static int chain_on_request(struct req *r)
+{
+    for (unsigned i = 0; r->plan && i < r->plan->n_chain; i++) {
+        const struct plugin_step *s = &r->plan->chain[i];
+        int rc = s->ops->on_request ? s->ops->on_request(r, s->conf) : PLUGIN_PASS;
+        if (rc != PLUGIN_PASS)
+            return rc;
+    }
+    for (unsigned i = 0; r->plan && i < r->plan->n_chain; i++) {
+        const struct plugin_step *s = &r->plan->chain[i];
+        int rc = s->ops->on_send ? s->ops->on_send(r, s->conf) : PLUGIN_PASS;
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void cancelled_count(const struct req *r, const char *phase)
+{
+    if (r->model)
+        metric_add(metric_cell(METRIC_UPSTREAM_CANCELLED, (str[]){ r->model->name, str_of(phase) }), 1);
+}
+
+static WAITS int answer_model(struct req *r)
+{
+    int rc = body_receive(r);
+    r->t.body = clock_now();
+    if (rc < 0)
+        return r->fail.status ? refuse(r) : -1;
+    rc = body_parse(r);
+    r->t.parsed = clock_now();
+    if (rc < 0)
+        return relay_fail(r);
+    r->client->conn.io.victim = fiber_self();   /* from here on a client that leaves cancels us */
+    if (r->client->conn.io.ready & IO_HUP) {
+        r->is_client_gone = true;
+        return -1;
+    }
+    rc = route_request(r);
+    r->t.routed = clock_now();
+    if (rc < 0)
+        return relay_fail(r);
+    rc = chain_on_request(r);
+    if (rc == PLUGIN_REPLY)
+        return r->is_client_gone ? -1 : 0;
+    if (rc < 0)
+        return relay_fail(r);
+    if (r->n_order == 0) {
+        req_fail(r, 503, "server_error", "no_model", "no_model", "this decision has no model and answered nothing");
+        return relay_fail(r);
+    }
+    if (r->order[0]->n_backends && r->order[0]->backends[0].provider == &provider_explain)
+        return explain_answer(r);
+    if (r->chat.is_streaming && r->endpoint != ENDPOINT_EMBEDDINGS)
+        body_ask_usage(r);
+    if (arena_exhausted(r->a)) {
+        req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
+        return relay_fail(r);
+    }
+    struct answer a;
+    rc = attempt_run(r, &a);
+    if (rc == -ECANCELED) {
+        r->is_client_gone = true;
+        cancelled_count(r, "first_byte");
+        return -1;
+    }
+    if (rc < 0)
+        return relay_fail(r);
+    rc = relay_run(r, &a);
+    bool complete = rc == 0 && (a.body_is_read || a.up->in.is_complete);
+    if (fiber_is_cancelled(fiber_self()))
+        r->is_client_gone = true;
+    if (r->is_client_gone && !complete)
+        cancelled_count(r, "relay");
+    attempt_finish(r, &a, complete);
+    return rc;
+}
+
+/* ---- doors ---- */
+
+static WAITS int serve_chat(struct req *r)        { r->endpoint = ENDPOINT_CHAT; return answer_model(r); }
+static WAITS int serve_completions(struct req *r) { r->endpoint = ENDPOINT_COMPLETIONS; return answer_model(r); }
+static WAITS int serve_embeddings(struct req *r)  { r->endpoint = ENDPOINT_EMBEDDINGS; return answer_model(r); }
+
+static WAITS int serve_health(struct req *r)
+{
+    return relay_own(r, 200, S("application/json"), S("{\"status\":\"ok\"}\n"));
+}
+
+static WAITS int serve_ready(struct req *r)
+{
+    if (server_is_draining())
+        return relay_own(r, 503, S("application/json"), S("{\"status\":\"draining\"}\n"));
+    return relay_own(r, 200, S("application/json"), S("{\"status\":\"ready\"}\n"));
+}
+
+static WAITS int serve_models(struct req *r)
+{
+    struct buf out = { 0 };
+    models_json(r->snap, &out);
+    int rc = relay_own(r, 200, S("application/json"), buf_view(&out));
+    buf_free(&out);
+    return rc;
+}
+
+static WAITS int serve_model(struct req *r)
+{
+    struct buf out = { 0 };
+    str name = str_from(r->head.path, sizeof "/v1/models/" - 1);
+    int rc;
+    if (models_json_one(r->snap, name, &out)) {
+        rc = relay_own(r, 200, S("application/json"), buf_view(&out));
+    } else {
+        req_fail(r, 404, "invalid_request_error", "model_not_found", "unknown_model", "model '" STR_FMT "' is not available",
+                 STR_ARG(name));
+        rc = relay_fail(r);
+    }
+    buf_free(&out);
+    return rc;
+}
+
+static const struct door {
+    str method, path;
+    bool is_prefix, is_free;        /* free: no key, no cap, not in the access log */
+    WAITS int (*serve)(struct req *r);
+} doors[] = {
+    { { "POST", 4 }, { "/v1/chat/completions", 20 }, false, false, serve_chat },
+    { { "POST", 4 }, { "/v1/completions", 15 }, false, false, serve_completions },
+    { { "POST", 4 }, { "/v1/embeddings", 14 }, false, false, serve_embeddings },
+    { { "GET", 3 }, { "/v1/models", 10 }, false, false, serve_models },
+    { { "GET", 3 }, { "/v1/models/", 11 }, true, false, serve_model },
+    { { "GET", 3 }, { "/health", 7 }, false, true, serve_health },
+    { { "GET", 3 }, { "/ready", 6 }, false, true, serve_ready },
+};
+
+static const struct door *door_find(struct req *r)
+{
+    const struct door *other = NULL;
+    bool is_head = str_eq(r->head.method, S("HEAD"));
+    for (size_t i = 0; i < COUNT_OF(doors); i++) {
+        const struct door *d = &doors[i];
+        if (d->is_prefix ? !str_starts(r->head.path, d->path) : !str_eq(r->head.path, d->path))
+            continue;
+        if (str_eq(r->head.method, d->method) || (is_head && str_eq(d->method, S("GET"))))
+            return d;
+        other = d;
+    }
+    if (other)
+        req_fail(r, 405, "invalid_request_error", "method_not_allowed", "method",
+                 "method not allowed: " STR_FMT " takes " STR_FMT, STR_ARG(r->head.path), STR_ARG(other->method));
+    else
+        req_fail(r, 404, "invalid_request_error", "unknown_url", "path",
+                 "endpoint not found: " STR_FMT " " STR_FMT, STR_ARG(r->head.method), STR_ARG(r->head.path));
+    return NULL;
+}
+
+static WAITS int dispatch(struct req *r)
+{
+    const struct door *d = door_find(r);
+    bool has_body = r->head.is_chunked || r->head.content_length > 0;
+    if (!d || (!d->is_free && key_check(r) < 0))
+        return has_body ? refuse(r) : relay_fail(r);
+    if (d->is_free)
+        return has_body ? (r->client->keep_alive = false, d->serve(r)) : d->serve(r);
+    int64_t most = r->snap->config->limits.in_flight;
+    int rc;
+    if (atomic_fetch_add(&in_flight, 1) >= most) {
+        req_fail(r, 503, "overloaded_error", "overloaded", "in_flight",
+                 "the gateway is at its limit of %lld requests in flight; try again", (long long)most);
+        r->fail.retry_after_ns = NS_PER_S;
+        rc = has_body ? refuse(r) : relay_fail(r);
+    } else {
+        rc = d->serve(r);
+    }
+    atomic_fetch_sub(&in_flight, 1);
+    if (r->reserved_bytes)
+        atomic_fetch_sub(&body_bytes, r->reserved_bytes);
+    account_finish(r);
+    return rc;
+}
+
+/* A head that is not HTTP as we speak it: say why, close. */
+static WAITS int refuse_head(struct req *r, int rc)
+{
+    struct h1 *in = &r->client->in;
+    if (rc == -EBADMSG)
+        req_fail(r, in->status, "invalid_request_error", "bad_request", "framing", "%s", in->why);
+    else if (rc == -ETIMEDOUT)
+        req_fail(r, 408, "invalid_request_error", "request_timeout", "head_timeout", "the request's head did not arrive in time");
+    else
+        return -1;
+    account_refused(r->fail.reason);
+    r->head.minor = 1;
+    return refuse(r);
+}
+
+static struct req *request_new(struct client *c)
+{
+    struct arena *a = arena_new();
+    struct snap *s = a ? snap_enter(c->conn.loop) : NULL;
+    if (!s) {
+        arena_free(a);
+        return NULL;
+    }
+    struct req *r = ARENA_NEW(a, struct req);
+    r->a = a;
+    r->snap = s;
+    r->loop = c->conn.loop;
+    r->client = c;
+    r->endpoint = ENDPOINT_N;
+    r->out.edits.a = a;
+    return r;
+}
+
+static void request_free(struct req *r)
+{
+    struct client *c = r->client;
+    c->conn.io.victim = NULL;
+    buf_free(&r->out.headers);
+    snap_leave(r->loop, r->snap);
+    if (h1_has_kept(&c->in)) {                  /* the next request's bytes outlive this arena */
+        c->kept_arena = arena_new();
+        c->in.kept = c->kept_arena ? arena_str(c->kept_arena, c->in.kept) : (str){ 0 };
+        if (!c->kept_arena)
+            c->keep_alive = false;
+    }
+    arena_free(r->a);
+}
+
+WAITS int gateway_serve(struct client *c)
+{
+    struct req *r = request_new(c);
+    if (!r)
+        return -1;
+    const struct limits_conf *limits = &r->snap->config->limits;
+    c->keep_alive = true;
+    r->t.start = clock_now();
+    uint64_t head_ns = limits->head_timeout_ns ? limits->head_timeout_ns : HEAD_TIMEOUT_S * NS_PER_S;
+    int rc = h1_read_head(&c->in, r->a, limits->head_bytes, &r->head, r->t.start + head_ns, false);
+    arena_free(c->kept_arena);
+    c->kept_arena = NULL;
+    r->t.head = clock_now();
+    if (rc == 1) {
+        uint64_t timeout = c->listener->timeout_ns ? c->listener->timeout_ns : TIMEOUT_DEFAULT_S * NS_PER_S;
+        r->deadline = r->t.start + timeout;
+        c->keep_alive = r->head.keep_alive && !server_is_draining();
+        request_id_make(r);
+        r->wants_debug = str_ieq(http_get(&r->head, S("x-vsr-debug")), S("true"));
+        if (trace_is_on() && (r->trace = arena_try(r->a, sizeof *r->trace)) != NULL)
+            trace_begin(r->trace, &r->head, r->a, S("signalbox"), r->t.start);
+        rc = dispatch(r);
+    } else {
+        request_id_make(r);
+        rc = rc == 0 ? -1 : refuse_head(r, rc);
+    }
+    bool keep = rc == 0 && c->keep_alive && !r->is_client_gone && c->in.is_complete
+                && !fiber_is_cancelled(fiber_self());
+    request_free(r);
+    return keep ? 0 : -1;
+}

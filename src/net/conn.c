@@ -1,0 +1,349 @@
+/* net/conn.c */
+#include "net/conn.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "net/dns.h"
+
+/* ---- reading ---- */
+
+static ssize_t tls_code(struct conn *c, int rc, int *wait_for)
+{
+    *wait_for = 0;
+    switch (SSL_get_error(c->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:   *wait_for = IO_IN; return -EAGAIN;
+    case SSL_ERROR_WANT_WRITE:  *wait_for = IO_OUT; return -EAGAIN;
+    case SSL_ERROR_ZERO_RETURN: return 0;
+    case SSL_ERROR_SYSCALL:     return errno ? -errno : 0;
+    default:                    ERR_clear_error(); return -EPROTO;
+    }
+}
+
+static ssize_t read_now(struct conn *c, void *to, size_t n, int *wait_for)
+{
+    if (c->ssl) {
+        errno = 0;
+        int rc = SSL_read(c->ssl, to, n > INT_MAX ? INT_MAX : (int)n);
+        return rc > 0 ? rc : tls_code(c, rc, wait_for);
+    }
+    ssize_t got = read(c->io.fd, to, n);
+    *wait_for = IO_IN;
+    if (got < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    if ((size_t)got < n && !(c->io.ready & IO_HUP))
+        c->io.ready &= (uint8_t)~IO_IN;         /* a short read drained it: the next edge will tell */
+    return got;
+}
+
+WAITS ssize_t conn_read(struct conn *c, void *to, size_t n, uint64_t deadline)
+{
+    for (;;) {
+        if (c->io.fd < 0)
+            return -ECANCELED;
+        if (!c->ssl && !(c->io.ready & IO_IN)) {
+            int rc = io_wait(&c->io, IO_IN, deadline);
+            if (rc < 0)
+                return rc;
+        }
+        int wait_for;
+        ssize_t got = read_now(c, to, n, &wait_for);
+        if (got == -EINTR)
+            continue;
+        if (got != -EAGAIN) {
+            if (got > 0)
+                c->bytes_in += (uint64_t)got;
+            return got;
+        }
+        c->io.ready &= (uint8_t)~(wait_for & ~(c->io.ready & IO_HUP ? IO_IN : 0));
+        int rc = io_wait(&c->io, wait_for, deadline);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+bool conn_has_pending(const struct conn *c)
+{
+    return c->ssl && SSL_pending(c->ssl) > 0;
+}
+
+/* ---- writing ---- */
+
+ssize_t conn_write_some(struct conn *c, const struct iovec *v, int n)
+{
+    if (c->io.fd < 0)
+        return -ECANCELED;
+    if (c->ssl) {
+        size_t done = 0;
+        for (int i = 0; i < n; i++) {
+            if (v[i].iov_len == 0)
+                continue;
+            errno = 0;
+            size_t len = v[i].iov_len > INT_MAX ? INT_MAX : v[i].iov_len;
+            int rc = SSL_write(c->ssl, v[i].iov_base, (int)len);
+            if (rc > 0) {
+                done += (size_t)rc;
+                c->bytes_out += (uint64_t)rc;
+                if ((size_t)rc < v[i].iov_len)
+                    break;
+                continue;
+            }
+            int wait_for;
+            ssize_t code = tls_code(c, rc, &wait_for);
+            if (code == -EAGAIN || done) {
+                if (code == -EAGAIN)
+                    c->io.ready &= (uint8_t)~wait_for;
+                break;
+            }
+            return code < 0 ? code : -EPIPE;
+        }
+        return (ssize_t)done;
+    }
+    struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)v, .msg_iovlen = (size_t)n };
+    for (;;) {
+        ssize_t put = sendmsg(c->io.fd, &m, MSG_NOSIGNAL);
+        if (put >= 0) {
+            c->bytes_out += (uint64_t)put;
+            return put;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK)
+            return -errno;
+        c->io.ready &= (uint8_t)~IO_OUT;
+        return 0;
+    }
+}
+
+WAITS int conn_writev(struct conn *c, struct iovec *v, int n, uint64_t deadline)
+{
+    while (n > 0 && v->iov_len == 0)
+        v++, n--;
+    while (n > 0) {
+        ssize_t put = conn_write_some(c, v, n > IOV_MAX ? IOV_MAX : n);
+        if (put < 0)
+            return (int)put;
+        size_t left = (size_t)put;
+        while (n > 0 && left >= v->iov_len) {
+            left -= v->iov_len;
+            v++, n--;
+        }
+        if (n == 0)
+            break;
+        v->iov_base = (char *)v->iov_base + left;
+        v->iov_len -= left;
+        if (put > 0 && (c->io.ready & IO_OUT))
+            continue;
+        c->io.ready &= (uint8_t)~IO_OUT;
+        int rc = io_wait(&c->io, IO_OUT, deadline);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+WAITS int conn_write(struct conn *c, str bytes, uint64_t deadline)
+{
+    struct iovec v = { (void *)(uintptr_t)bytes.ptr, bytes.len };
+    return conn_writev(c, &v, 1, deadline);
+}
+
+/* ---- the end ---- */
+
+void conn_close(struct conn *c)
+{
+    if (c->ssl) {
+        if (c->io.fd >= 0)
+            SSL_shutdown(c->ssl);
+        ERR_clear_error();
+        SSL_free(c->ssl);
+        c->ssl = NULL;
+    }
+    io_close(&c->io);
+}
+
+void conn_reset(struct conn *c)
+{
+    if (c->io.fd >= 0) {
+        struct linger now = { 1, 0 };
+        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+        if (c->ssl)
+            SSL_set_quiet_shutdown(c->ssl, 1);
+    }
+    conn_close(c);
+}
+
+/* ---- addresses ---- */
+
+bool endpoint_parse(str text, uint16_t default_port, struct endpoint *out)
+{
+    *out = (struct endpoint){ .port = default_port };
+    str port = S("");
+    if (text.len && text.ptr[0] == '[') {
+        long end = str_chr(text, ']');
+        if (end < 0)
+            return false;
+        out->host = (str){ text.ptr + 1, (size_t)end - 1 };
+        str rest = str_from(text, (size_t)end + 1);
+        if (rest.len && rest.ptr[0] != ':')
+            return false;
+        port = str_from(rest, 1);
+        if (rest.len == 1)
+            return false;
+    } else {
+        long colon = str_chr(text, ':');
+        out->host = colon < 0 ? text : str_upto(text, (size_t)colon);
+        if (colon >= 0) {
+            port = str_from(text, (size_t)colon + 1);
+            if (port.len == 0)
+                return false;
+        }
+    }
+    int64_t n;
+    if (port.len) {
+        if (!str_int(port, &n) || n < 0 || n > 65535)
+            return false;
+        out->port = (uint16_t)n;
+    }
+    return out->host.len > 0;
+}
+
+static int socket_open(int family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return fd;
+}
+
+static WAITS int dial_one(struct conn *c, struct loop *l, const struct dns_address *to, uint16_t port, uint64_t deadline)
+{
+    struct sockaddr_storage ss;
+    memcpy(&ss, &to->address, sizeof ss);
+    if (ss.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)(void *)&ss)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)(void *)&ss)->sin_port = htons(port);
+    int fd = socket_open(ss.ss_family);
+    if (fd < 0)
+        return fd;
+    c->loop = l;
+    int rc = l ? io_open(l, &c->io, fd) : (c->io.fd = fd, 0);
+    if (rc < 0) {
+        close(fd);
+        c->io.fd = -1;
+        return rc;
+    }
+    c->io.ready = 0;
+    if (connect(fd, (struct sockaddr *)&ss, to->bytes) < 0 && errno != EINPROGRESS) {
+        rc = -errno;
+        goto close;
+    }
+    rc = io_wait(&c->io, IO_OUT, deadline);
+    if (rc < 0)
+        goto close;
+    int error = 0;
+    socklen_t n = sizeof error;
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n);
+    if (error) {
+        rc = -error;
+        goto close;
+    }
+    return 0;
+close:
+    conn_close(c);
+    return rc;
+}
+
+WAITS int conn_dial(struct conn *c, struct loop *l, str host, uint16_t port, uint64_t deadline)
+{
+    struct dns_answer found;
+    int rc = dns_resolve(l, host, deadline, &found);
+    if (rc < 0)
+        return rc;
+    uint64_t now = clock_now();
+    for (unsigned i = 0; i < found.n; i++) {
+        uint64_t until = deadline;              /* share what is left, so that one dead address cannot eat it all */
+        if (i + 1 < found.n && deadline != NEVER && deadline > now)
+            until = now + (deadline - now) / (found.n - i);
+        rc = dial_one(c, l, &found.addresses[i], port, until);
+        if (rc == 0 || rc == -ECANCELED)
+            return rc;
+        now = clock_now();
+    }
+    return rc;
+}
+
+int sock_listen(str host, uint16_t port, bool reuse_port, struct err *e)
+{
+    char name[256], service[8];
+    if (host.len >= sizeof name)
+        return err_set(e, "listen: the host name is too long");
+    snprintf(name, sizeof name, STR_FMT, STR_ARG(host));
+    snprintf(service, sizeof service, "%u", port);
+    struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *list;
+    int rc = getaddrinfo(name, service, &hints, &list);
+    if (rc) {
+        err_set(e, "listen on %s: %s", name, gai_strerror(rc));
+        return -EADDRNOTAVAIL;
+    }
+    int fd = socket_open(list->ai_family), one = 1;
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        if (reuse_port)
+            setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+        if (bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, 4096) < 0) {
+            int error = errno;
+            close(fd);
+            fd = -error;
+        }
+    }
+    if (fd < 0)
+        err_set(e, "cannot listen on %s port %u: %s%s", name, port, strerror(-fd),
+                fd == -EADDRINUSE ? " (another program uses this port; choose one with --listen)" : "");
+    freeaddrinfo(list);
+    return fd;
+}
+
+str sock_peer_text(int fd, char out[64])
+{
+    struct sockaddr_storage ss;
+    socklen_t n = sizeof ss;
+    char ip[INET6_ADDRSTRLEN] = "?";
+    int len;
+    if (getpeername(fd, (struct sockaddr *)&ss, &n) < 0)
+        return S("");
+    if (ss.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)(const void *)&ss;
+        inet_ntop(AF_INET6, &a->sin6_addr, ip, sizeof ip);
+        len = snprintf(out, 64, "[%s]:%u", ip, ntohs(a->sin6_port));
+    } else {
+        const struct sockaddr_in *a = (const struct sockaddr_in *)(const void *)&ss;
+        inet_ntop(AF_INET, &a->sin_addr, ip, sizeof ip);
+        len = snprintf(out, 64, "%s:%u", ip, ntohs(a->sin_port));
+    }
+    return (str){ out, (size_t)len };
+}
+
+uint16_t sock_port(int fd)
+{
+    struct sockaddr_storage ss;
+    socklen_t n = sizeof ss;
+    if (getsockname(fd, (struct sockaddr *)&ss, &n) < 0)
+        return 0;
+    return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&ss)->sin6_port
+                                          : ((struct sockaddr_in *)(void *)&ss)->sin_port);
+}

@@ -1,0 +1,456 @@
+/* net/h1.c */
+#include "net/h1.h"
+
+#include <assert.h>
+#include <errno.h>
+
+enum { FIRST_READ = 4096 };         /* a head and a small body in one read */
+
+/* ---- llhttp callbacks: collect spans of the head, pause behind it; collect body spans ---- */
+
+struct head_build {                 /* parser.data while a head is read */
+    struct h1 *h;
+    struct arena *a;
+    struct http_head *head;
+    bool has_field;                 /* the last header has its value already */
+    bool overflow;
+};
+
+static void grow(str *s, const char *at, size_t n)
+{
+    if (s->len == 0)
+        s->ptr = at;
+    s->len += n;                    /* the buffer is contiguous: pieces follow each other */
+}
+
+static int on_url(llhttp_t *p, const char *at, size_t n)
+{
+    struct head_build *b = p->data;
+    grow(&b->head->target, at, n);
+    return 0;
+}
+
+static int on_method(llhttp_t *p, const char *at, size_t n)
+{
+    struct head_build *b = p->data;
+    grow(&b->head->method, at, n);
+    return 0;
+}
+
+static int on_status(llhttp_t *p, const char *at, size_t n)
+{
+    struct head_build *b = p->data;
+    grow(&b->head->reason, at, n);
+    return 0;
+}
+
+static int on_field(llhttp_t *p, const char *at, size_t n)
+{
+    struct head_build *b = p->data;
+    struct http_head *head = b->head;
+    if (b->has_field) {
+        if (head->n_headers == HEADERS_MAX) {
+            b->overflow = true;
+            return HPE_USER;
+        }
+        head->headers[head->n_headers++] = (struct header){ 0 };
+        b->has_field = false;
+    }
+    grow(&head->headers[head->n_headers - 1].name, at, n);
+    return 0;
+}
+
+static int on_value(llhttp_t *p, const char *at, size_t n)
+{
+    struct head_build *b = p->data;
+    b->has_field = true;
+    grow(&b->head->headers[b->head->n_headers - 1].value, at, n);
+    return 0;
+}
+
+static int on_value_complete(llhttp_t *p)       /* an empty value has no on_value */
+{
+    struct head_build *b = p->data;
+    b->has_field = true;
+    return 0;
+}
+
+static int on_headers_complete(llhttp_t *p)
+{
+    (void)p;
+    return HPE_PAUSED;
+}
+
+static int on_body(llhttp_t *p, const char *at, size_t n)
+{
+    struct h1 *h = p->data;
+    if (h->n_spans && h->spans[h->n_spans - 1].ptr + h->spans[h->n_spans - 1].len == at) {
+        h->spans[h->n_spans - 1].len += n;
+        return 0;
+    }
+    h->spans[h->n_spans++] = (str){ at, n };
+    if (h->n_spans == h->spans_max) {
+        h->spans_full = true;
+        return HPE_PAUSED;
+    }
+    return 0;
+}
+
+static int on_complete(llhttp_t *p)
+{
+    struct h1 *h = p->data;
+    h->is_complete = true;
+    return HPE_PAUSED;
+}
+
+static llhttp_settings_t head_settings, body_settings;
+
+__attribute__((constructor)) static void settings_init(void)
+{
+    llhttp_settings_init(&head_settings);
+    head_settings.on_url = on_url;
+    head_settings.on_method = on_method;
+    head_settings.on_status = on_status;
+    head_settings.on_header_field = on_field;
+    head_settings.on_header_value = on_value;
+    head_settings.on_header_value_complete = on_value_complete;
+    head_settings.on_headers_complete = on_headers_complete;
+    llhttp_settings_init(&body_settings);
+    body_settings.on_body = on_body;
+    body_settings.on_message_complete = on_complete;
+}
+
+void h1_init(struct h1 *h, struct conn *c, enum h1_side side)
+{
+    *h = (struct h1){ .c = c, .side = side };
+}
+
+bool h1_has_kept(const struct h1 *h)
+{
+    return h->kept.len > 0;
+}
+
+/* ---- heads ---- */
+
+static int refuse(struct h1 *h, int status, const char *why)
+{
+    h->status = status;
+    h->why = why;
+    return -EBADMSG;
+}
+
+/* Looks at the lines in bytes[from..): returns the length of the head when its empty line is there, 0
+ * when more is needed, -EBADMSG for bare LF or a folded line. *from moves to where to go on. */
+static long head_end(struct h1 *h, str bytes, size_t *from)
+{
+    const char *p = bytes.ptr + *from, *end = bytes.ptr + bytes.len;
+    for (const char *lf; p < end && (lf = memchr(p, '\n', (size_t)(end - p))) != NULL; p = lf + 1) {
+        if (lf == bytes.ptr || lf[-1] != '\r')
+            return refuse(h, 400, "a line ends in a bare LF");
+        if (lf - bytes.ptr >= 3 && lf[-2] == '\n')
+            return lf + 1 - bytes.ptr;
+        if (lf + 1 == end) {                    /* the next line's first byte decides about folding */
+            *from = (size_t)(lf - bytes.ptr);
+            return 0;
+        }
+        if ((lf[1] == ' ' || lf[1] == '\t') && lf > bytes.ptr + 1)
+            return refuse(h, 400, "a header line is folded (obs-fold)");
+    }
+    *from = p > bytes.ptr ? (size_t)(p - bytes.ptr) : 0;
+    if (*from > bytes.len)
+        *from = bytes.len;
+    return 0;
+}
+
+/* What the framing rules of RFC 9112 demand beyond what llhttp checks. */
+static int head_check(struct h1 *h, struct http_head *head)
+{
+    unsigned n_host = 0, n_length = 0, n_coding = 0;
+    head->content_length = -1;
+    head->keep_alive = head->minor >= 1;
+    for (unsigned i = 0; i < head->n_headers; i++) {
+        str name = head->headers[i].name, value = head->headers[i].value;
+        while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
+            value.len--;
+        head->headers[i].value = value;
+        if (name.len == 0 || name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t')
+            return refuse(h, 400, "white space before the colon of a header");
+        switch (name.len) {
+        case 4:
+            n_host += str_ieq(name, S("host"));
+            break;
+        case 6:
+            if (str_ieq(name, S("expect"))) {
+                if (!str_ieq(value, S("100-continue")))
+                    return refuse(h, 417, "unknown expectation");
+                head->expects_continue = true;
+            }
+            break;
+        case 10:
+            if (str_ieq(name, S("connection"))) {
+                if (http_token_in(value, S("close")))
+                    head->keep_alive = false;
+                else if (head->minor == 0 && http_token_in(value, S("keep-alive")))
+                    head->keep_alive = true;
+            }
+            break;
+        case 14:
+            if (str_ieq(name, S("content-length"))) {
+                if (value.len == 0 || value.len > 18)
+                    return refuse(h, 400, "content-length is not a number");
+                int64_t n = 0;
+                for (size_t k = 0; k < value.len; k++) {
+                    if (value.ptr[k] < '0' || value.ptr[k] > '9')
+                        return refuse(h, 400, "content-length is not a number");
+                    n = n * 10 + value.ptr[k] - '0';
+                }
+                head->content_length = n;
+                n_length++;
+            }
+            break;
+        case 17:
+            if (str_ieq(name, S("transfer-encoding"))) {
+                if (!str_ieq(value, S("chunked")))
+                    return refuse(h, 501, "only the transfer coding 'chunked' is understood");
+                head->is_chunked = true;
+                n_coding++;
+            }
+            break;
+        default:
+            break;
+        }
+    }
+    if (n_length > 1 || n_coding > 1 || (n_length && n_coding))
+        return refuse(h, 400, "conflicting content-length and transfer-encoding");
+    if (n_coding && head->minor == 0)
+        return refuse(h, 400, "transfer-encoding in an HTTP/1.0 message");
+    if (h->side == H1_RESPONSES)
+        return 0;
+    if (n_host > 1 || (n_host == 0 && head->minor >= 1))
+        return refuse(h, 400, n_host ? "more than one host header" : "the host header is missing");
+    str target = head->target;
+    if (str_starts(target, S("http://")) || str_starts(target, S("https://"))) {
+        long at = str_find(target, S("://"));   /* absolute-form: take the path */
+        str rest = str_from(target, (size_t)at + 3);
+        long slash = str_chr(rest, '/');
+        target = slash < 0 ? S("/") : str_from(rest, (size_t)slash);
+    }
+    if (target.len == 0 || (target.ptr[0] != '/' && !str_eq(target, S("*"))))
+        return refuse(h, 400, "the request target must begin with '/'");
+    head->query = target;
+    head->path = str_cut(&head->query, '?');
+    return 0;
+}
+
+static int head_parse(struct h1 *h, struct arena *a, str bytes, struct http_head *out,
+                      bool answers_head_request)
+{
+    *out = (struct http_head){ .headers = arena_try(a, HEADERS_MAX * sizeof(struct header)) };
+    if (!out->headers)
+        return -ENOMEM;
+    struct head_build b = { h, a, out, true, false };
+    llhttp_init(&h->parser, h->side == H1_REQUESTS ? HTTP_REQUEST : HTTP_RESPONSE, &head_settings);
+    h->parser.data = &b;
+    llhttp_errno_t rc = llhttp_execute(&h->parser, bytes.ptr, bytes.len);
+    if (b.overflow)
+        return refuse(h, 431, "more than 128 headers");
+    if (rc != HPE_PAUSED) {
+        if (rc == HPE_INVALID_VERSION)
+            return refuse(h, 505, "only HTTP/1.0 and HTTP/1.1 are understood");
+        return refuse(h, 400, rc == HPE_OK ? "not an HTTP message" : llhttp_get_error_reason(&h->parser));
+    }
+    out->minor = h->parser.http_minor;
+    out->status = h->parser.status_code;
+    if (h->parser.http_major != 1)
+        return refuse(h, 505, "only HTTP/1.0 and HTTP/1.1 are understood");
+    int bad = head_check(h, out);
+    if (bad < 0)
+        return bad;
+
+    /* How the body will be read. llhttp goes on from its pause. */
+    bool no_body = h->side == H1_REQUESTS ? !out->is_chunked && out->content_length <= 0
+                                          : answers_head_request || out->status == 204 || out->status == 304
+                                            || out->status < 200 || out->content_length == 0;
+    h->is_complete = no_body;
+    h->left = !no_body && out->content_length > 0 ? out->content_length : -1;
+    h->in_body = !no_body && h->left < 0;
+    if (h->in_body) {
+        h->parser.settings = &body_settings;
+        h->parser.data = h;
+        llhttp_resume(&h->parser);
+    }
+    return 1;
+}
+
+WAITS int h1_read_head(struct h1 *h, struct arena *a, size_t limit, struct http_head *out,
+                       uint64_t deadline, bool answers_head_request)
+{
+    size_t cap = h->kept.len + 512 > FIRST_READ ? h->kept.len + FIRST_READ : FIRST_READ;
+    char *buf = arena_try(a, cap);
+    if (!buf)
+        return -ENOMEM;
+    size_t len = h->kept.len, looked = 0;
+    if (len)
+        memcpy(buf, h->kept.ptr, len);
+    h->kept = (str){ 0 };
+    if (h->side == H1_REQUESTS)
+        while (len >= 2 && buf[0] == '\r' && buf[1] == '\n')     /* RFC 9112 2.2: ignore empty lines before */
+            memmove(buf, buf + 2, len -= 2);
+    for (;;) {
+        long end = len ? head_end(h, (str){ buf, len }, &looked) : 0;
+        if (end < 0)
+            return (int)end;
+        if (end > 0) {
+            if ((size_t)end > limit)
+                return refuse(h, 431, "the head is too large");
+            int rc = head_parse(h, a, (str){ buf, (size_t)end }, out, answers_head_request);
+            h->kept = (str){ buf + end, len - (size_t)end };
+            return rc;
+        }
+        if (len >= limit)
+            return refuse(h, 431, "the head is too large");
+        if (len == cap) {
+            char *more = arena_try(a, 2 * cap);
+            if (!more)
+                return -ENOMEM;
+            memcpy(more, buf, len);
+            buf = more;
+            cap *= 2;
+        }
+        ssize_t got = conn_read(h->c, buf + len, cap - len, deadline);
+        if (got < 0)
+            return got == -ETIMEDOUT && len == 0 ? -EAGAIN : (int)got;
+        if (got == 0)
+            return len ? -EPIPE : 0;
+        len += (size_t)got;
+        if (h->side == H1_REQUESTS && looked == 0)
+            while (len >= 2 && buf[0] == '\r' && buf[1] == '\n')
+                memmove(buf, buf + 2, len -= 2);
+    }
+}
+
+/* ---- bodies ---- */
+
+/* Runs `bytes` through the parser; unused bytes become `kept`. */
+static int parse_piece(struct h1 *h, str bytes)
+{
+    llhttp_errno_t rc = llhttp_execute(&h->parser, bytes.ptr, bytes.len);
+    if (rc == HPE_OK) {
+        h->kept = (str){ 0 };
+        return 0;
+    }
+    if (rc == HPE_PAUSED) {
+        const char *at = llhttp_get_error_pos(&h->parser);
+        llhttp_resume(&h->parser);
+        h->kept = (str){ at, (size_t)(bytes.ptr + bytes.len - at) };
+        return 0;
+    }
+    return refuse(h, 400, llhttp_get_error_reason(&h->parser));
+}
+
+WAITS int h1_body_next(struct h1 *h, char *to, size_t room, str spans[H1_SPANS_MAX], uint64_t deadline)
+{
+    if (h->left > 0) {                          /* a length body: no parser needed */
+        str piece = str_upto(h->kept, (size_t)h->left);
+        if (piece.len) {
+            h->kept = str_from(h->kept, piece.len);
+        } else {
+            ssize_t got = conn_read(h->c, to, (uint64_t)h->left < room ? (size_t)h->left : room, deadline);
+            if (got <= 0)
+                return got ? (int)got : -EPIPE;
+            piece = (str){ to, (size_t)got };
+        }
+        h->left -= (int64_t)piece.len;
+        h->is_complete = h->left == 0;
+        spans[0] = piece;
+        return 1;
+    }
+    h->spans = spans;
+    h->spans_max = H1_SPANS_MAX;
+    h->n_spans = 0;
+    while (!h->is_complete) {
+        int rc;
+        if (h->kept.len) {
+            rc = parse_piece(h, h->kept);
+        } else {
+            ssize_t got = conn_read(h->c, to, room, deadline);
+            if (got < 0)
+                return (int)got;
+            if (got == 0) {                     /* a response without a length ends with its connection */
+                if (h->side == H1_RESPONSES && llhttp_message_needs_eof(&h->parser)) {
+                    h->is_complete = true;
+                    break;
+                }
+                return -EPIPE;
+            }
+            rc = parse_piece(h, (str){ to, (size_t)got });
+        }
+        if (rc < 0)
+            return rc;
+        if (h->n_spans)
+            return (int)h->n_spans;
+    }
+    return 0;
+}
+
+static WAITS int read_length_body(struct h1 *h, struct arena *a, size_t n, str *out, uint64_t deadline)
+{
+    if (h->kept.len >= n) {                     /* all here: use it in place */
+        *out = str_upto(h->kept, n);
+        h->kept = str_from(h->kept, n);
+    } else {
+        char *body = arena_try(a, n);
+        if (!body)
+            return -ENOMEM;
+        size_t have = h->kept.len;
+        if (have)
+            memcpy(body, h->kept.ptr, have);
+        h->kept = (str){ 0 };
+        while (have < n) {
+            ssize_t got = conn_read(h->c, body + have, n - have, deadline);
+            if (got <= 0)
+                return got ? (int)got : -EPIPE;
+            have += (size_t)got;
+        }
+        *out = (str){ body, n };
+    }
+    h->left = 0;
+    h->is_complete = true;
+    return 0;
+}
+
+WAITS int h1_read_body(struct h1 *h, struct arena *a, const struct http_head *head, size_t limit,
+                       str *out, uint64_t deadline)
+{
+    *out = S("");
+    if (h->is_complete)
+        return 0;
+    if (head->content_length > 0) {
+        if ((uint64_t)head->content_length > limit)
+            return -EMSGSIZE;
+        return read_length_body(h, a, (size_t)head->content_length, out, deadline);
+    }
+    struct buf body = { 0 };
+    str spans[H1_SPANS_MAX];
+    char piece[8 * 1024 - 512];
+    int n;
+    while ((n = h1_body_next(h, piece, sizeof piece, spans, deadline)) > 0) {
+        for (int i = 0; i < n; i++)
+            buf_str(&body, spans[i]);
+        if (body.len > limit || body.is_failed) {
+            n = body.is_failed ? -ENOMEM : -EMSGSIZE;
+            break;
+        }
+    }
+    if (n == 0) {
+        char *copy = arena_try(a, body.len + 1);
+        if (copy && body.len)
+            memcpy(copy, body.ptr, body.len);
+        *out = (str){ copy, body.len };
+        n = copy ? 0 : -ENOMEM;
+        if (h->kept.len)                        /* the next message began in `piece`, which is on this stack */
+            h->kept = arena_str(a, h->kept);
+    }
+    buf_free(&body);
+    return n;
+}

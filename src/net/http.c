@@ -1,0 +1,137 @@
+/* net/http.c */
+#include "net/http.h"
+
+#include <time.h>
+
+#include "base/clock.h"
+
+str http_get(const struct http_head *h, str name)
+{
+    for (unsigned i = 0; i < h->n_headers; i++)
+        if (str_ieq(h->headers[i].name, name))
+            return h->headers[i].value;
+    return (str){ 0 };
+}
+
+bool http_has(const struct http_head *h, str name)
+{
+    for (unsigned i = 0; i < h->n_headers; i++)
+        if (str_ieq(h->headers[i].name, name))
+            return true;
+    return false;
+}
+
+bool http_token_in(str list, str token)
+{
+    while (list.len) {
+        str one = str_trim(str_cut(&list, ','));
+        if (str_ieq(one, token))
+            return true;
+    }
+    return false;
+}
+
+const char *http_reason(int status)
+{
+    static const struct { int status; const char *reason; } table[] = {
+        { 100, "Continue" }, { 101, "Switching Protocols" },
+        { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" },
+        { 304, "Not Modified" },
+        { 400, "Bad Request" }, { 401, "Unauthorized" }, { 402, "Payment Required" },
+        { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
+        { 408, "Request Timeout" }, { 409, "Conflict" }, { 411, "Length Required" },
+        { 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 415, "Unsupported Media Type" },
+        { 417, "Expectation Failed" }, { 422, "Unprocessable Content" }, { 429, "Too Many Requests" },
+        { 431, "Request Header Fields Too Large" }, { 499, "Client Closed Request" },
+        { 500, "Internal Server Error" }, { 501, "Not Implemented" }, { 502, "Bad Gateway" },
+        { 503, "Service Unavailable" }, { 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" },
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++)
+        if (table[i].status == status)
+            return table[i].reason;
+    return "Status";
+}
+
+bool http_is_hop_by_hop(str name)
+{
+    static const str names[] = {
+        { "connection", 10 }, { "keep-alive", 10 }, { "proxy-connection", 16 }, { "te", 2 },
+        { "trailer", 7 }, { "transfer-encoding", 17 }, { "upgrade", 7 }, { "content-length", 14 },
+        { "proxy-authenticate", 18 }, { "proxy-authorization", 19 },
+    };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (str_ieq(name, names[i]))
+            return true;
+    return false;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 32;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static str percent_decode(struct arena *a, str s)
+{
+    char *to = arena_alloc(a, s.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        int high, low;
+        if (s.ptr[i] == '%' && i + 2 < s.len && (high = hex_digit(s.ptr[i + 1])) >= 0
+            && (low = hex_digit(s.ptr[i + 2])) >= 0) {
+            to[n++] = (char)(high << 4 | low);
+            i += 2;
+        } else {
+            to[n++] = s.ptr[i] == '+' ? ' ' : s.ptr[i];
+        }
+    }
+    return (str){ to, n };
+}
+
+str http_query_get(str query, str name, struct arena *a)
+{
+    while (query.len) {
+        str value = str_cut(&query, '&');
+        str key = str_cut(&value, '=');
+        if (str_eq(key, name) && value.len < 2048)
+            return percent_decode(a, value);
+    }
+    return S("");
+}
+
+str http_date(void)
+{
+    static _Thread_local time_t last = -1;
+    static _Thread_local char text[32];
+    static _Thread_local size_t len;
+    time_t now = (time_t)(clock_wall() / NS_PER_S);
+    if (now != last) {
+        struct tm tm;
+        gmtime_r(&now, &tm);
+        len = strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        last = now;
+    }
+    return (str){ text, len };
+}
+
+uint64_t http_retry_after_ns(const struct http_head *h)
+{
+    double v;
+    if (str_double(str_trim(http_get(h, S("retry-after-ms"))), &v) && v > 0)
+        return v > 86400e3 ? 86400 * NS_PER_S : (uint64_t)(v * 1e6);
+    str text = str_trim(http_get(h, S("retry-after")));
+    if (str_double(text, &v) && v > 0)
+        return v > 86400 ? 86400 * NS_PER_S : (uint64_t)(v * 1e9);
+    char copy[40];
+    struct tm tm = { 0 };
+    if (text.len < 20 || text.len >= sizeof copy)
+        return 0;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    if (!strptime(copy, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        return 0;
+    time_t at = timegm(&tm), now = (time_t)(clock_wall() / NS_PER_S);
+    return at > now && at - now <= 86400 ? (uint64_t)(at - now) * NS_PER_S : 0;
+}

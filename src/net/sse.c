@@ -1,0 +1,98 @@
+/* net/sse.c */
+#include "net/sse.h"
+
+void sse_init(struct sse *s)
+{
+    *s = (struct sse){ .at_line_start = true };
+}
+
+size_t sse_event_end(struct sse *s, str bytes)
+{
+    static const unsigned char bom[3] = { 0xef, 0xbb, 0xbf };
+    size_t i = 0;
+    while (s->bom < 3 && i < bytes.len) {
+        if ((unsigned char)bytes.ptr[i] != bom[s->bom]) {
+            s->bom = 4;
+            break;
+        }
+        s->bom++;
+        i++;
+    }
+    if (s->bom == 3)
+        s->bom = 4;
+    while (i < bytes.len) {
+        char c = bytes.ptr[i];
+        if (s->after_cr) {
+            s->after_cr = false;
+            if (c == '\n') {                    /* second half of CRLF: the line has ended already */
+                i++;
+                continue;
+            }
+        }
+        if (c == '\n' || c == '\r') {
+            s->after_cr = c == '\r';
+            i++;
+            if (s->at_line_start) {
+                if (s->after_cr && i < bytes.len && bytes.ptr[i] == '\n') {
+                    s->after_cr = false;        /* keep CRLF together when both are here */
+                    i++;
+                }
+                return i;
+            }
+            s->at_line_start = true;
+            continue;
+        }
+        s->at_line_start = false;
+        const char *p = bytes.ptr + i, *end = bytes.ptr + bytes.len;
+        const char *lf = memchr(p, '\n', (size_t)(end - p));
+        const char *stop = lf ? lf : end;
+        const char *cr = memchr(p, '\r', (size_t)(stop - p));
+        i = (size_t)((cr ? cr : stop) - bytes.ptr);
+    }
+    return 0;
+}
+
+static str line_cut(str *rest)
+{
+    size_t n = 0;
+    while (n < rest->len && rest->ptr[n] != '\n' && rest->ptr[n] != '\r')
+        n++;
+    str line = str_upto(*rest, n);
+    if (n + 1 < rest->len && rest->ptr[n] == '\r' && rest->ptr[n + 1] == '\n')
+        n++;
+    *rest = str_from(*rest, n + 1);
+    return line;
+}
+
+str sse_data(str event, struct buf *joined, str *name)
+{
+    str only = S("");
+    unsigned n = 0;
+    if (name)
+        *name = S("");
+    if (str_starts(event, S("\xef\xbb\xbf")))
+        event = str_from(event, 3);
+    while (event.len) {
+        str line = line_cut(&event);
+        str value = line;
+        str field = str_cut(&value, ':');
+        if (value.len && value.ptr[0] == ' ')
+            value = str_from(value, 1);
+        if (name && str_eq(field, S("event")))
+            *name = value;
+        if (!str_eq(field, S("data")))
+            continue;
+        if (n == 0) {
+            only = value;
+        } else if (joined) {
+            if (n == 1) {
+                joined->len = 0;
+                buf_str(joined, only);
+            }
+            buf_char(joined, '\n');
+            buf_str(joined, value);
+        }
+        n++;
+    }
+    return n > 1 && joined ? buf_view(joined) : only;
+}

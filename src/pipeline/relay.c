@@ -1,0 +1,494 @@
+/* pipeline/relay.c */
+#include "pipeline/relay.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "front/server.h"
+#include "net/sse.h"
+#include "pipeline/headers.h"
+
+enum {
+    TEE_MAX = 256 * 1024,           /* of a whole answer, kept to read its usage; beyond: only relayed */
+    EVENT_MAX = 1024 * 1024,        /* an event held back until its end; beyond: relayed unread */
+};
+
+#define SLOW_CLIENT_NS (60 * NS_PER_S)      /* a client that takes nothing for so long is gone */
+#define TRIM_AFTER_NS NS_PER_S              /* a stream that is silent this long gives its stack pages back */
+
+/* ---- what an answer says about itself ---- */
+
+static void usage_object(struct req *r, const struct json *j, jref usage)
+{
+    int64_t v;
+    if (!json_is(j, usage, JSON_OBJECT))
+        return;
+    r->usage.is_known = true;
+    if (json_int(j, json_get(j, usage, S("prompt_tokens")), &v))
+        r->usage.prompt_tokens = v;
+    if (json_int(j, json_get(j, usage, S("completion_tokens")), &v))
+        r->usage.completion_tokens = v;
+    jref detail = json_get(j, usage, S("prompt_tokens_details"));
+    if (json_int(j, json_get(j, detail, S("cached_tokens")), &v))
+        r->usage.cached_tokens = v;
+    if (json_int(j, json_get(j, detail, S("cache_write_tokens")), &v))
+        r->usage.cache_write_tokens = v;
+    detail = json_get(j, usage, S("completion_tokens_details"));
+    if (json_int(j, json_get(j, detail, S("reasoning_tokens")), &v))
+        r->usage.reasoning_tokens = v;
+}
+
+static void keep_text(struct req *r, str *slot, const struct json *j, jref n)
+{
+    str s = json_str(j, n, r->a);
+    if (s.len && slot->len == 0)
+        *slot = arena_str(r->a, str_upto(s, 128));
+}
+
+static void answer_look(struct req *r, const struct json *j)
+{
+    keep_text(r, &r->response_id, j, json_get(j, 0, S("id")));
+    keep_text(r, &r->response_model, j, json_get(j, 0, S("model")));
+    jref choices = json_get(j, 0, S("choices"));
+    if (json_is(j, choices, JSON_ARRAY) && json_count(j, choices) > 0)
+        keep_text(r, &r->finish_reason, j, json_get(j, choices + 1, S("finish_reason")));
+    usage_object(r, j, json_get(j, 0, S("usage")));
+}
+
+void usage_read(struct req *r, str json_text)
+{
+    struct json j;
+    if (json_text.len <= TEE_MAX && json_parse(r->a, json_text, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT))
+        answer_look(r, &j);
+}
+
+/* ---- writing to the client ---- */
+
+/* The pieces may lie in the loop's scratch, which others use while this fiber is parked: what the socket does not take
+ * at once is copied before waiting. */
+static WAITS int send_v(struct req *r, struct iovec *v, int n)
+{
+    size_t total = 0;
+    for (int i = 0; i < n; i++)
+        total += v[i].iov_len;
+    r->relayed_bytes += total;
+    ssize_t put = conn_write_some(&r->client->conn, v, n);
+    int rc = put < 0 ? (int)put : 0;
+    if (rc == 0 && (size_t)put < total) {
+        char *rest = malloc(total - (size_t)put), *to = rest;
+        if (rest) {
+            size_t skip = (size_t)put;
+            for (int i = 0; i < n; i++) {
+                size_t from = skip < v[i].iov_len ? skip : v[i].iov_len;
+                skip -= from;
+                memcpy(to, (char *)v[i].iov_base + from, v[i].iov_len - from);
+                to += v[i].iov_len - from;
+            }
+            uint64_t until = loop_now(r->loop) + SLOW_CLIENT_NS;
+            rc = conn_write(&r->client->conn, (str){ rest, total - (size_t)put }, until < r->deadline ? until : r->deadline);
+            free(rest);
+        } else {
+            rc = -ENOMEM;
+        }
+    }
+    if (rc < 0)
+        r->is_client_gone = true;               /* gone, or too slow for its time */
+    return rc;
+}
+
+/* Bytes that the parser has kept lie in the scratch, too. */
+static int kept_save(struct h1 *in, struct buf *save)
+{
+    if (in->kept.len == 0)
+        return 0;
+    struct buf copy = { 0 };
+    buf_str(&copy, in->kept);
+    buf_free(save);
+    *save = copy;
+    in->kept = buf_view(save);
+    return save->is_failed ? -ENOMEM : 0;
+}
+
+static WAITS int head_send(struct req *r, int status, str content_type, int64_t length, const struct http_head *from,
+                           const struct iovec *body, int n_body)
+{
+    struct buf head = { 0 };
+    r->status = status;
+    r->is_head_sent = true;
+    headers_write(r, status, content_type, length, from, &head);
+    struct iovec v[H1_SPANS_MAX + 2] = { { head.ptr, head.len } };
+    int n = 1;
+    for (int i = 0; i < n_body; i++)
+        v[n++] = body[i];
+    int rc = head.is_failed ? -ENOMEM : send_v(r, v, n);
+    buf_free(&head);
+    return rc;
+}
+
+static int chunk_size_text(char to[24], size_t n)
+{
+    return snprintf(to, 24, "%zx\r\n", n);
+}
+
+/* ---- relaying whole answers ---- */
+
+static WAITS int relay_body(struct req *r, struct answer *a)
+{
+    struct h1 *in = &a->up->in;
+    int64_t length = a->head.is_chunked ? -1 : a->head.content_length;
+    bool chunked = length < 0 && r->head.minor >= 1 && !in->is_complete;
+    str spans[H1_SPANS_MAX];
+    struct buf tee = { 0 }, kept = { 0 };
+    char *scratch = loop_scratch(r->loop);
+    bool is_first = true;
+    int n = 0, rc = 0;
+    if (in->is_complete)
+        length = 0;
+    if (!chunked && length < 0)
+        r->client->keep_alive = false;          /* HTTP/1.0 client: the end of the connection ends the body */
+    for (;;) {
+        uint64_t until = clock_now() + r->model->idle_ns;
+        n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until < r->deadline ? until : r->deadline);
+        if (n < 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
+            break;
+        struct iovec v[H1_SPANS_MAX + 3];
+        char size[24];
+        size_t bytes = 0;
+        int k = 0;
+        for (int i = 0; i < n; i++)
+            bytes += spans[i].len;
+        if (chunked && n > 0)
+            v[k++] = (struct iovec){ size, (size_t)chunk_size_text(size, bytes) };
+        for (int i = 0; i < n; i++) {
+            v[k++] = (struct iovec){ (void *)(uintptr_t)spans[i].ptr, spans[i].len };
+            if (tee.len + spans[i].len <= TEE_MAX)
+                buf_str(&tee, spans[i]);
+        }
+        if (chunked && n > 0)
+            v[k++] = (struct iovec){ (void *)(uintptr_t)"\r\n", 2 };
+        bool ends = n == 0 || in->is_complete;
+        if (chunked && ends)
+            v[k++] = (struct iovec){ (void *)(uintptr_t)"0\r\n\r\n", 5 };
+        if (is_first)
+            rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), chunked ? -1 : length, &a->head, v, k);
+        else if (k)
+            rc = send_v(r, v, k);
+        is_first = false;
+        if (rc < 0 || ends)
+            break;
+    }
+    if (n < 0)                                  /* the upstream broke in the middle: so must we */
+        r->client->keep_alive = false;
+    if (rc == 0 && n >= 0)
+        usage_read(r, buf_view(&tee));
+    buf_free(&tee);
+    if (in->kept.len)
+        in->kept = arena_str(r->a, in->kept);
+    buf_free(&kept);
+    return rc < 0 ? rc : n < 0 ? n : 0;
+}
+
+/* ---- relaying streams ---- */
+
+struct stream {
+    struct req *r;
+    struct sse splitter;
+    struct buf partial;             /* the beginning of an event whose end has not come yet */
+    struct buf joined;
+    bool chunked;
+    bool is_done;                   /* [DONE] seen */
+    bool has_error;                 /* the upstream sent an error event */
+    struct buf out;                 /* pieces that had to be rewritten this turn */
+    struct arena *scratch;
+};
+
+/* Looks at one whole event; returns the bytes to send for it: itself, a rewritten copy in s->out, or nothing. */
+static str event_watch(struct stream *s, str event)
+{
+    struct req *r = s->r;
+    str data = sse_data(event, &s->joined, NULL);
+    if (data.len == 0)
+        return event;                           /* a comment or a blank: keep-alive, passes */
+    r->n_events++;
+    if (str_starts(data, S("[DONE]"))) {
+        s->is_done = true;
+        return event;
+    }
+    bool may_matter = r->n_events <= 1 || r->out.adds_usage || memmem(data.ptr, data.len, "\"usage\"", 7)
+                      || memmem(data.ptr, data.len, "\"error\"", 7)
+                      || memmem(data.ptr, data.len, "\"finish_reason\":\"", 17);
+    if (!may_matter)
+        return event;
+    struct arena *a = arena_new();
+    if (!a)
+        return event;
+    struct json j;
+    str out = event;
+    if (json_parse(a, data, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT)) {
+        answer_look(r, &j);
+        s->has_error |= json_get(&j, 0, S("error")) != JSON_NONE;
+        jref usage = json_get(&j, 0, S("usage"));
+        if (r->out.adds_usage && usage != JSON_NONE) {
+            jref choices = json_get(&j, 0, S("choices"));
+            if (json_is(&j, choices, JSON_ARRAY) && json_count(&j, choices) == 0) {
+                out = S("");                    /* the extra chunk that only we asked for */
+            } else if (json_is(&j, usage, JSON_NULL) && data.ptr >= event.ptr && data.ptr < event.ptr + event.len) {
+                struct json_edits edits = { .a = a };
+                size_t at = s->out.len;
+                json_edit_remove(&edits, &j, 0, S("usage"));
+                buf_add(&s->out, event.ptr, (size_t)(data.ptr - event.ptr));
+                json_edits_write(&edits, &j, &s->out);
+                const char *behind = data.ptr + data.len;
+                buf_add(&s->out, behind, (size_t)(event.ptr + event.len - behind));
+                if (!s->out.is_failed)
+                    out = (str){ (const char *)at, s->out.len - at };   /* an offset until the turn is over */
+            }
+        }
+    }
+    arena_free(a);
+    return out;
+}
+
+/* Splits `bytes` into events and appends what goes to the client to v. Returns the new count. */
+struct outlist { struct { str piece; bool is_offset; } items[256]; int n; };
+
+static void out_add(struct outlist *o, str piece, const struct stream *s, size_t out_before)
+{
+    if (piece.len == 0)
+        return;
+    bool is_offset = s->out.len > out_before;
+    if (!is_offset && o->n && !o->items[o->n - 1].is_offset
+        && o->items[o->n - 1].piece.ptr + o->items[o->n - 1].piece.len == piece.ptr)
+        o->items[o->n - 1].piece.len += piece.len;
+    else {
+        o->items[o->n].piece = piece;
+        o->items[o->n].is_offset = is_offset;
+        o->n++;
+    }
+}
+
+static void events_split(struct stream *s, str bytes, struct outlist *o)
+{
+    while (bytes.len && o->n < 250) {
+        size_t n = sse_event_end(&s->splitter, bytes);
+        if (n == 0) {                           /* no end here: hold the piece back until it comes */
+            buf_str(&s->partial, bytes);
+            return;
+        }
+        str event = str_upto(bytes, n);
+        bytes = str_from(bytes, n);
+        size_t before = s->out.len;
+        if (s->partial.len) {
+            buf_str(&s->partial, event);
+            str whole = event_watch(s, buf_view(&s->partial));
+            if (whole.len && s->out.len == before) {        /* unchanged: a copy, since partial is reused */
+                buf_str(&s->out, whole);
+                whole = (str){ (const char *)before, s->out.len - before };
+            }
+            out_add(o, whole, s, before);
+            s->partial.len = 0;
+        } else {
+            out_add(o, event_watch(s, event), s, before);
+        }
+    }
+    if (bytes.len)                              /* more events in one read than the list holds: as one piece, unread */
+        out_add(o, bytes, s, s->out.len);
+}
+
+static WAITS int stream_send(struct stream *s, struct outlist *o, bool ends)
+{
+    struct iovec v[260];
+    char size[24];
+    size_t bytes = 0;
+    int k = s->chunked ? 1 : 0;
+    for (int i = 0; i < o->n; i++) {
+        str piece = o->items[i].piece;
+        if (o->items[i].is_offset)
+            piece.ptr = s->out.ptr + (size_t)piece.ptr;
+        v[k++] = (struct iovec){ (void *)(uintptr_t)piece.ptr, piece.len };
+        bytes += piece.len;
+    }
+    int first = s->chunked && bytes == 0 ? 1 : 0;
+    if (s->chunked && bytes) {
+        v[0] = (struct iovec){ size, (size_t)chunk_size_text(size, bytes) };
+        v[k++] = (struct iovec){ (void *)(uintptr_t)"\r\n", 2 };
+    }
+    if (s->chunked && ends)
+        v[k++] = (struct iovec){ (void *)(uintptr_t)"0\r\n\r\n", 5 };
+    return k > first ? send_v(s->r, v + first, k - first) : 0;
+}
+
+struct trim { struct timer timer; struct fiber *f; };
+
+static void trim_me(struct timer *t)
+{
+    fiber_trim(((struct trim *)(void *)t)->f);
+}
+
+/* A stream that ends without [DONE], or breaks: told as an event, and not as a clean end. */
+static WAITS void stream_broken(struct stream *s, int code)
+{
+    const char *text = code == -ETIMEDOUT ? "the provider stopped sending in the middle of its answer"
+                                          : "the provider's stream broke off";
+    struct buf event = { 0 };
+    buf_printf(&event, "data: {\"error\":{\"message\":\"%s\",\"type\":\"upstream_error\",\"param\":null,\"code\":\"%s\"}}\n\n",
+               text, code == -ETIMEDOUT ? "upstream_timeout" : "upstream_stream_broken");
+    struct outlist o = { .n = 1 };
+    o.items[0].piece = buf_view(&event);
+    o.items[0].is_offset = false;
+    stream_send(s, &o, true);
+    buf_free(&event);
+}
+
+static WAITS int relay_stream(struct req *r, struct answer *a)
+{
+    struct h1 *in = &a->up->in;
+    struct stream s = { .r = r, .chunked = r->head.minor >= 1 };
+    struct buf kept = { 0 };
+    struct trim trim = { .timer.fire = trim_me, .f = fiber_self() };
+    str spans[H1_SPANS_MAX];
+    char *scratch = loop_scratch(r->loop);
+    sse_init(&s.splitter);
+    if (!s.chunked)
+        r->client->keep_alive = false;
+    int rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), s.chunked ? -1 : -2, &a->head, NULL, 0);
+    int n = 0;
+    while (rc == 0) {
+        uint64_t now = clock_now(), until = now + r->model->idle_ns;
+        timer_arm(r->loop, &trim.timer, now + TRIM_AFTER_NS);
+        n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until < r->deadline ? until : r->deadline);
+        timer_stop(&trim.timer);
+        if (n <= 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
+            break;
+        struct outlist o = { .n = 0 };
+        for (int i = 0; i < n; i++)
+            events_split(&s, spans[i], &o);
+        if (s.partial.len > EVENT_MAX) {        /* not an event we would change */
+            size_t before = s.out.len;
+            buf_str(&s.out, buf_view(&s.partial));
+            out_add(&o, (str){ (const char *)before, s.out.len - before }, &s, before);
+            s.partial.len = 0;
+        }
+        rc = s.out.is_failed || s.partial.is_failed ? -ENOMEM : stream_send(&s, &o, in->is_complete && s.is_done);
+        s.out.len = 0;
+        if (s.partial.len == 0 && s.partial.cap > 16384)
+            buf_free(&s.partial);
+        if (in->is_complete)
+            break;
+    }
+    if (rc == 0 && n == 0 && s.is_done) {       /* the end came in a read of its own */
+        struct outlist none = { .n = 0 };
+        rc = stream_send(&s, &none, true);
+    } else if (rc == 0 && !s.is_done) {
+        if (s.has_error && n >= 0) {            /* the upstream told it itself; its words have been relayed */
+            struct outlist none = { .n = 0 };
+            rc = stream_send(&s, &none, true);
+        } else if (n != -ECANCELED) {
+            stream_broken(&s, n);
+        }
+        rc = rc < 0 ? rc : n < 0 ? n : -EPIPE;
+        if (!r->is_client_gone)
+            r->fail = (struct fail){ .status = 502, .type = "upstream_error", .code = "upstream_stream_broken",
+                                     .reason = "stream_broken", .message = S("the provider's stream broke off") };
+    }
+    buf_free(&s.partial);
+    buf_free(&s.joined);
+    buf_free(&s.out);
+    if (in->kept.len)
+        in->kept = arena_str(r->a, in->kept);
+    buf_free(&kept);
+    return rc;
+}
+
+/* ---- errors of upstreams ---- */
+
+static WAITS int relay_error(struct req *r, struct answer *a)
+{
+    int status = a->head.status;
+    if (status == 401 || status == 402 || status == 403) {      /* the gateway's key is bad, not the client's */
+        req_fail(r, 502, "upstream_error", "upstream_auth", "upstream_auth",
+                 "the provider of model '" STR_FMT "' refused the gateway's credentials (status %d)",
+                 STR_ARG(r->model->name), status);
+        return relay_fail(r);
+    }
+    if (status == 529)
+        status = 503;
+    if (!a->body_is_read || a->error_body.len == 0) {
+        req_fail(r, status, "upstream_error", NULL, "upstream_error", "the provider answered with status %d and no body", status);
+        r->fail.retry_after_ns = http_retry_after_ns(&a->head);
+        return relay_fail(r);
+    }
+    r->fail.reason = status == 429 ? "upstream_rate_limited" : status >= 500 ? "upstream_5xx" : "upstream_4xx";
+    struct iovec body = { (void *)(uintptr_t)a->error_body.ptr, a->error_body.len };
+    return head_send(r, status, http_get(&a->head, S("content-type")), (int64_t)a->error_body.len, &a->head, &body, 1);
+}
+
+WAITS int relay_run(struct req *r, struct answer *a)
+{
+    r->response_path = "upstream";
+    str upstream_id = http_get(&a->head, S("x-request-id"));
+    r->upstream_request_id = upstream_id;
+    if (a->head.status >= 400)
+        return relay_error(r, a);
+    str type = http_get(&a->head, S("content-type"));
+    if (str_ieq(str_upto(type, 17), S("text/event-stream")))
+        return relay_stream(r, a);
+    return relay_body(r, a);
+}
+
+/* ---- answers of our own ---- */
+
+WAITS int relay_own(struct req *r, int status, str content_type, str body)
+{
+    struct iovec v = { (void *)(uintptr_t)body.ptr, body.len };
+    bool is_head = str_eq(r->head.method, S("HEAD"));
+    return head_send(r, status, content_type, (int64_t)body.len, NULL, &v, is_head ? 0 : 1);
+}
+
+WAITS int relay_own_stream(struct req *r, str events)
+{
+    bool chunked = r->head.minor >= 1;
+    char size[24];
+    struct iovec v[3] = {
+        { size, (size_t)chunk_size_text(size, events.len) },
+        { (void *)(uintptr_t)events.ptr, events.len },
+        { (void *)(uintptr_t)"\r\n0\r\n\r\n", 7 },
+    };
+    if (!chunked)
+        r->client->keep_alive = false;
+    return head_send(r, 200, S("text/event-stream"), chunked ? -1 : -2, NULL, chunked ? v : v + 1, chunked ? 3 : 1);
+}
+
+WAITS int relay_fail(struct req *r)
+{
+    struct buf body = { 0 };
+    struct json_writer w = { .out = &body };
+    if (r->is_head_sent)
+        return -EPIPE;
+    jw_begin(&w, '{');
+    jw_key(&w, S("error"));
+    jw_begin(&w, '{');
+    jw_key(&w, S("message"));
+    jw_str(&w, r->fail.message);
+    jw_key(&w, S("type"));
+    jw_str(&w, str_of(r->fail.type ? r->fail.type : "server_error"));
+    jw_key(&w, S("param"));
+    if (r->fail.param.len)
+        jw_str(&w, r->fail.param);
+    else
+        jw_null(&w);
+    jw_key(&w, S("code"));
+    if (r->fail.code)
+        jw_str(&w, str_of(r->fail.code));
+    else
+        jw_null(&w);
+    jw_end(&w, '}');
+    jw_end(&w, '}');
+    if (!r->response_path || r->fail.status)
+        r->response_path = "error";
+    int rc = body.is_failed ? -ENOMEM : relay_own(r, r->fail.status, S("application/json"), buf_view(&body));
+    buf_free(&body);
+    return rc;
+}

@@ -1,0 +1,87 @@
+/* pipeline/req.h -- one client request: one fiber, one arena, everything known about it. */
+#ifndef SBX_REQ_H
+#define SBX_REQ_H
+
+#include "base/json.h"
+#include "net/http.h"
+#include "observe/access.h"
+#include "observe/trace.h"
+#include "pipeline/snap.h"
+
+struct client;                      /* front/server.h: the client's connection */
+
+/* Time stamps of the steps, monotonic ns; 0: did not happen. */
+struct times {
+    uint64_t start, head, body, parsed, routed, sent, first_byte, end;
+    uint64_t connect_ns;            /* spent dialling, all attempts */
+};
+
+struct usage {
+    int64_t prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens;
+    bool is_known;                  /* from the provider; else estimated from what was relayed */
+};
+
+struct fail {                       /* what the client is told when we answer ourselves */
+    int status;                     /* 0: all is well */
+    const char *type, *code;        /* of OpenAI's error object */
+    str message, param;
+    uint64_t retry_after_ns;        /* 0: none */
+    bool no_retry;                  /* x-should-retry: false */
+    const char *reason;             /* metric label */
+};
+
+/* Changes of the upstream body and head, collected by the pipeline and the plugins. */
+struct outgoing {
+    struct json_change *changes; size_t n_changes;  /* of top-level members: body.h */
+    struct json_edits edits;        /* deeper ones */
+    bool *gone_messages;            /* [chat.n_messages] dropped ones; NULL: none */
+    str front_message;              /* raw JSON, put before the first; "" none */
+    struct buf headers;             /* "name: value\r\n"...; freed with the request */
+    struct strings removed_headers;
+    bool adds_usage;                /* we asked for stream_options.include_usage, the client did not */
+};
+
+struct req {
+    struct arena *a;
+    struct snap *snap;
+    struct loop *loop;
+    struct client *client;
+    struct http_head head;
+    str body;
+    enum endpoint_kind endpoint;
+    struct json json;
+    struct chat chat;
+    struct facts facts;
+    const struct recipe *recipe;    /* NULL: a concrete model passes through */
+    struct decision decision;
+    const struct plan *plan;        /* of the decision; NULL */
+    struct pick pick;
+    const char *method;             /* selection method, for the header */
+    const struct model **order; const struct model_ref **refs; unsigned n_order;   /* to try, best first */
+    const struct model *model;      /* present one */
+    const struct model_ref *ref;
+    const struct backend *backend;
+    str request_id, upstream_request_id;
+    char id_text[48];
+    bool wants_debug;
+    const char *response_path;      /* upstream, fast_response, error, explain */
+    struct outgoing out;
+    struct fail fail;
+    struct times t;
+    struct usage usage;
+    uint32_t n_attempts;
+    int status;                     /* sent to the client */
+    bool is_head_sent, is_client_gone;
+    uint64_t relayed_bytes, n_events;
+    str finish_reason, response_id, response_model;
+    uint64_t deadline;
+    int64_t reserved_bytes;         /* of the global body budget */
+    struct trace *trace;            /* NULL: tracing is off */
+    unsigned span;                  /* of the present attempt */
+    bool injected_system_prompt;
+};
+
+int req_fail(struct req *r, int status, const char *type, const char *code, const char *reason,
+             const char *format, ...) __attribute__((format(printf, 6, 7)));    /* returns -1; the first failure stays */
+
+#endif

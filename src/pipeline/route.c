@@ -1,0 +1,140 @@
+/* pipeline/route.c */
+#include "pipeline/route.h"
+
+#include <math.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "observe/latency.h"
+#include "observe/metrics.h"
+#include "pipeline/attempt.h"
+#include "signal/signal.h"
+
+static double price(double v)
+{
+    return v > 0 ? v : (double)NAN;
+}
+
+struct candidate *route_candidates(struct arena *a, const struct plan *p, uint64_t now)
+{
+    size_t n = p->conf->n_refs;
+    struct candidate *list = ARENA_ARRAY(a, struct candidate, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct model *m = p->candidates[i];
+        struct candidate *c = &list[i];
+        *c = (struct candidate){ .model = p->conf->refs[i].model, .ref = &p->conf->refs[i], .quality = (double)NAN,
+                                 .prompt_price = (double)NAN, .completion_price = (double)NAN };
+        if (!m)
+            continue;
+        c->quality = m->quality;
+        c->prompt_price = price(m->conf->pricing.prompt);
+        c->completion_price = price(m->conf->pricing.completion);
+        c->in_flight = latency_in_flight(m->state->latency);
+        c->latency = &m->latency;
+        for (unsigned k = 0; k < m->n_backends && !c->is_healthy; k++)
+            c->is_healthy = backend_is_usable(&m->backends[k], now);
+    }
+    return list;
+}
+
+/* Identity as the configuration's headers state it: spec 01, 2.4.13. */
+static void identity_read(struct req *r)
+{
+    const struct config *c = r->snap->config;
+    str user = http_get(&r->head, c->user_id_header), groups = http_get(&r->head, c->user_groups_header);
+    r->facts.user_id = str_trim(user);
+    r->facts.has_identity = r->facts.user_id.len > 0;
+    while (groups.len) {
+        str one = str_trim(str_cut(&groups, ','));
+        if (one.len)
+            *PUSH(r->a, r->facts.groups, r->facts.n_groups) = one;
+    }
+}
+
+static bool needs_identity(const struct recipe *recipe)
+{
+    for (size_t i = 0; i < recipe->profile->n_signals; i++)
+        if (strcmp(recipe->profile->signals[i].ops->type, "authz") == 0)
+            return true;
+    return false;
+}
+
+static void order_one(struct req *r, const struct model *m)
+{
+    r->order = ARENA_ARRAY(r->a, const struct model *, 1);
+    r->order[0] = m;
+    r->n_order = 1;
+}
+
+static int pick_models(struct req *r)
+{
+    const struct plan *p = r->plan;
+    size_t n = p->conf->n_refs;
+    uint64_t from = clock_now();
+    struct select_in in = {
+        .candidates = route_candidates(r->a, p, loop_self() ? loop_now(loop_self()) : from), .n = (uint32_t)n,
+        .facts = &r->facts, .conf = p->conf->algorithm.conf, .seed = r->facts.seed,
+    };
+    select_run(p->selector, &in, r->a, &r->pick, &r->method);
+    r->order = ARENA_ARRAY(r->a, const struct model *, n);
+    r->refs = ARENA_ARRAY(r->a, const struct model_ref *, n);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t k = r->pick.order[i];
+        if (!p->candidates[k])
+            continue;
+        r->order[r->n_order] = p->candidates[k];
+        r->refs[r->n_order++] = &p->conf->refs[k];
+    }
+    if (r->n_order == 0)
+        return req_fail(r, 503, "server_error", "no_model", "no_model",
+                        "decision '" STR_FMT "' names no model that the configuration has a provider for",
+                        STR_ARG(p->conf->name));
+    return 0;
+}
+
+int route_request(struct req *r)
+{
+    facts_build(&r->facts, r->a, &r->chat);
+    r->facts.now_ns = clock_wall();
+    if (!r->facts.seed)
+        r->facts.seed = rand_system();
+    identity_read(r);
+    r->recipe = map_get(&r->snap->virtuals, r->chat.model);
+    if (!r->recipe) {                           /* a concrete model passes through: no signals, no decision */
+        const struct model *m = map_get(&r->snap->models, r->chat.model);
+        if (!m)
+            return req_fail(r, 404, "invalid_request_error", "model_not_found", "unknown_model",
+                            "model '" STR_FMT "' is not available; GET /v1/models lists what is", STR_ARG(r->chat.model));
+        order_one(r, m);
+        return 0;
+    }
+    if (needs_identity(r->recipe) && !r->facts.has_identity && !r->snap->config->authz_fail_open)
+        return req_fail(r, 403, "permission_error", "identity_required", "identity",
+                        "this policy has role bindings and the request carries no user id (header '" STR_FMT "')",
+                        STR_ARG(r->snap->config->user_id_header));
+    struct decide_scratch *scratch = decide_scratch_new(r->a, r->recipe->policy);
+    r->decision = decide_run(r->recipe->policy, &r->facts, scratch, r->a, DECIDE_LAZY, NULL);
+    if (r->decision.is_failed)
+        return req_fail(r, 503, "server_error", "signal_unknown", "signal_unknown",
+                        "a signal that the policy needs could not be evaluated (on_unknown: fail_request)");
+    if (r->decision.conf)
+        r->plan = &r->recipe->plans[r->decision.index];
+    if (!r->plan || r->plan->conf->n_refs == 0) {
+        r->method = "default";
+        if (!r->snap->default_model)
+            return r->plan && r->plan->n_chain ? 0
+                 : req_fail(r, 400, "invalid_request_error", "no_route", "no_route",
+                            "no decision matched and the configuration has no default_model");
+        order_one(r, r->snap->default_model);
+        return 0;
+    }
+    for (unsigned i = 0; i < r->plan->n_chain; i++)
+        if (strcmp(r->plan->chain[i].ops->type, "fast_response") == 0) {
+            r->method = "fast_response";
+            const struct model *first = r->plan->candidates[0];
+            if (first)
+                order_one(r, first);
+            return 0;
+        }
+    return pick_models(r);
+}

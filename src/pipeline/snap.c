@@ -1,0 +1,441 @@
+/* pipeline/snap.c -- from a decoded configuration to what a request runs on. */
+#include "pipeline/snap.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "observe/latency.h"
+#include "observe/metrics.h"
+#include "signal/scanner.h"
+#include "signal/signal.h"
+#include "pipeline/attempt.h"
+
+enum { SCHEDULE_MAX = 256 };
+
+/* ---- live state: process life, found by name ---- */
+
+static pthread_mutex_t states_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct arena *states_arena;
+static struct map backend_states, model_states;     /* states_lock */
+
+static void *state_get(struct map *m, str id, size_t size, bool *is_new)
+{
+    if (!states_arena)
+        states_arena = arena_new();
+    m->a = states_arena;
+    void *s = map_get(m, id);
+    *is_new = !s;
+    if (!s) {
+        s = arena_alloc(states_arena, size);
+        map_put(m, arena_str(states_arena, id), s);
+    }
+    return s;
+}
+
+struct backend_state *backend_state_get(str id)
+{
+    bool is_new;
+    pthread_mutex_lock(&states_lock);
+    struct backend_state *s = state_get(&backend_states, id, sizeof *s, &is_new);
+    if (is_new) {
+        s->id = arena_str(states_arena, id);
+        str labels[2], rest = s->id;
+        labels[0] = str_cut(&rest, '/');
+        labels[1] = rest;
+        s->cell_up = metric_cell(METRIC_BACKEND_UP, labels);
+        s->cell_ejections = metric_cell(METRIC_BACKEND_EJECTIONS, labels);
+        metric_set(s->cell_up, 1);
+    }
+    pthread_mutex_unlock(&states_lock);
+    return s;
+}
+
+struct model_state *model_state_get(str name)
+{
+    bool is_new;
+    pthread_mutex_lock(&states_lock);
+    struct model_state *s = state_get(&model_states, name, sizeof *s, &is_new);
+    if (is_new) {
+        s->name = arena_str(states_arena, name);
+        s->latency = latency_new();
+    }
+    pthread_mutex_unlock(&states_lock);
+    return s;
+}
+
+void states_each(void (*see)(struct backend_state *s, void *arg), void *arg)
+{
+    pthread_mutex_lock(&states_lock);
+    for (size_t i = 0; i < backend_states.n; i++)
+        see(backend_states.entries[i].value, arg);
+    pthread_mutex_unlock(&states_lock);
+}
+
+/* ---- models and backends ---- */
+
+static double view_ttft(const struct latency_view *v, double percentile)
+{
+    return latency_ttft((struct latency *)(uintptr_t)v->state, percentile);
+}
+
+static double view_tpot(const struct latency_view *v, double percentile)
+{
+    return latency_tpot((struct latency *)(uintptr_t)v->state, percentile);
+}
+
+struct url { bool is_https; struct endpoint at; str path; };
+
+static bool url_parse(str text, struct url *out)
+{
+    *out = (struct url){ 0 };
+    if (str_starts(text, S("https://")))
+        out->is_https = true, text = str_from(text, 8);
+    else if (str_starts(text, S("http://")))
+        text = str_from(text, 7);
+    else
+        return false;
+    long slash = str_chr(text, '/');
+    str authority = slash < 0 ? text : str_upto(text, (size_t)slash);
+    out->path = slash < 0 ? S("") : str_from(text, (size_t)slash);
+    while (str_ends(out->path, S("/")))
+        out->path.len--;
+    return endpoint_parse(authority, out->is_https ? 443 : 80, &out->at);
+}
+
+static void release_tls(void *ctx)
+{
+    tls_context_free(ctx);
+}
+
+static bool backend_tls(struct snap *s, const struct backend_conf *c, struct backend *b, struct findings *out)
+{
+    struct tls_paths files = { c->tls.certificate, c->tls.key, c->tls.ca, false, c->tls_insecure };
+    struct err e = { 0 };
+    b->origin.tls = tls_client_context(&files, &e);
+    if (!b->origin.tls) {
+        finding_add(out, "tls", SEVERITY_ERROR, c->at, c->name, S("check the files that `tls` names"), "%s", e.text);
+        return false;
+    }
+    arena_defer(s->a, release_tls, b->origin.tls);
+    return true;
+}
+
+static str upstream_name(const struct model_conf *m, const struct backend_conf *c)
+{
+    str kind = c->type.len && !str_eq(c->type, S("chat")) ? c->type : c->provider.len ? c->provider : S("vllm");
+    for (size_t i = 0; i < m->external_model_ids.n; i++)
+        if (str_ieq(m->external_model_ids.items[i][0], kind))
+            return m->external_model_ids.items[i][1];
+    return m->provider_model_id.len ? m->provider_model_id : m->name;
+}
+
+static void backend_headers(struct snap *s, const struct backend_conf *c, struct backend *b)
+{
+    if (c->api_key.len) {
+        bool own = c->auth_header.len > 0;
+        str name = own ? c->auth_header : b->provider->auth_header;
+        str prefix = b->provider->auth_prefix;
+        if (c->auth_prefix.len)
+            prefix = arena_printf(s->a, STR_FMT " ", STR_ARG(str_trim(c->auth_prefix)));
+        else if (own && !str_ieq(name, S("authorization")))
+            prefix = S("");
+        b->auth_line = arena_printf(s->a, STR_FMT ": " STR_FMT STR_FMT "\r\n", STR_ARG(name), STR_ARG(prefix),
+                                    STR_ARG(c->api_key));
+    }
+    struct buf lines = { 0 };
+    for (size_t i = 0; i < c->extra_headers.n; i++)
+        buf_printf(&lines, STR_FMT ": " STR_FMT "\r\n", STR_ARG(c->extra_headers.items[i][0]),
+                   STR_ARG(c->extra_headers.items[i][1]));
+    b->extra_lines = arena_str(s->a, buf_view(&lines));
+    buf_free(&lines);
+}
+
+static bool backend_build(struct snap *s, struct model *m, const struct backend_conf *c, unsigned index,
+                          struct backend *b, struct findings *out)
+{
+    struct url u = { 0 };
+    str kind = c->type.len && !str_eq(c->type, S("chat")) ? c->type : c->provider;
+    *b = (struct backend){ .model = m, .conf = c, .provider = provider_by_name(kind) };
+    if (!b->provider) {
+        finding_add(out, "unknown-provider", SEVERITY_WARNING, c->at, c->name,
+                    S("it is spoken to as an OpenAI-compatible server"), "unknown provider '" STR_FMT "'", STR_ARG(kind));
+        b->provider = &provider_vllm;
+    }
+    bool ok;
+    if (c->base_url.len) {
+        ok = url_parse(c->base_url, &u);
+        if (!ok)
+            finding_add(out, "bad-value", SEVERITY_ERROR, c->at, c->name, S("write http://host[:port][/path] or https://..."),
+                        "base_url '" STR_FMT "' is not a URL", STR_ARG(c->base_url));
+    } else {
+        u.is_https = str_ieq(c->protocol, S("https"));
+        ok = endpoint_parse(c->endpoint, u.is_https ? 443 : 80, &u.at);
+        if (!ok)
+            finding_add(out, "bad-value", SEVERITY_ERROR, c->at, c->name, S("write host:port"),
+                        "endpoint '" STR_FMT "' is not host:port", STR_ARG(c->endpoint));
+    }
+    if (!ok)
+        return false;
+    b->name = c->name.len ? c->name : index == 0 && m->conf->n_backends == 1 ? S("primary")
+            : arena_printf(s->a, "backend-%u", index + 1);
+    b->base_path = u.path.len == 0 && b->provider->keeps_version_path ? S("/v1") : u.path;
+    b->host_header = u.at.port == (u.is_https ? 443 : 80)
+        ? arena_printf(s->a, str_chr(u.at.host, ':') >= 0 ? "[" STR_FMT "]" : STR_FMT, STR_ARG(u.at.host))
+        : arena_printf(s->a, str_chr(u.at.host, ':') >= 0 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(u.at.host), u.at.port);
+    b->upstream_model = upstream_name(m->conf, c);
+    if (u.is_https && !backend_tls(s, c, b, out))
+        return false;
+    str identity = u.is_https ? arena_printf(s->a, "tls|" STR_FMT "|" STR_FMT "|" STR_FMT "|%d", STR_ARG(c->tls.ca),
+                                             STR_ARG(c->tls.certificate), STR_ARG(c->tls.key), c->tls_insecure)
+                              : S("");
+    b->origin.host = u.at.host;
+    b->origin.port = u.at.port;
+    b->origin.key = origin_key(u.at.host, u.at.port, identity);
+    b->state = backend_state_get(arena_printf(s->a, STR_FMT "/" STR_FMT "@" STR_FMT ":%u", STR_ARG(m->name),
+                                              STR_ARG(b->name), STR_ARG(u.at.host), u.at.port));
+    backend_headers(s, c, b);
+    return true;
+}
+
+/* Smooth weighted round robin, written out once: spreads {5,1,1} as a a b a c a a. */
+static void schedule_build(struct snap *s, struct model *m)
+{
+    int64_t total = 0, current[BACKENDS_MAX] = { 0 };
+    for (unsigned i = 0; i < m->n_backends; i++)
+        total += m->backends[i].conf->weight > 0 ? m->backends[i].conf->weight : 0;
+    if (total <= 0)
+        total = m->n_backends;
+    unsigned n = total < SCHEDULE_MAX ? (unsigned)total : SCHEDULE_MAX;
+    m->schedule = arena_alloc(s->a, n + 1);
+    m->n_schedule = n;
+    for (unsigned k = 0; k < n; k++) {
+        unsigned best = 0;
+        for (unsigned i = 0; i < m->n_backends; i++) {
+            int64_t weight = m->backends[i].conf->weight;
+            current[i] += weight;
+            if (current[i] > current[best])
+                best = i;
+        }
+        current[best] -= total;
+        m->schedule[k] = (uint8_t)best;
+    }
+}
+
+static const struct card_conf *card_of(const struct config *c, str name)
+{
+    for (size_t i = 0; i < c->n_cards; i++)
+        if (str_eq(c->cards[i].name, name))
+            return &c->cards[i];
+    return NULL;
+}
+
+static void model_cells(struct model *m)
+{
+    str label[2] = { m->name, m->conf->pricing.currency.len ? m->conf->pricing.currency : S("USD") };
+    m->cells = (struct model_cells){
+        .requests = metric_cell(METRIC_MODEL_REQUESTS, label),
+        .tokens = metric_cell(METRIC_MODEL_TOKENS, label),
+        .prompt_tokens = metric_cell(METRIC_MODEL_PROMPT_TOKENS, label),
+        .completion_tokens = metric_cell(METRIC_MODEL_COMPLETION_TOKENS, label),
+        .cost = metric_cell(METRIC_MODEL_COST, label),
+        .completion_seconds = metric_cell(METRIC_MODEL_COMPLETION_LATENCY, label),
+        .ttft = metric_cell(METRIC_MODEL_TTFT, label),
+        .tpot = metric_cell(METRIC_MODEL_TPOT, label),
+        .in_flight = metric_cell(METRIC_MODEL_INFLIGHT, label),
+        .routing_seconds = metric_cell(METRIC_MODEL_ROUTING_LATENCY, NULL),
+    };
+}
+
+static struct model *model_build(struct snap *s, const struct model_conf *c, struct findings *out)
+{
+    const struct reliability_conf *r = &c->reliability;
+    struct model *m = ARENA_NEW(s->a, struct model);
+    *m = (struct model){ .name = c->name, .conf = c, .card = card_of(s->config, c->name), .quality = (double)NAN };
+    if (m->card && m->card->quality_score > 0)
+        m->quality = m->card->quality_score;
+    for (size_t i = 0; i < s->config->n_families; i++)
+        if (str_eq(s->config->families[i].name, c->reasoning_family))
+            m->family = &s->config->families[i];
+    m->state = model_state_get(c->name);
+    m->latency = (struct latency_view){ view_ttft, view_tpot, m->state->latency };
+    m->connect_ns = r->connect_timeout_ns ? r->connect_timeout_ns : 5 * NS_PER_S;
+    m->first_byte_ns = r->first_byte_timeout_ns ? r->first_byte_timeout_ns : 300 * NS_PER_S;
+    m->idle_ns = r->idle_timeout_ns ? r->idle_timeout_ns : 120 * NS_PER_S;
+    m->total_ns = r->total_timeout_ns;
+    attempt_retry_conf(r, &m->retry_count, &m->retry_on);
+    unsigned n = c->n_backends < BACKENDS_MAX ? (unsigned)c->n_backends : BACKENDS_MAX;
+    if (c->n_backends > BACKENDS_MAX)
+        finding_add(out, "out-of-range", SEVERITY_WARNING, c->at, c->name, S(""), "only the first %u backends are used", n);
+    m->backends = ARENA_ARRAY(s->a, struct backend, n);
+    for (unsigned i = 0; i < n; i++)
+        if (backend_build(s, m, &c->backends[i], i, &m->backends[m->n_backends], out))
+            m->n_backends++;
+    if (m->n_backends)
+        schedule_build(s, m);
+    model_cells(m);
+    return m;
+}
+
+static void models_build(struct snap *s, struct findings *out)
+{
+    const struct config *c = s->config;
+    s->models.a = s->virtuals.a = s->a;
+    for (size_t i = 0; i < c->n_models; i++) {
+        struct model *m = model_build(s, &c->models[i], out);
+        map_put(&s->models, m->name, m);
+        for (size_t k = 0; m->card && k < m->card->n_loras; k++)
+            map_put(&s->models, m->card->loras[k].name, m);
+    }
+    s->default_model = map_get(&s->models, c->default_model);
+    if (!s->default_model && c->default_model.len == 0 && c->n_models == 1)
+        s->default_model = s->models.entries[0].value;
+}
+
+/* ---- recipes ---- */
+
+static void plan_build(struct snap *s, const struct recipe *r, const struct decision_conf *d, struct plan *p)
+{
+    *p = (struct plan){ .conf = d };
+    p->selector = select_by_name(d->algorithm.type.len ? d->algorithm.type : S("static"));
+    if (!p->selector)
+        p->selector = select_by_name(S("static"));
+    p->candidates = ARENA_ARRAY(s->a, const struct model *, d->n_refs);
+    for (size_t i = 0; i < d->n_refs; i++)
+        p->candidates[i] = map_get(&s->models, d->refs[i].model);
+    p->chain = ARENA_ARRAY(s->a, struct plugin_step, d->n_plugins);
+    for (size_t k = 0; plugin_all[k]; k++)          /* the order of list.h, not of the file */
+        for (size_t i = 0; i < d->n_plugins; i++)
+            if (plugin_by_type(d->plugins[i].type) == plugin_all[k] && plugin_all[k]->is_built)
+                p->chain[p->n_chain++] = (struct plugin_step){ plugin_all[k], d->plugins[i].conf };
+    str label = str_eq(r->profile->name, S("default")) ? d->name
+              : arena_printf(s->a, STR_FMT "::" STR_FMT, STR_ARG(r->profile->name), STR_ARG(d->name));
+    p->cell_match = metric_cell(METRIC_DECISION_MATCH, &label);
+    p->cell_confidence = metric_cell(METRIC_DECISION_CONFIDENCE, &label);
+}
+
+static bool recipes_build(struct snap *s, struct findings *out)
+{
+    const struct config *c = s->config;
+    s->n_recipes = (unsigned)c->n_profiles;
+    s->recipes = ARENA_ARRAY(s->a, struct recipe, s->n_recipes);
+    for (unsigned i = 0; i < s->n_recipes; i++) {
+        struct recipe *r = &s->recipes[i];
+        struct signal_make_arg arg = { scanner_new(s->a), c->global };
+        r->profile = &c->profiles[i];
+        r->policy = policy_build(s->a, r->profile, signal_make_all, &arg, out);
+        if (!r->policy)
+            return false;
+        r->plans = ARENA_ARRAY(s->a, struct plan, r->profile->n_decisions);
+        for (size_t k = 0; k < r->profile->n_decisions; k++)
+            plan_build(s, r, &r->profile->decisions[k], &r->plans[k]);
+    }
+    for (size_t i = 0; i < c->auto_names.n; i++)
+        map_put(&s->virtuals, c->auto_names.items[i], &s->recipes[0]);
+    for (size_t i = 0; i < c->n_entrypoints; i++)
+        for (unsigned k = 0; k < s->n_recipes; k++)
+            if (str_eq(s->recipes[k].profile->name, c->entrypoints[i].recipe))
+                for (size_t n = 0; n < c->entrypoints[i].model_names.n; n++)
+                    map_put(&s->virtuals, c->entrypoints[i].model_names.items[n], &s->recipes[k]);
+    return true;
+}
+
+struct snap *snap_build(str text, const char *file, bool strict, struct findings *out)
+{
+    static atomic_ullong ids;
+    struct arena *a = arena_new();
+    if (!a)
+        return NULL;
+    struct snap *s = ARENA_NEW(a, struct snap);
+    s->a = a;
+    s->id = atomic_fetch_add(&ids, 1) + 1;
+    s->built_wall_ns = clock_wall();
+    str kept = arena_str(a, text);
+    s->config = config_load(a, kept, arena_cstr(a, str_of(file)), NULL, strict, out);
+    if (s->config)
+        models_build(s, out);
+    if (!s->config || out->n_by_severity[SEVERITY_ERROR] > 0 || !recipes_build(s, out)
+        || out->n_by_severity[SEVERITY_ERROR] > 0) {
+        arena_free(a);
+        return NULL;
+    }
+    return s;
+}
+
+void snap_free(struct snap *s)
+{
+    if (s)
+        arena_free(s->a);
+}
+
+/* ---- publication ---- */
+
+static pthread_mutex_t present_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct snap *present;                    /* present_lock */
+static struct loop *loops[LOOPS_MAX];           /* set before threads start */
+static unsigned n_loops;
+
+void snap_register_loop(struct loop *l)
+{
+    loops[n_loops++] = l;
+}
+
+static void holder_gone(struct snap *s)
+{
+    if (atomic_fetch_sub(&s->holders, 1) == 1)
+        snap_free(s);
+}
+
+static void swap_in(void *arg)                  /* on each loop */
+{
+    struct snap *s = arg;
+    struct loop *l = loop_self();
+    struct snap *old = loop_slot(l, LOOP_SLOT_SNAP);
+    loop_slot_set(l, LOOP_SLOT_SNAP, s);
+    if (old && old->in_use[loop_index(l)] == 0)
+        holder_gone(old);
+}
+
+void snap_publish(struct snap *s)
+{
+    pthread_mutex_lock(&present_lock);
+    struct snap *old = present;
+    atomic_store(&s->holders, (int)n_loops + 1);        /* each loop, and `present` */
+    present = s;
+    for (unsigned i = 0; i < n_loops; i++)
+        while (!loop_post(loops[i], swap_in, s))
+            ;
+    pthread_mutex_unlock(&present_lock);
+    if (old)
+        holder_gone(old);
+}
+
+struct snap *snap_enter(struct loop *l)
+{
+    struct snap *s = loop_slot(l, LOOP_SLOT_SNAP);
+    if (s)
+        s->in_use[loop_index(l)]++;
+    return s;
+}
+
+void snap_leave(struct loop *l, struct snap *s)
+{
+    if (--s->in_use[loop_index(l)] == 0 && loop_slot(l, LOOP_SLOT_SNAP) != s)
+        holder_gone(s);
+}
+
+struct snap *snap_present(void)
+{
+    return present;
+}
+
+void snap_lock(void)
+{
+    pthread_mutex_lock(&present_lock);
+}
+
+void snap_unlock(void)
+{
+    pthread_mutex_unlock(&present_lock);
+}

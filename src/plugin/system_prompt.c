@@ -1,0 +1,65 @@
+/* plugin/system_prompt.c -- the decision's system prompt instead of, or in front of, the client's.
+ *
+ * Only messages[0] with role system counts (spec 02, 3.4); without one a system message is put first. */
+#include "pipeline/body.h"
+#include "plugin/conf.h"
+
+static str quoted(struct arena *a, str text)
+{
+    struct buf b = { 0 };
+    json_quote(&b, text);
+    str s = arena_str(a, buf_view(&b));
+    buf_free(&b);
+    return s;
+}
+
+/* The text of a content: a string, or its text parts joined by one space. */
+static str content_text(const struct json *j, jref content, struct arena *a)
+{
+    if (json_is(j, content, JSON_STRING))
+        return json_str(j, content, a);
+    struct buf b = { 0 };
+    if (json_is(j, content, JSON_ARRAY)) {
+        JSON_EACH_ITEM(j, content, part) {
+            str text = json_str(j, json_get(j, part, S("text")), a);
+            if (b.len && text.len)
+                buf_char(&b, ' ');
+            buf_str(&b, text);
+        }
+    }
+    str s = arena_str(a, buf_view(&b));
+    buf_free(&b);
+    return s;
+}
+
+static int on_send(struct req *r, const void *conf)
+{
+    const struct system_prompt_conf *c = conf;
+    if (!c->enabled || c->system_prompt.len == 0 || r->endpoint != ENDPOINT_CHAT)
+        return PLUGIN_PASS;
+    const struct json *j = &r->json;
+    jref messages = json_get(j, 0, S("messages"));
+    if (!json_is(j, messages, JSON_ARRAY))
+        return PLUGIN_PASS;
+    jref first = json_count(j, messages) ? messages + 1 : JSON_NONE;
+    bool is_system = first != JSON_NONE && str_eq(json_str(j, json_get(j, first, S("role")), r->a), S("system"));
+    if (is_system) {
+        str text = c->system_prompt;
+        jref content = json_get(j, first, S("content"));
+        if (str_eq(c->mode, S("insert"))) {
+            str old = content_text(j, content, r->a);
+            text = arena_printf(r->a, "%.*s\n\n%.*s", (int)text.len, text.ptr, (int)old.len, old.ptr);
+        }
+        json_edit_set(&r->out.edits, j, first, S("content"), quoted(r->a, text));
+    } else {
+        str q = quoted(r->a, c->system_prompt);
+        r->out.front_message = arena_printf(r->a, "{\"role\":\"system\",\"content\":%.*s}", (int)q.len, q.ptr);
+    }
+    r->injected_system_prompt = true;
+    return PLUGIN_PASS;
+}
+
+const struct plugin_ops plugin_system_prompt = {
+    .type = "system_prompt", .fields = PLUGIN_FIELDS(system_prompt), .is_built = true,
+    .check = system_prompt_check, .on_send = on_send,
+};

@@ -1,0 +1,23 @@
+/* signal/list.h -- the signal types, in the order in which answers and explanations list them.
+ *
+ * X(name) stands for `extern const struct signal_ops signal_<name>`, one file each. */
+X(keyword)
+X(embedding)
+X(domain)
+X(fact_check)
+X(user_feedback)
+X(reask)
+X(preference)
+X(language)
+X(context)
+X(structure)
+X(complexity)
+X(modality)
+X(authz)
+X(jailbreak)
+X(pii)
+X(kb)
+X(conversation)
+X(event)
+X(metadata)
+X(classifier)
