@@ -64,8 +64,10 @@ $(B)/obj/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
 	$(CC) $(OPT) -g $(SAN) -I$(LLHTTP) -c -o $@ $<
 
-$(LLHTTP)/%.c $(YYJSON)/yyjson.c:
+$(LLHTTP)/api.c $(LLHTTP)/http.c $(LLHTTP)/llhttp.c $(LLHTTP)/llhttp.h:
 	@tools/deps sources
+
+$(OBJ): | $(LLHTTP)/llhttp.h
 
 $(B)/mockllm: tools/mockllm.c
 	@mkdir -p $(@D)

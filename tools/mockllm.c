@@ -3064,9 +3064,9 @@ static void help(void)
          "  POST .../chat/completions, .../completions, .../embeddings; GET .../models, /health\n"
          "  GET /mock/stats, /mock/requests?n=K, /mock/last; POST /mock/reset\n"
          "\n"
-         "When a request has tools, a user message that says \"tool\" is answered by a tool call (by\n"
-         "two, when it also says \"parallel\"). A tool message is answered by a text that quotes it,\n"
-         "a response_format by JSON that satisfies simple schemas.\n"
+         "When a request has tools, a user message that says \"tool\" is answered by a tool call\n"
+         "(by two, when it also says \"parallel\"). A tool message is answered by a text that\n"
+         "quotes it, a response_format by JSON that satisfies simple schemas.\n"
          "\n"
          "Switches, as request header, query parameter or member of the body's metadata object;\n"
          "headers win over the query, that over the body, that over --default:\n");

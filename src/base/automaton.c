@@ -1,10 +1,11 @@
 /* base/automaton.c
  *
- * States are numbered breadth first, so the first ones, near the root, are those a text is in
- * nearly all the time. These have a full row of transitions over byte classes; a state of the
- * rest has its own successors (nearly always one) and a failure link, and a step from there
- * ends at the latest at a full row. An entry is the next state's place shifted left by one, with
- * bit 0 telling that words end there, so the loop over the text is two loads and a branch.
+ * The states near the root, breadth first, are those a text is in nearly all the time. These
+ * have a full row of transitions over byte classes; a state of the rest has its own successors
+ * (nearly always one) and a failure link, and a step from there ends at the latest at a full
+ * row. A state is known by its place: the index of its row, or, behind all rows, its number
+ * among the deep ones. Rows of states where words end come last, so that one comparison tells
+ * the loop whether anything but a row look-up is to be done.
  *
  * Case: words are folded when added, capital ASCII letters share the class of the small ones,
  * and letters above ASCII are folded while reading, which only the lead bytes of blocks with
@@ -39,8 +40,8 @@ struct automaton_builder {
 };
 
 struct deep {                           /* a state without a row */
-    uint32_t next;                      /* entry behind `class`, the first own successor */
-    uint32_t fail;                      /* entry to go on from otherwise */
+    uint32_t next;                      /* place behind `class`, the first own successor */
+    uint32_t fail;                      /* place to go on from otherwise */
     uint32_t more;                      /* first of n_more further successors */
     uint16_t n_more;
     uint8_t class;
@@ -50,20 +51,21 @@ struct more { uint32_t next; uint8_t class; };
 
 struct output {                         /* words that end in a state */
     uint32_t first, n;                  /* in `words` */
-    uint32_t suffix;                    /* state of the longest proper ending that has words; 0: none */
+    uint32_t suffix;                    /* output of the longest proper ending with words; 0: none */
 };
 
 struct automaton {
     uint8_t class[256];                 /* of bytes; CLASS_FOLD for lead bytes that want folding */
     uint8_t plain_class[256];            /* the same without CLASS_FOLD */
     uint8_t page_folds[BMP_PAGES];
-    uint16_t fold2[FOLD2_END];
-    uint32_t *rows;                     /* [n_dense, stride] */
+    uint8_t fold2[FOLD2_END][2];        /* classes of the folded code point's two bytes */
+    uint32_t *rows;                     /* [n_dense, stride] places */
     uint32_t stride, limit;             /* limit: n_dense * stride; places from here on are deep */
+    uint32_t special;                   /* places from here on have words or are deep */
     uint32_t n_dense, n_states;
     struct deep *deep;
     struct more *more;
-    struct output *outputs;             /* [n_states] */
+    struct output *outputs;             /* [n_states] by row, then deep ones */
     uint32_t *words, *word_len;
     size_t bytes;
 };
@@ -151,11 +153,15 @@ static void folds_make(struct automaton *m)
 {
     for (uint32_t page = 0; page < BMP_PAGES; page++)
         m->page_folds[page] = utf8_page_folds(page * 64);
-    for (uint32_t code = 0; code < FOLD2_END; code++)
-        m->fold2[code] = (uint16_t)utf8_fold(code);
+    for (uint32_t code = 0x80; code < FOLD2_END; code++) {
+        char bytes[UTF8_MAX];
+        bool is_same_length = utf8_put(bytes, utf8_fold(code)) == 2;
+        m->fold2[code][0] = is_same_length ? m->class[(unsigned char)bytes[0]] : CLASS_FOLD;
+        m->fold2[code][1] = m->class[(unsigned char)bytes[1]];
+    }
 }
 
-/* Marks lead bytes for folding, after the rows are made with the true classes of the bytes. */
+/* Marks lead bytes for folding, after all that needs the true classes of the bytes. */
 static void leads_mark(struct automaton *m)
 {
     memcpy(m->plain_class, m->class, sizeof m->class);
@@ -170,6 +176,7 @@ struct order {                          /* the trie breadth first */
     uint32_t *node;                     /* [n] node of state */
     uint32_t *state;                    /* [n] state of node */
     uint32_t *fail;                     /* [n] state -> state */
+    uint32_t *index;                    /* [n] state -> row, or n_dense and deep number */
 };
 
 static struct order order_make(const struct automaton_builder *b, struct arena *scratch)
@@ -177,7 +184,7 @@ static struct order order_make(const struct automaton_builder *b, struct arena *
     size_t n = b->n_nodes;
     struct order o = {
         ARENA_ARRAY(scratch, uint32_t, n), ARENA_ARRAY(scratch, uint32_t, n),
-        ARENA_ARRAY(scratch, uint32_t, n),
+        ARENA_ARRAY(scratch, uint32_t, n), ARENA_ARRAY(scratch, uint32_t, n),
     };
     uint32_t count = 1;
     for (uint32_t s = 0; s < count; s++) {
@@ -196,36 +203,52 @@ static struct order order_make(const struct automaton_builder *b, struct arena *
     return o;
 }
 
+/* Numbers the rows: states without words first. Words of a failure state end here too. */
+static void rows_number(const struct automaton_builder *b, struct order *o, struct automaton *m)
+{
+    bool *has_words = ARENA_ARRAY(b->a, bool, m->n_states);
+    uint32_t n_plain = 0;
+    for (uint32_t s = 0; s < m->n_states; s++) {
+        has_words[s] = b->nodes[o->node[s]].word || (s && has_words[o->fail[s]]);
+        n_plain += s < m->n_dense && !has_words[s];
+    }
+    m->special = n_plain * m->stride;
+    uint32_t plain = 0, with_words = n_plain;
+    for (uint32_t s = 0; s < m->n_states; s++)
+        o->index[s] = s >= m->n_dense ? s : has_words[s] ? with_words++ : plain++;
+}
+
 static void outputs_make(const struct automaton_builder *b, const struct order *o,
                          struct automaton *m)
 {
     uint32_t n = 0;
     for (uint32_t s = 0; s < m->n_states; s++) {
-        struct output *out = &m->outputs[s];
+        struct output *out = &m->outputs[o->index[s]];
         out->first = n;
         for (uint32_t w = b->nodes[o->node[s]].word; w; w = b->word_next[w - 1])
             m->words[n++] = w - 1;
         out->n = n - out->first;
-        const struct output *fail = &m->outputs[o->fail[s]];
-        out->suffix = s == 0 ? 0 : fail->n ? o->fail[s] : fail->suffix;
+        const struct output *fail = &m->outputs[o->index[o->fail[s]]];
+        out->suffix = s == 0 ? 0 : fail->n ? o->index[o->fail[s]] : fail->suffix;
     }
 }
 
-static uint32_t entry_of(const struct automaton *m, uint32_t state)
+static uint32_t place_of(const struct automaton *m, const struct order *o, uint32_t state)
 {
-    uint32_t place = state < m->n_dense ? state * m->stride : m->limit + (state - m->n_dense);
-    return place << 1 | (m->outputs[state].n || m->outputs[state].suffix);
+    uint32_t i = o->index[state];
+    return i < m->n_dense ? i * m->stride : m->limit + (i - m->n_dense);
 }
 
 static void rows_make(const struct automaton_builder *b, const struct order *o,
                       struct automaton *m)
 {
     for (uint32_t s = 0; s < m->n_dense; s++) {
-        uint32_t *row = m->rows + (size_t)s * m->stride;
+        uint32_t *row = m->rows + (size_t)o->index[s] * m->stride;
         if (s)                          /* fail is nearer to the root: its row is complete */
-            memcpy(row, m->rows + (size_t)o->fail[s] * m->stride, m->stride * sizeof *row);
+            memcpy(row, m->rows + (size_t)o->index[o->fail[s]] * m->stride,
+                   m->stride * sizeof *row);
         for (uint32_t c = b->nodes[o->node[s]].child; c; c = b->nodes[c].sibling)
-            row[m->class[b->nodes[c].byte]] = entry_of(m, o->state[c]);
+            row[m->class[b->nodes[c].byte]] = place_of(m, o, o->state[c]);
     }
 }
 
@@ -236,10 +259,10 @@ static void deep_make(const struct automaton_builder *b, const struct order *o,
     for (uint32_t s = m->n_dense; s < m->n_states; s++) {
         struct deep *d = &m->deep[s - m->n_dense];
         *d = (struct deep){
-            .fail = entry_of(m, o->fail[s]), .more = n_more, .class = CLASS_NO_CHILD };
+            .fail = place_of(m, o, o->fail[s]), .more = n_more, .class = CLASS_NO_CHILD };
         for (uint32_t c = b->nodes[o->node[s]].child; c; c = b->nodes[c].sibling) {
             uint8_t class = m->class[b->nodes[c].byte];
-            uint32_t next = entry_of(m, o->state[c]);
+            uint32_t next = place_of(m, o, o->state[c]);
             if (d->class == CLASS_NO_CHILD) {
                 d->class = class;
                 d->next = next;
@@ -275,6 +298,7 @@ const struct automaton *automaton_build(struct automaton_builder *b, struct aren
              + m->n_states * sizeof *m->outputs + b->n_words * 2 * sizeof *m->words + sizeof *m;
 
     folds_make(m);
+    rows_number(b, &o, m);
     outputs_make(b, &o, m);
     rows_make(b, &o, m);
     deep_make(b, &o, m);
@@ -296,10 +320,10 @@ struct reader {
     void *arg;
 };
 
-static inline uint32_t reader_step(const struct automaton *m, uint32_t entry, uint8_t class)
+__attribute__((noinline))
+static uint32_t reader_deep(const struct automaton *m, uint32_t place, uint8_t class)
 {
-    uint32_t place = entry >> 1;
-    while (place >= m->limit) {
+    do {
         const struct deep *d = &m->deep[place - m->limit];
         if (d->class == class)
             return d->next;
@@ -307,9 +331,14 @@ static inline uint32_t reader_step(const struct automaton *m, uint32_t entry, ui
             if (m->more[d->more + i].class == class)
                 return m->more[d->more + i].next;
         }
-        place = d->fail >> 1;
-    }
+        place = d->fail;
+    } while (place >= m->limit);
     return m->rows[place + class];
+}
+
+static inline uint32_t reader_step(const struct automaton *m, uint32_t place, uint8_t class)
+{
+    return place < m->limit ? m->rows[place + class] : reader_deep(m, place, class);
 }
 
 /* Where the folded position is in the text; not behind `end`, whatever memory ran out. */
@@ -324,74 +353,77 @@ static size_t reader_original(const struct reader *r, size_t folded, size_t end)
 }
 
 __attribute__((noinline))
-static void reader_report(const struct reader *r, uint32_t entry, size_t end)
+static void reader_report(const struct reader *r, uint32_t place, size_t end)
 {
     const struct automaton *m = r->m;
-    uint32_t place = entry >> 1;
-    uint32_t state = place < m->limit ? place / m->stride : m->n_dense + (place - m->limit);
+    uint32_t i = place < m->limit ? place / m->stride : m->n_dense + (place - m->limit);
     size_t folded_end = (size_t)((ptrdiff_t)end - r->delta);
     do {
-        const struct output *out = &m->outputs[state];
-        for (uint32_t i = 0; i < out->n; i++) {
-            uint32_t word = m->words[out->first + i];
+        const struct output *out = &m->outputs[i];
+        for (uint32_t k = 0; k < out->n; k++) {
+            uint32_t word = m->words[out->first + k];
             size_t start = folded_end - m->word_len[word];
             r->hit(r->arg, word, r->shifts->len ? reader_original(r, start, end) : start, end);
         }
-        state = out->suffix;
-    } while (state);
+        i = out->suffix;
+    } while (i);
 }
 
-/* Reads the code point at *at, whose lead byte may be of one with cases. Returns the entry. */
+/* Reads the code point at *at, whose lead byte may be of one with cases. Returns the place. */
 __attribute__((noinline))
-static uint32_t reader_fold(struct reader *r, str text, size_t *at, uint32_t entry)
+static uint32_t reader_fold(struct reader *r, str text, size_t *at, uint32_t place)
 {
     const struct automaton *m = r->m;
-    const unsigned char *p = (const unsigned char *)text.ptr;
     size_t start = *at;
     uint32_t code = utf8_decode(text, at), folded = code;
-    if (*at - start == 2)
-        folded = m->fold2[code];
-    else if (*at - start == 4 || (*at - start == 3 && m->page_folds[code / 64]))
+    size_t read = *at - start, n = read;
+    if (read == 2 || read == 4 || (read == 3 && m->page_folds[code / 64]))
         folded = utf8_fold(code);
 
     char bytes[UTF8_MAX];
-    size_t n = *at - start;
     if (folded == code)
-        memcpy(bytes, p + start, n);    /* also a broken byte */
+        memcpy(bytes, text.ptr + start, n);     /* also a broken byte */
     else
         n = utf8_put(bytes, folded);
     for (size_t i = 0; i < n; i++) {
-        unsigned char byte = (unsigned char)bytes[i];
-        entry = reader_step(m, entry, m->plain_class[byte]);
-        if (entry & 1 && i + 1 < n)
-            reader_report(r, entry, start + i + 1);
+        if (i && place >= m->special)           /* words that end within a code point are broken */
+            reader_report(r, place, start + i);
+        place = reader_step(m, place, m->plain_class[(unsigned char)bytes[i]]);
     }
-    ptrdiff_t change = (ptrdiff_t)(*at - start) - (ptrdiff_t)n;
+    ptrdiff_t change = (ptrdiff_t)read - (ptrdiff_t)n;
     if (change) {
         r->delta += change;
         struct shift here = { (size_t)((ptrdiff_t)*at - r->delta), r->delta };
         buf_add(r->shifts, &here, sizeof here);
     }
-    return entry;
+    return place;
 }
 
 void automaton_scan(const struct automaton *m, str text, struct buf *scratch, automaton_hit *hit,
                     void *arg)
 {
     struct reader r = { .m = m, .shifts = scratch, .hit = hit, .arg = arg };
-    scratch->len = 0;
     const unsigned char *p = (const unsigned char *)text.ptr;
-    uint32_t entry = 0;
+    uint32_t place = 0;
+    scratch->len = 0;
     for (size_t at = 0; at < text.len;) {
         uint8_t class = m->class[p[at]];
-        if (class == CLASS_FOLD) {
-            entry = reader_fold(&r, text, &at, entry);
-        } else {
-            entry = reader_step(m, entry, class);
+        if (class != CLASS_FOLD) {
+            place = reader_step(m, place, class);
             at++;
+        } else if (p[at] < 0xE0 && at + 1 < text.len && (p[at + 1] & 0xC0) == 0x80
+                   && m->fold2[(p[at] & 31) << 6 | (p[at + 1] & 63)][0] != CLASS_FOLD) {
+            const uint8_t *two = m->fold2[(p[at] & 31) << 6 | (p[at + 1] & 63)];
+            place = reader_step(m, place, two[0]);
+            if (place >= m->special)
+                reader_report(&r, place, at + 1);
+            place = reader_step(m, place, two[1]);
+            at += 2;
+        } else {
+            place = reader_fold(&r, text, &at, place);
         }
-        if (entry & 1)
-            reader_report(&r, entry, at);
+        if (place >= m->special)
+            reader_report(&r, place, at);
     }
 }
 

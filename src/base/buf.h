@@ -18,12 +18,20 @@ void  buf_u64(struct buf *b, uint64_t v);           /* decimal */
 
 static inline void buf_str(struct buf *b, str s)
 {
+    if (s.len && s.len <= b->cap - b->len && !b->is_failed) {
+        memcpy(b->ptr + b->len, s.ptr, s.len);
+        b->len += s.len;
+        return;
+    }
     buf_add(b, s.ptr, s.len);
 }
 
 static inline void buf_char(struct buf *b, char c)
 {
-    buf_add(b, &c, 1);
+    if (b->len < b->cap && !b->is_failed)
+        b->ptr[b->len++] = c;
+    else
+        buf_add(b, &c, 1);
 }
 
 static inline str buf_view(const struct buf *b)

@@ -144,6 +144,10 @@ static const struct range kana_hangul[] = {
     { 0x1F200, 0x1F200 },
 };
 
+/* Every letter of a text is asked for: bit maps of the two classes over the BMP, made once. */
+static uint8_t alnum_map[0x10000 / 8], cjk_map[0x10000 / 8];
+static pthread_once_t map_once = PTHREAD_ONCE_INIT;
+
 static bool range_has(const struct range *ranges, size_t n, uint32_t code)
 {
     size_t low = 0;
@@ -164,13 +168,35 @@ bool utf8_is_letter(uint32_t code)
     return c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
 }
 
+static bool is_alnum(uint32_t code)
+{
+    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)code);
+    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO)
+        || c == UTF8PROC_CATEGORY_ND;
+}
+
+static bool is_cjk(uint32_t code)
+{
+    return range_has(han, COUNT_OF(han), code)
+        || range_has(kana_hangul, COUNT_OF(kana_hangul), code);
+}
+
+static void map_fill(void)
+{
+    for (uint32_t code = 0; code < 0x10000; code++) {
+        alnum_map[code / 8] |= (uint8_t)(is_alnum(code) << (code & 7));
+        cjk_map[code / 8] |= (uint8_t)(is_cjk(code) << (code & 7));
+    }
+}
+
 bool utf8_is_alnum(uint32_t code)
 {
     if (code < 0x80)
         return utf8_ascii_alnum((unsigned char)code);
-    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)code);
-    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO)
-        || c == UTF8PROC_CATEGORY_ND;
+    if (code >= 0x10000)
+        return is_alnum(code);
+    pthread_once(&map_once, map_fill);
+    return alnum_map[code / 8] >> (code & 7) & 1;
 }
 
 bool utf8_is_han(uint32_t code)
@@ -180,9 +206,10 @@ bool utf8_is_han(uint32_t code)
 
 bool utf8_is_cjk(uint32_t code)
 {
-    if (code - 0x4E00 < 0x5200)
-        return true;
-    return code >= 0x1100
-        && (range_has(han, COUNT_OF(han), code)
-            || range_has(kana_hangul, COUNT_OF(kana_hangul), code));
+    if (code < 0x1100)
+        return false;
+    if (code >= 0x10000)
+        return is_cjk(code);
+    pthread_once(&map_once, map_fill);
+    return cjk_map[code / 8] >> (code & 7) & 1;
 }

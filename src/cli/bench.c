@@ -1,10 +1,8 @@
 /* cli/bench.c -- picks a measurement; each is a file of its own. */
 #include "cli/cli.h"
 
-int cli_bench(int argc, char **argv);
-__attribute__((weak)) int bench_decide(int argc, char **argv);        /* argv[0]: "decide" */
-__attribute__((weak)) int bench_signals(int argc, char **argv);
-
+#pragma weak bench_decide
+#pragma weak bench_signals
 static const struct { const char *name; int (*run)(int argc, char **argv); } benches[] = {
     { "decide", bench_decide },
     { "signals", bench_signals },

@@ -9,6 +9,12 @@
 
 #include "pipeline/snap.h"
 
+#define X(name) int cli_##name(int argc, char **argv);
+#include "cli/list.h"
+#undef X
+int bench_decide(int argc, char **argv);        /* of `bench`; argv[0]: "decide" */
+int bench_signals(int argc, char **argv);
+
 #define SIGNALBOX_VERSION "0.1.0"
 
 enum { CLI_FINE = 0, CLI_FINDING = 1, CLI_USAGE = 2 };  /* exit codes; 2: also files that cannot be read */

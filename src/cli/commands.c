@@ -2,9 +2,6 @@
  * completions and the man page's test read it. */
 #include "cli/cli.h"
 
-#define X(name) __attribute__((weak)) int cli_##name(int argc, char **argv);
-#include "cli/list.h"
-#undef X
 
 #define CONFIG { 'c', "config", "FILE", "configuration; without: ./signalbox.yaml, else the embedded default" }
 #define JSON { 'J', "json", NULL, "print JSON" }
@@ -63,10 +60,10 @@ const struct command commands[] = {
       "signalbox serve -c gateway.yaml --listen 0.0.0.0:8899\n"
       "OPENAI_API_KEY=sk-... signalbox serve\n",
       cli_serve },
-    { "check", "validate a configuration", "[-c FILE] [--strict] [--json]",
+    { "check", "validate a configuration", "[-c FILE] [--strict] [--json]\nFILE [--strict] [--json]",
       "Every finding has a name, a place (file:line:column), a sentence and a hint. Exit code 1 when there\n"
       "are errors.",
-      check_options, NULL,
+      check_options, "FILE",
       "signalbox check -c gateway.yaml\n"
       "signalbox check -c gateway.yaml --strict --json\n",
       cli_check },
@@ -82,21 +79,23 @@ const struct command commands[] = {
       "signalbox route -c gateway.yaml --request body.json --header x-authz-user-id:ann --json\n",
       cli_route },
     { "replay", "decide recorded traffic again and print what changes", "-c FILE [--against FILE2] [--json] LOG",
-      "LOG is an access log written with bodies (global.services.observability.access_log_capture), or JSON\n"
-      "Lines of requests: {\"model\": ..., \"messages\": [...]} or {\"body\": {...}}. Each request is decided\n"
-      "under -c; the result is compared with what the log says was chosen, or with --against. Exit code 1\n"
-      "when a request is decided differently.",
+      "LOG is JSON Lines: requests ({\"model\": ..., \"messages\": [...]} or {\"body\": {...}}), or lines of an\n"
+      "access log that hold the request's body. Each is decided under -c; the result is compared with what\n"
+      "the log says was chosen, or with what --against decides. Exit code 1 when a request is decided\n"
+      "differently. Selectors that look at live figures have none here.",
       replay_options, "FILE",
       "signalbox replay -c new.yaml access.jsonl\n"
       "signalbox replay -c old.yaml --against new.yaml requests.jsonl --json\n",
       cli_replay },
-    { "config", "print the schema, the defaults, the reference or the effective configuration",
-      "schema | defaults | reference\ndump [-c FILE]",
-      "schema is a JSON Schema for editors; dump shows the configuration after defaults and environment, with\n"
-      "secrets masked.",
-      config_options, "schema defaults reference dump",
+    { "config", "schema, defaults and reference of all keys; what is in effect; what differs",
+      "schema | defaults | reference\ndump [-c FILE]\ndiff FILE1 FILE2",
+      "schema is a JSON Schema for editors, reference the same for people. dump shows a configuration after\n"
+      "defaults and environment, with secrets masked; diff compares two such dumps (exit code 1 when they\n"
+      "differ).",
+      config_options, "schema defaults reference dump diff",
       "signalbox config schema > signalbox.schema.json\n"
-      "signalbox config dump -c gateway.yaml\n",
+      "signalbox config dump -c gateway.yaml\n"
+      "signalbox config diff old.yaml new.yaml\n",
       cli_config },
     { "bench", "measure parts of signalbox in this process", "decide | signals [-c FILE] [--json]",
       "Time, cycles where the CPU lets one count them, and allocations of single steps, without a network.",

@@ -1,8 +1,6 @@
 /* cli/completions.c -- shell completions out of the command table. */
 #include "cli/cli.h"
 
-int cli_completions(int argc, char **argv);
-
 static const char *value_kind(const char *value)
 {
     return value && strcmp(value, "FILE") == 0 ? "file" : "";
@@ -12,8 +10,10 @@ static void words_of(FILE *f, const struct command *c, const char *separator)
 {
     if (strcmp(c->name, "help") != 0) {
         str rest = str_of(c->words && strcmp(c->words, "FILE") != 0 ? c->words : "");
-        while (rest.len)
-            fprintf(f, STR_FMT "%s", STR_ARG(str_cut(&rest, ' ')), rest.len ? separator : "");
+        while (rest.len) {
+            str word = str_cut(&rest, ' ');
+            fprintf(f, STR_FMT "%s", STR_ARG(word), rest.len ? separator : "");
+        }
         return;
     }
     for (const struct command *k = commands; k->name; k++)

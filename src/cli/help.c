@@ -1,8 +1,6 @@
 /* cli/help.c -- teaches: what there is, then one command with its options and examples. */
 #include "cli/cli.h"
 
-int cli_help(int argc, char **argv);
-
 struct ink { const char *bold, *dim, *off; };
 
 static struct ink ink_of(FILE *f)
@@ -13,8 +11,10 @@ static struct ink ink_of(FILE *f)
 static void lines_indented(FILE *f, const char *text, const char *before)
 {
     str rest = str_of(text);
-    while (rest.len)
-        fprintf(f, "%s" STR_FMT "\n", before, STR_ARG(str_cut(&rest, '\n')));
+    while (rest.len) {
+        str line = str_cut(&rest, '\n');
+        fprintf(f, "%s" STR_FMT "\n", line.len ? before : "", STR_ARG(line));
+    }
 }
 
 void cli_help_all(FILE *f)
@@ -29,7 +29,7 @@ void cli_help_all(FILE *f)
     lines_indented(f,
         "signalbox serve                            # a gateway on http://127.0.0.1:8899/v1\n"
         "signalbox route --explain 'Prove it'       # see a decision without calling a model\n"
-        "signalbox config defaults > signalbox.yaml # every key with its default\n"
+        "signalbox config dump > signalbox.yaml     # the configuration in use, to start from\n"
         "signalbox check -c signalbox.yaml          # what is wrong with a configuration, and where\n", "  ");
     fprintf(f, "\n`signalbox COMMAND --help` tells more. Exit codes: 0 fine, 1 a negative finding, 2 usage or I/O error.\n");
 }
@@ -39,8 +39,10 @@ void command_help(const struct command *c, FILE *f)
     struct ink k = ink_of(f);
     fprintf(f, "%ssignalbox %s%s -- %s\n\n%sUsage%s\n", k.bold, c->name, k.off, c->summary, k.bold, k.off);
     str rest = str_of(c->synopsis);
-    while (rest.len)
-        fprintf(f, "  signalbox %s " STR_FMT "\n", c->name, STR_ARG(str_cut(&rest, '\n')));
+    while (rest.len) {
+        str form = str_cut(&rest, '\n');
+        fprintf(f, "  signalbox %s " STR_FMT "\n", c->name, STR_ARG(form));
+    }
     if (c->about) {
         fprintf(f, "\n");
         lines_indented(f, c->about, "");

@@ -15,8 +15,6 @@
 
 #include "base/json.h"
 
-int cli_version(int argc, char **argv);
-
 /* ---- the build ---- */
 
 struct loaded { char build_id[41]; char re2[64], boost_context[64]; };

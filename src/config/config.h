@@ -136,6 +136,11 @@ struct config *config_load_file(struct arena *a, const char *path, bool strict,
  * undefined references, shadowed decisions, band gaps). Called by config_load. */
 void config_check(const struct config *c, struct findings *out);
 
+/* Sorts findings by place, drops repeats, counts anew; strict turns warnings into errors, but for
+ * facts about this build or machine (not-built, unset-variable). config_load has done it; whoever
+ * adds more findings later does it again. */
+void config_findings_settle(struct findings *out, bool strict);
+
 void config_schema_json(struct buf *out);           /* JSON Schema draft 2020-12 */
 void config_defaults_yaml(struct buf *out);
 void config_dump_yaml(const struct config *c, struct buf *out);  /* effective, secrets masked */

@@ -180,11 +180,20 @@ static bool is_exempt(const struct finding *f)
     return !strcmp(f->name, "not-built") || !strcmp(f->name, "unset-variable");
 }
 
-/* By place, each once; strict turns warnings into errors. */
-static void findings_settle(struct findings *out, bool strict)
+void config_findings_settle(struct findings *out, bool strict)
 {
     size_t n = 0;
-    qsort(out->items, out->n, sizeof *out->items, finding_order);
+    const char *file = NULL, *kept = NULL;              /* places outlive what was loaded */
+    for (size_t i = 0; i < out->n; i++) {
+        if (out->items[i].at.file && out->items[i].at.file != file) {
+            file = out->items[i].at.file;
+            kept = arena_cstr(out->a, str_of(file));
+        }
+        if (out->items[i].at.file)
+            out->items[i].at.file = kept;
+    }
+    if (out->n)
+        qsort(out->items, out->n, sizeof *out->items, finding_order);
     memset(out->n_by_severity, 0, sizeof out->n_by_severity);
     for (size_t i = 0; i < out->n; i++) {
         struct finding f = out->items[i];
@@ -249,7 +258,7 @@ struct config *config_load(struct arena *a, str text, const char *file,
         config_validate(&l);
         config_check(c, out);
     }
-    findings_settle(out, strict);
+    config_findings_settle(out, strict);
     return out->n_by_severity[SEVERITY_ERROR] ? NULL : c;
 }
 

@@ -49,7 +49,7 @@ static void signal_read(struct loading *l, const struct signal_ops *ops, const s
     if (is_ok && ops->check)                            /* it may rely on what was required */
         ops->check(rule, to, l->out);
     for (size_t i = before; i < l->out->n; i++)
-        l->out->items[i].path = arena_str(l->a, path);  /* the same form as all others */
+        l->out->items[i].path = arena_str(l->out->a, path); /* the same form as all others */
 }
 
 static void signals_read(struct loading *l, const struct value *signals, str path,

@@ -256,6 +256,33 @@ static double band_confidence(const struct number_predicate *b, double slope, do
     return isnan(distance) ? 1 : 1 / (1 + exp(-slope * distance));
 }
 
+/* Whether output `at` is emitted for every, some or no score of the range, earlier outputs
+ * considered. Membership only changes at bounds, so the bounds, their neighbours and the ends of
+ * the range stand for all. Only asked where inputs are unknown for good. */
+static enum fit output_fit(const struct mapping *m, size_t at, struct range r)
+{
+    bool any_yes = false, any_no = false;
+    for (size_t i = 0; i <= at + 1; i++) {
+        const struct number_predicate *b = &m->conf->outputs[i <= at ? i : 0].bounds;
+        const double corners[] = { b->gt, b->gte, b->lt, b->lte };
+        for (size_t k = 0; k < 3 * COUNT_OF(corners); k++) {
+            double v = corners[k / 3];
+            if (k % 3)
+                v = nextafter(v, k % 3 == 1 ? -(double)INFINITY : (double)INFINITY);
+            if (i > at)
+                v = k % 2 ? r.lo : r.hi;
+            if (isnan(v) || v < r.lo || v > r.hi)
+                continue;
+            bool is_mine = is_within(&m->conf->outputs[at].bounds, v);
+            for (size_t e = 0; e < at && !m->is_multi; e++)
+                is_mine &= !is_within(&m->conf->outputs[e].bounds, v);
+            any_yes |= is_mine;
+            any_no |= !is_mine;
+        }
+    }
+    return !any_yes ? FIT_NEVER : any_no ? FIT_MAYBE : FIT_ALWAYS;
+}
+
 static void mapping_apply(struct decide_scratch *s, const struct mapping *m)
 {
     struct range r = { 0, 0 };
@@ -269,6 +296,8 @@ static void mapping_apply(struct decide_scratch *s, const struct mapping *m)
         enum fit fit = is_taken ? FIT_NEVER : band_fit(b, r);
         uint32_t slot = m->slots[i];
         bool is_yes = fit == FIT_ALWAYS && !may_be_taken;
+        if (is_final && fit != FIT_NEVER && !is_yes)
+            is_yes = (fit = output_fit(m, i, r)) == FIT_ALWAYS;
         bit_put(s->exact, slot, true);
         s->out.confidence[slot] = NAN;
         if (is_yes || fit == FIT_NEVER)
@@ -647,8 +676,6 @@ static uint32_t pick_final(struct decide_scratch *s)
 
 /* ---- what is still needed ---- */
 
-static void need_tree(struct decide_scratch *s, uint32_t at, bool weigh);
-
 static void need_signal(struct decide_scratch *s, uint32_t slot)
 {
     if (!bit_is(s->done, slot))
@@ -697,8 +724,15 @@ static void need_slot(struct decide_scratch *s, uint32_t slot)
         if (str_eq(p->type[slot], p->type[p->cuts[i].members[0]]))
             need_group(s, &p->cuts[i]);
     }
-    if (p->composer_of[slot] != NO_INDEX)
-        need_tree(s, p->composers[p->composer_of[slot]].root, false);
+    /* A composer saw its leaves before top-k cut some of them, so the planes cannot tell which of
+     * them it still depends on: all. */
+    if (p->composer_of[slot] != NO_INDEX && !bit_is(s->set, slot)) {
+        uint32_t root = p->composers[p->composer_of[slot]].root;
+        for (uint32_t n = root; n < p->nodes[root].next; n++) {
+            if (p->nodes[n].kind == NODE_LEAF)
+                need_slot(s, p->nodes[n].slot);
+        }
+    }
 }
 
 /* The leaves on which the tree's truth still depends, and with `weigh` its confidence. */
@@ -760,10 +794,15 @@ static void contest_open(struct decide_scratch *s, struct contest *c)
     c->tiering = tiering_now(s);
     c->leader = NO_INDEX;
     c->n = 0;
-    for (uint32_t i = 0; i < s->p->n_choices; i++) {
-        if (s->outlook[i].is_certain &&
-            (c->leader == NO_INDEX || place_now(s, i, c->leader, c->tiering) == AHEAD))
-            c->leader = i;
+    /* Being ahead is no total order while things are open, so one round may stop at somebody
+     * whom an earlier one beats. Every change is a step up: it ends. */
+    for (uint32_t before = NO_INDEX - 1; before != c->leader; ) {
+        before = c->leader;
+        for (uint32_t i = 0; i < s->p->n_choices; i++) {
+            if (s->outlook[i].is_certain &&
+                (c->leader == NO_INDEX || place_now(s, i, c->leader, c->tiering) == AHEAD))
+                c->leader = i;
+        }
     }
     for (uint32_t i = 0; i < s->p->n_choices; i++) {
         if (!is_contender(s, c, i))
@@ -805,16 +844,28 @@ static bool is_tied(struct decide_scratch *s, const struct contest *c, uint32_t 
     return false;
 }
 
+static void needs_clear(struct decide_scratch *s)
+{
+    size_t bytes = s->p->slot_words * sizeof *s->need;
+    memset(s->need, 0, bytes);
+    memset(s->seen, 0, bytes);
+    memset(s->wanted, 0, bytes);
+    memset(s->has_score, 0, s->p->n_scores);
+}
+
+static void contest_needs_only(struct decide_scratch *s, uint32_t winner)
+{
+    needs_clear(s);
+    want_reach(s, winner);
+    need_tree(s, s->p->choices[winner].tree.root, true);
+}
+
 /* Signals that can still change the outcome, into s->need; and into s->wanted all that can
  * influence a decision that is still of interest, for units that can leave out the others. */
 static void contest_needs(struct decide_scratch *s, const struct contest *c)
 {
     const struct policy *p = s->p;
-    size_t bytes = p->slot_words * sizeof *s->need;
-    memset(s->need, 0, bytes);
-    memset(s->seen, 0, bytes);
-    memset(s->wanted, 0, bytes);
-    memset(s->has_score, 0, p->n_scores);
+    needs_clear(s);
     bool is_tiering_open = !p->is_ternary && c->tiering.is_certain != c->tiering.is_possible;
     bool is_pool_open = false;
     for (uint32_t i = 0; i < p->n_choices; i++) {
@@ -911,8 +962,16 @@ static uint32_t decide_lazily(struct decide_scratch *s, const struct facts *f, s
             return c.n ? c.leader : NO_INDEX;
         contest_needs(s, &c);
         uint32_t u = unit_next(s);
-        if (u == NO_INDEX)
-            return pick_final(s);
+        if (u == NO_INDEX) {
+            /* All that decides is known; the winner's confidence may still be missing. */
+            uint32_t winner = pick_final(s);
+            if (winner == NO_INDEX || mode == DECIDE_WINNER)
+                return winner;
+            contest_needs_only(s, winner);
+            u = unit_next(s);
+            if (u == NO_INDEX)
+                return winner;
+        }
         unit_run(s, u, f, a);
         done_update(s);
     }
@@ -994,7 +1053,7 @@ static void scratch_clear(struct decide_scratch *s)
 struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *p)
 {
     struct decide_scratch *s = ARENA_NEW(a, struct decide_scratch);
-    uint32_t n = p->n_slots;
+    uint32_t n = p->n_slots, n_literal_words = 2 * p->n_words;
     s->p = p;
     s->raw = (struct sigset){
         .yes = ARENA_ARRAY(a, uint64_t, p->slot_words),
@@ -1017,10 +1076,10 @@ struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *
     s->out.confidence = ARENA_ARRAY(a, float, n);
     s->score = ARENA_ARRAY(a, struct range, p->n_scores);
     s->is_score_final = ARENA_ARRAY(a, bool, p->n_scores);
-    s->must = ARENA_ARRAY(a, uint64_t, 2 * p->n_words);
-    s->may = ARENA_ARRAY(a, uint64_t, 2 * p->n_words);
-    s->must_known = ARENA_ARRAY(a, uint64_t, 2 * p->n_words);
-    s->may_known = ARENA_ARRAY(a, uint64_t, 2 * p->n_words);
+    s->must = ARENA_ARRAY(a, uint64_t, n_literal_words);
+    s->may = ARENA_ARRAY(a, uint64_t, n_literal_words);
+    s->must_known = ARENA_ARRAY(a, uint64_t, n_literal_words);
+    s->may_known = ARENA_ARRAY(a, uint64_t, n_literal_words);
     s->outlook = ARENA_ARRAY(a, struct outlook, p->n_choices);
     s->has_run = ARENA_ARRAY(a, bool, p->n_units);
     s->is_skipped = ARENA_ARRAY(a, bool, p->n_units);

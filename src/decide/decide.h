@@ -130,6 +130,15 @@ void decide_trace_json(const struct policy *p, const struct decide_scratch *s, s
 void decide_signals_json(const struct policy *p, const struct decide_scratch *s, bool matched,
                          bool used_only, struct json_writer *w);
 void decide_scores_json(const struct policy *p, const struct decide_scratch *s, struct json_writer *w);
+/* Names that some decision can depend on, whatever they said; by response key. */
+void decide_used_json(const struct policy *p, const struct decide_scratch *s, struct json_writer *w);
+/* [{type, name, reason, used}]: signals without an answer. */
+void decide_unknown_json(const struct policy *p, const struct decide_scratch *s,
+                         struct json_writer *w);
+/* {"type:name": number}: confidences of what matched, or raw values. */
+enum decide_numbers { NUMBERS_CONFIDENCE, NUMBERS_VALUE };
+void decide_numbers_json(const struct policy *p, const struct decide_scratch *s,
+                         enum decide_numbers which, struct json_writer *w);
 /* The same for a person: signals, projections, every decision's tree with marks. */
 void decide_explain(const struct policy *p, const struct decide_scratch *s,
                     const struct decision *d, bool colour, struct buf *out);

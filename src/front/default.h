@@ -9,5 +9,7 @@
  * DEFAULT_PROBE_MS for a local server; runs on a plain thread. */
 enum { DEFAULT_PROBE_MS = 300 };
 void default_config_write(struct buf *out);
+/* Who answers, as a sentence, since the last default_config_write; e.g. for the log. */
+const char *default_config_source(void);
 
 #endif

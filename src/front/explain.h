@@ -13,5 +13,7 @@ WAITS int explain_answer(struct req *r);        /* r has been routed; returns wh
 
 /* The sentences alone, for tests and for the curious. */
 void explain_text(const struct req *r, struct buf *out);
+/* "keyword `proof` and not language `en`": the leaves by which d's rule holds. d->conf must not be NULL. */
+void explain_because(const struct policy *p, const struct decision *d, struct buf *out);
 
 #endif

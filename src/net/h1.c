@@ -323,6 +323,8 @@ WAITS int h1_read_head(struct h1 *h, struct arena *a, size_t limit, struct http_
         if (got == 0)
             return len ? -EPIPE : 0;
         len += (size_t)got;
+        if (h->side == H1_REQUESTS && buf[0] != '\r' && (unsigned)((buf[0] | 32) - 'a') > 'z' - 'a')
+            return refuse(h, 400, "not an HTTP request");       /* a TLS handshake, say: do not wait for its end */
         if (h->side == H1_REQUESTS && looked == 0)
             while (len >= 2 && buf[0] == '\r' && buf[1] == '\n')
                 memmove(buf, buf + 2, len -= 2);

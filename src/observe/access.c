@@ -1,9 +1,9 @@
 /* observe/access.c -- from a record to a line, from a line to the disk.
  *
- * The first half formats: one table says what a line holds, one loop writes it straight into room that was
- * reserved for the worst case, so nothing is checked on the way. The second half carries: each loop
- * fills a buffer under its own lock, the writer swaps it for an empty one and does all I/O outside.
- * Buffers keep their size, so in steady state nobody calls malloc. */
+ * The first half formats: one table says what a line holds, one loop writes it straight into room
+ * that was reserved for the worst case, so nothing is checked on the way. The second half carries:
+ * each loop fills a buffer under its own lock, the writer swaps it for an empty one and does all
+ * I/O outside. Buffers keep their size, so in steady state nobody calls malloc. */
 #include "observe/access.h"
 
 #include <errno.h>
@@ -103,7 +103,9 @@ static char *put_u64(char *p, uint64_t v)
 /* v / 10^decimals, without trailing zeros */
 static char *put_decimal(char *p, uint64_t v, unsigned decimals)
 {
-    static const uint64_t powers[] = { 1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000 };
+    static const uint64_t powers[] = {
+        1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
+    };
     p = put_u64(p, v / powers[decimals]);
     uint64_t rest = v % powers[decimals];
     if (rest == 0)
@@ -125,7 +127,8 @@ static char *put_double(char *p, double v, unsigned decimals)
     return put_decimal(p, scaled, decimals);
 }
 
-/* True if none of the eight bytes needs an escape: no control, quote, backslash, nor byte above 0x7f. */
+/* True if none of the eight bytes needs an escape: no control, quote, backslash, nor byte above
+ * 0x7f. */
 static bool are_plain(uint64_t w)
 {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
@@ -138,8 +141,8 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-/* A JSON string. Most are plain ASCII and go eight bytes at a time; the others take json_quote, into room of
- * six times their length, so that its buffer never grows. */
+/* A JSON string. Most are plain ASCII and go eight bytes at a time; the others take json_quote,
+ * into room of six times their length, so that its buffer never grows. */
 static char *put_quoted(char *p, str s)
 {
     char *to = p;
@@ -294,7 +297,7 @@ static char *put_body(char *p, const struct access_record *r)
     if (!r->body_is_json)
         return put_quoted(put(p, S(",\"request_text\":")), r->body);
     p = put(p, S(",\"request\":"));
-    for (size_t i = 0; i < r->body.len; i++) {  /* line ends in JSON can only stand between tokens */
+    for (size_t i = 0; i < r->body.len; i++) { /* line ends in JSON can only stand between tokens */
         char c = r->body.ptr[i];
         *p++ = c == '\n' || c == '\r' ? ' ' : c;
     }
@@ -416,7 +419,7 @@ void access_write(const struct access_record *r)
     if (is_full)
         count_dropped(1);
     if (is_batch)
-        pthread_cond_signal(&writer.wake);      /* lost when the writer is busy: it comes back in 100 ms */
+        pthread_cond_signal(&writer.wake);      /* lost while the writer works: it comes back */
 }
 
 /* ---- the writer's side: the file ---- */
@@ -437,8 +440,8 @@ static uint64_t line_count(str s)
     return n;
 }
 
-/* Waits until a pipe or terminal takes a piece. Gives up only when the process is about to end: until then
- * the queues are the bound. */
+/* Waits until a pipe or terminal takes a piece. Gives up only when the process is about to end:
+ * until then the queues are the bound. */
 static bool sink_is_ready(struct sink *k)
 {
     for (;;) {
@@ -487,7 +490,8 @@ static void sink_complain(struct sink *k, int error)
     k->complained_at = now;
     log_error("access_log_write_failed",
               "access log: %s; %llu lines dropped so far, writing is tried again with each batch",
-              strerror(error), (unsigned long long)k->dropped);
+              error == ETIMEDOUT ? "its reader takes nothing" : strerror(error),
+              (unsigned long long)k->dropped);
 }
 
 static void sink_drop(struct sink *k, uint64_t lines, int error)
@@ -524,7 +528,8 @@ static void sink_put(struct sink *k, str lines)
 
 static int file_open(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+    /* O_NONBLOCK: a FIFO without a reader is an error now, not a hang. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
     return fd < 0 ? -errno : fd;
 }
 
@@ -555,8 +560,8 @@ static void sink_follow(struct sink *k)
     if (fd < 0 && reopen) {
         fd = file_open(path);
         if (fd < 0)
-            log_error("access_log_reopen_failed", "access log: cannot open %s again: %s; the old file is "
-                      "written on", path, strerror(-fd));
+            log_error("access_log_reopen_failed", "access log: cannot open %s again: %s; "
+                      "the old file is written on", path, strerror(-fd));
     }
     if (fd >= 0)
         sink_switch(k, fd);
@@ -643,7 +648,7 @@ static int writer_start(int fd)
     sink_switch(k, fd);
     sigset_t all, old;
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old);     /* signals are for other threads; EPIPE and EFBIG are codes */
+    pthread_sigmask(SIG_BLOCK, &all, &old);     /* EPIPE and EFBIG shall be codes */
     int rc = -pthread_create(&writer.thread, NULL, writer_run, k);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc < 0)
@@ -743,7 +748,7 @@ void access_close(void)
         clock_gettime(CLOCK_REALTIME, &until);  /* the clock of pthread_timedjoin_np */
         until.tv_sec += CLOSE_S;
         if (pthread_timedjoin_np(writer.thread, NULL, &until) != 0) {
-            pthread_detach(writer.thread);      /* it hangs in a file system; the process ends anyway */
+            pthread_detach(writer.thread);  /* it hangs in a file system; the process ends anyway */
             return;
         }
     }

@@ -2,8 +2,8 @@
  *
  * The caller's thread formats the line (~1 us) into a queue of its own; one writer thread carries
  * queues to the file every 64 KB or 100 ms. Nobody waits for the disk: when it is full, or slower
- * than we are, lines are dropped and counted (signalbox_log_dropped_total), stderr hears of it once a
- * minute, and writing goes on by itself when it can. A line is never torn.
+ * than we are, lines are dropped and counted (signalbox_log_dropped_total), stderr hears of it once
+ * a minute, and writing goes on by itself when it can. A line is never torn.
  *
  * With `capture` a line also holds the request's body and headers (secrets masked), enough for
  * `signalbox replay` to decide it again. */
@@ -19,7 +19,7 @@ enum {
     ACCESS_BATCH = 64 * 1024,       /* wakes the writer before its 100 ms are over */
     ACCESS_TEXT_MAX = 1024,         /* bytes of one text field; beyond: cut */
     ACCESS_LIST_MAX = 64,           /* texts of a list field; beyond: left out */
-    ACCESS_CAPTURE_MAX = 64 * 1024, /* bytes of a captured body; beyond: left out, its size is told */
+    ACCESS_CAPTURE_MAX = 64 * 1024, /* bytes of a captured body; beyond: only its size is told */
 };
 
 struct access_conf {
@@ -30,8 +30,8 @@ struct access_conf {
 struct access_phase { const char *name; uint64_t ns; };
 struct access_header { str name, value; };
 
-/* Begin with ACCESS_RECORD_EMPTY. Empty texts, negative numbers and NAN are unknown and not written. All is
- * borrowed for the call only. */
+/* Begin with ACCESS_RECORD_EMPTY. Empty texts, negative numbers and NAN are unknown and not
+ * written. All is borrowed for the call only. */
 struct access_record {
     uint64_t ts;                    /* wall ns when the request's first byte came */
     str request_id, trace_id, client, user, session_id;
@@ -63,22 +63,26 @@ struct access_record {
 };
 
 #define ACCESS_RECORD_EMPTY \
-    (struct access_record){ .status = -1, .bytes_in = -1, .bytes_out = -1, .confidence = NAN, \
-        .propensity = NAN, .attempts = -1, .prompt_tokens = -1, .completion_tokens = -1, \
-        .cached_tokens = -1, .reasoning_tokens = -1, .cost = NAN, .ttft_ns = -1, .duration_ns = -1, \
-        .units_run = -1, .units_avoided = -1 }
+    (struct access_record){ \
+        .status = -1, .bytes_in = -1, .bytes_out = -1, .attempts = -1, \
+        .confidence = (double)NAN, .propensity = (double)NAN, .cost = (double)NAN, \
+        .prompt_tokens = -1, .completion_tokens = -1, .cached_tokens = -1, .reasoning_tokens = -1, \
+        .ttft_ns = -1, .duration_ns = -1, .units_run = -1, .units_avoided = -1, \
+    }
 
-/* Opens the sink and starts the writer; again: switches to another sink (a reload). 0, or -errno with *e:
- * then the sink in use stays. */
+/* Opens the sink and starts the writer; again: switches to another sink (a reload). 0, or -errno
+ * with *e: then the sink in use stays. */
 int  access_open(const struct access_conf *conf, struct err *e);
 bool access_is_on(void);
 bool access_captures(void);
 void access_write(const struct access_record *r);           /* any thread; never waits for I/O */
 void access_reopen(void);           /* after a rotation; safe in a signal handler */
-void access_flush(uint64_t wait_ns);/* until what is queued now is written or dropped, or the time is over */
+/* Waits (blocks the thread) until what is queued now is written or dropped, or the time is over. */
+void access_flush(uint64_t wait_ns);
 void access_close(void);            /* flushes for at most 2 s, ends the writer */
 
-/* The line alone, without the newline; for replay's tests and for those who have a sink of their own. */
+/* The line alone, without the newline; for replay's tests and for those who have a sink of their
+ * own. */
 struct buf;
 void access_format(struct buf *out, const struct access_record *r, bool capture);
 

@@ -1,10 +1,11 @@
 /* observe/latency.c -- samples kept in order.
  *
  * A series is a ring (what to forget next) and the same values sorted. A new sample takes the place
- * of the forgotten one: two searches of ten steps and one memmove between the two places. So a percentile
- * is exact and costs an index, however often it is asked. */
+ * of the forgotten one: two searches of ten steps and one memmove between the two places. So a
+ * percentile is exact and costs an index, however often it is asked. */
 #include "observe/latency.h"
 
+#include <assert.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,9 +15,13 @@
 
 #define ALPHA 0.3
 
+enum { ROOM = 1024 };             /* a power of two, so that a search has a fixed number of steps */
+static_assert(ROOM > (int)LATENCY_SAMPLES, "a search must end in the filling");
+
+/* Seconds as the bits of a float: not negative, so they sort like integers. */
 struct series {
-    float sorted[LATENCY_SAMPLES];
-    float ring[LATENCY_SAMPLES];
+    uint32_t sorted[ROOM];          /* [n], then UINT32_MAX */
+    uint32_t ring[LATENCY_SAMPLES];
     uint32_t n, oldest;
     double average;                 /* exponential */
 };
@@ -31,8 +36,11 @@ struct latency {
 struct latency *latency_new(void)
 {
     struct latency *l = calloc(1, sizeof *l);
-    if (l)
-        pthread_mutex_init(&l->lock, NULL);
+    if (!l)
+        return NULL;
+    pthread_mutex_init(&l->lock, NULL);
+    memset(l->ttft.sorted, 0xff, sizeof l->ttft.sorted);
+    memset(l->tpot.sorted, 0xff, sizeof l->tpot.sorted);
     return l;
 }
 
@@ -50,60 +58,91 @@ struct latency *latency_of(str model)
     return l;
 }
 
-/* Index of the first value >= v; without branches, since the answer cannot be guessed. */
-static uint32_t place_of(const float *sorted, uint32_t n, float v)
+static uint32_t bits_of(double v)
 {
-    const float *at = sorted;
-    while (n > 1) {
-        uint32_t half = n / 2;
-        at += at[half - 1] < v ? half : 0;
-        n -= half;
-    }
-    return (uint32_t)(at - sorted) + (n == 1 && *at < v);
+    float f = (float)v + 0.0f;                  /* + 0: no negative zero */
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
 }
 
-static void series_add(struct series *s, double sample)
+static double value_of(uint32_t bits)
 {
-    if (!(sample >= 0) || isinf(sample))
-        return;
-    float v = (float)sample;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
+}
+
+/* One step of a search for the first value >= v: skips `step` values if all of them are smaller. A
+ * mask instead of a branch, since nobody can guess the answer. */
+static inline uint32_t skip(const uint32_t *sorted, uint32_t at, uint32_t step, uint32_t v)
+{
+    return at + (step & -(uint32_t)(sorted[at + step - 1] < v));
+}
+
+struct places { uint32_t from, to; };           /* of the value to forget and of the new one */
+
+/* Four searches side by side: each alone would mostly wait for its own loads. */
+static void places_find(const struct series *a, uint32_t new_a, struct places *in_a,
+                        const struct series *b, uint32_t new_b, struct places *in_b)
+{
+    uint32_t old_a = a->ring[a->oldest], old_b = b->ring[b->oldest];
+    *in_a = *in_b = (struct places){ 0, 0 };
+    for (uint32_t step = ROOM / 2; step; step /= 2) {
+        in_a->from = skip(a->sorted, in_a->from, step, old_a);
+        in_b->from = skip(b->sorted, in_b->from, step, old_b);
+        in_a->to = skip(a->sorted, in_a->to, step, new_a);
+        in_b->to = skip(b->sorted, in_b->to, step, new_b);
+    }
+}
+
+static bool is_sample(double v)
+{
+    return v >= 0 && v < 1e9;                   /* no NaN, no clock gone mad */
+}
+
+static void series_add(struct series *s, double sample, struct places at)
+{
+    uint32_t v = bits_of(sample);
     s->average = s->n ? ALPHA * sample + (1 - ALPHA) * s->average : sample;
-    uint32_t to = place_of(s->sorted, s->n, v);
     if (s->n < LATENCY_SAMPLES) {
-        memmove(&s->sorted[to + 1], &s->sorted[to], (s->n - to) * sizeof v);
+        memmove(&s->sorted[at.to + 1], &s->sorted[at.to], (s->n - at.to) * sizeof v);
         s->ring[s->n++] = v;
     } else {
-        uint32_t from = place_of(s->sorted, s->n, s->ring[s->oldest]);
-        if (to > from) {
-            to--;
-            memmove(&s->sorted[from], &s->sorted[from + 1], (to - from) * sizeof v);
+        if (at.to > at.from) {
+            at.to--;
+            memmove(&s->sorted[at.from], &s->sorted[at.from + 1], (at.to - at.from) * sizeof v);
         } else {
-            memmove(&s->sorted[to + 1], &s->sorted[to], (from - to) * sizeof v);
+            memmove(&s->sorted[at.to + 1], &s->sorted[at.to], (at.from - at.to) * sizeof v);
         }
         s->ring[s->oldest] = v;
-        s->oldest = (s->oldest + 1) % LATENCY_SAMPLES;
+        s->oldest = s->oldest + 1 < LATENCY_SAMPLES ? s->oldest + 1 : 0;
     }
-    s->sorted[to] = v;
+    s->sorted[at.to] = v;
 }
 
 static double series_percentile(const struct series *s, double percentile)
 {
     if (s->n == 0)
-        return NAN;
+        return (double)NAN;
     if (s->n < 3)
         return s->average;
     double rank = fmin(fmax(percentile, 0), 100) / 100 * (s->n - 1);
     uint32_t below = (uint32_t)rank;
     uint32_t above = below + 1 < s->n ? below + 1 : below;
-    double from = (double)s->sorted[below], to = (double)s->sorted[above];
+    double from = value_of(s->sorted[below]), to = value_of(s->sorted[above]);
     return from + (to - from) * (rank - below);
 }
 
 void latency_record(struct latency *l, double ttft_s, double tpot_s)
 {
+    struct places ttft, tpot;
     pthread_mutex_lock(&l->lock);
-    series_add(&l->ttft, ttft_s);
-    series_add(&l->tpot, tpot_s);
+    places_find(&l->ttft, bits_of(ttft_s), &ttft, &l->tpot, bits_of(tpot_s), &tpot);
+    if (is_sample(ttft_s))
+        series_add(&l->ttft, ttft_s, ttft);
+    if (is_sample(tpot_s))
+        series_add(&l->tpot, tpot_s, tpot);
     l->n_answers++;
     pthread_mutex_unlock(&l->lock);
 }

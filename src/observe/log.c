@@ -1,7 +1,8 @@
 /* observe/log.c -- one line, one write.
  *
- * A line is built in a buffer on the stack, so the log works when memory is out. The limit per event is a small table
- * of counters keyed by the event's hash; two events that fall on one place share their allowance. */
+ * A line is built in a buffer on the stack, so the log works when memory is out. The limit per
+ * event is a small table of counters keyed by the event's hash; two events that fall on one place
+ * share their allowance. */
 #include "observe/log.h"
 
 #include <assert.h>
@@ -99,7 +100,8 @@ static void put_number(struct line *l, uint64_t v)
     put(l, (str){ text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)v) });
 }
 
-/* A JSON string, made in place: quoting grows a text at most sixfold, so the buffer cannot want more. */
+/* A JSON string, made in place: quoting grows a text at most sixfold, so the buffer cannot want
+ * more. */
 static void put_quoted(struct line *l, str s)
 {
     struct buf rest = { l->bytes + l->n, 0, sizeof l->bytes - LINE_END - l->n, false };

@@ -1,8 +1,9 @@
 /* observe/log.h -- what the process has to say about itself, on stderr.
  *
- * JSON lines for machines, plain text when stderr is a terminal. An event is a stable
- * snake_case literal; at most LOG_BURST lines of one event in LOG_BURST_S seconds get through, the next one that
- * does says how many did not. Any thread. A line is one write(2); a message has at most LOG_MESSAGE_MAX bytes, the rest is cut. */
+ * JSON lines for machines, plain text when stderr is a terminal. An event is a stable snake_case
+ * literal; at most LOG_BURST lines of one event in LOG_BURST_S seconds get through, the next one
+ * that does says how many did not. Any thread. A line is one write(2); a message has at most
+ * LOG_MESSAGE_MAX bytes, the rest is cut. */
 #ifndef SBX_LOG_H
 #define SBX_LOG_H
 
@@ -24,9 +25,9 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
 #define log_warn(event, ...)  log_line(LOG_WARN, event, __VA_ARGS__)
 #define log_error(event, ...) log_line(LOG_ERROR, event, __VA_ARGS__)
 
-/* An event with fields: `members` is the inside of a JSON object, "\"model\":\"a\",\"n\":1". In text
- * form they are printed as they are. Not rate limited below LOG_WARN: VSR's routing_decision and llm_usage are
- * such lines. */
+/* An event with fields: `members` is the inside of a JSON object, "\"model\":\"a\",\"n\":1". In
+ * text form they are printed as they are. Not rate limited below LOG_WARN: VSR's routing_decision
+ * and llm_usage are such lines. */
 void log_fields(enum log_level level, const char *event, str members);
 
 #endif

@@ -1,12 +1,12 @@
 /* observe/metric_list.h -- every metric family, one line each.
  *
  * No include guard: whoever includes this defines M(id, type, buckets, name, help, labels...)
- * first. A label name here is a label everywhere: values are given in this order. Names that
- * begin with llm_ are VSR's, with its labels, so that its dashboards work. A new family is a new line,
+ * first. A label name here is a label everywhere: values are given in this order. Names that begin
+ * with llm_ are VSR's, with its labels, so that its dashboards work. A new family is a new line,
  * nothing else.
  *
- * Labels come from configuration (models, decisions, signals) or from short fixed lists
- * (reasons, phases). Nothing that a client chooses may become a label value. */
+ * Labels come from configuration (models, decisions, signals) or from short fixed lists (reasons,
+ * phases). Nothing that a client chooses may become a label value. */
 
 /* models and money */
 M(MODEL_REQUESTS, COUNTER, NONE, "llm_model_requests_total", "Requests routed to the model.", "model")

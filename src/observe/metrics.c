@@ -1,9 +1,10 @@
 /* observe/metrics.c -- shards of numbers, summed when somebody asks.
  *
- * A cell number is (family, slot). Every shard is one long array of doubles in its own mapping, reserved once and
- * touched by the page, so that a slot never moves and a cell needs no pointer. A gauge that is
- * set lives in the shared shard alone; everything else is added to in the writer's shard. All values
- * are doubles: integers stay exact to 2^53 and money needs no second kind of cell.
+ * A cell number is (family, slot). Every shard is one long array of doubles in its own mapping,
+ * reserved once and touched by the page, so that a slot never moves and a cell needs no pointer. A
+ * gauge that is set lives in the shared shard alone; everything else is added to in the writer's
+ * shard. All values are doubles: integers stay exact to 2^53 and money needs no second kind of
+ * cell.
  *
  * Label sets sit in one open hash table of pointers that only ever grows: inserted under a lock,
  * found without one. */
@@ -21,20 +22,21 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "observe/process.h"
 #include "observe/window.h"
 
 enum metric_type { COUNTER, GAUGE, HISTOGRAM };
 
 enum {
-    SLOT_BITS = 20, SLOTS = 1 << SLOT_BITS,     /* 8 MiB a shard, touched as used; beyond: "other" */
+    SLOT_BITS = 20, SLOTS = 1 << SLOT_BITS,    /* 8 MiB a shard, touched as used; beyond: "other" */
     TABLE = 1 << 17, SETS_MAX = TABLE / 2,      /* label sets of all families; beyond: "other" */
-    BOUNDS_MAX = 24,
+    BOUNDS_MAX = 26,                            /* three more than any set has: see stretch_of */
 };
 
 /* ---- the tables ---- */
 
-#define UNBOUNDED(from) [from ... BOUNDS_MAX - 1] = INFINITY
+#define UNBOUNDED(from) [from ... BOUNDS_MAX - 1] = (double)INFINITY
 
 struct buckets { unsigned n; double bounds[BOUNDS_MAX]; };
 
@@ -42,15 +44,16 @@ enum { BUCKETS_NONE, BUCKETS_SECONDS, BUCKETS_FINE, BUCKETS_TOKENS, BUCKETS_SHAR
 
 static const struct buckets all_buckets[] = {
     [BUCKETS_NONE] = { 0, { UNBOUNDED(0) } },
-    [BUCKETS_SECONDS] = { 16, { .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300,
-                                UNBOUNDED(16) } },
-    [BUCKETS_FINE] = { 22, { 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, .001, .0025, .005, .01, .025, .05, .1,
-                             .25, .5, 1, 2.5, 5, 10, 30, 60, 120, UNBOUNDED(22) } },
-    [BUCKETS_TOKENS] = { 17, { 0, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768,
-                               65536, 131072, 1048576, UNBOUNDED(17) } },
-    [BUCKETS_SHARE] = { 13, { .01, .05, .1, .2, .3, .4, .5, .6, .7, .8, .9, .95, 1, UNBOUNDED(13) } },
-    [BUCKETS_MONEY] = { 13, { 1e-5, 1e-4, 2.5e-4, 5e-4, .001, .0025, .005, .01, .025, .1, .5, 1, 10,
+    [BUCKETS_SECONDS] = { 16, { .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 120,
+                                300, UNBOUNDED(16) } },
+    [BUCKETS_FINE] = { 22, { 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, .001, .0025, .005, .01, .025,
+                             .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, UNBOUNDED(22) } },
+    [BUCKETS_TOKENS] = { 17, { 0, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384,
+                               32768, 65536, 131072, 1048576, UNBOUNDED(17) } },
+    [BUCKETS_SHARE] = { 13, { .01, .05, .1, .2, .3, .4, .5, .6, .7, .8, .9, .95, 1,
                               UNBOUNDED(13) } },
+    [BUCKETS_MONEY] = { 13, { 1e-5, 1e-4, 2.5e-4, 5e-4, .001, .0025, .005, .01, .025, .1, .5, 1,
+                              10, UNBOUNDED(13) } },
 };
 
 static const struct family {
@@ -125,9 +128,46 @@ static inline void slot_add(uint32_t at, double v)
         return;
     }
     uint64_t bits = atomic_load_explicit(&shared_slots[at], memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&shared_slots[at], &bits, as_bits(as_double(bits) + v),
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
+    uint64_t sum;
+    do
+        sum = as_bits(as_double(bits) + v);
+    while (!atomic_compare_exchange_weak_explicit(&shared_slots[at], &bits, sum,
+                                                  memory_order_relaxed, memory_order_relaxed));
+}
+
+/* Which bucket? The exponent and two bits of the mantissa lead to where at most three bounds are
+ * left to compare: no search, no branch. */
+enum { STRETCH_FROM = (1023 - 17) * 4, STRETCHES = 39 * 4 };    /* 2^-17 to 2^22, four an octave */
+
+static uint8_t starts[COUNT_OF(all_buckets)][STRETCHES];        /* bounds below the stretch */
+
+static inline unsigned stretch_of(double v)
+{
+    int64_t i = ((int64_t)as_bits(v) >> 50) - STRETCH_FROM;
+    return i < 0 ? 0 : i < STRETCHES ? (unsigned)i : STRETCHES - 1;
+}
+
+static double stretch_start(unsigned i)
+{
+    return as_double((uint64_t)(i + STRETCH_FROM) << 50);
+}
+
+static void starts_make(void)
+{
+    for (unsigned set = 0; set < COUNT_OF(all_buckets); set++) {
+        const struct buckets *b = &all_buckets[set];
+        for (unsigned i = 0; i < STRETCHES; i++) {
+            double from = i ? stretch_start(i) : -(double)INFINITY;
+            double to = i + 1 < STRETCHES ? stretch_start(i + 1) : (double)INFINITY;
+            unsigned below = 0, inside = 0;
+            for (unsigned k = 0; k < b->n; k++) {
+                below += b->bounds[k] < from;
+                inside += b->bounds[k] >= from && b->bounds[k] < to;
+            }
+            assert(inside <= 3 && b->n + 3 <= BOUNDS_MAX);
+            starts[set][i] = (uint8_t)below;
+        }
+    }
 }
 
 void metric_add(metric cell, uint64_t n)
@@ -154,9 +194,9 @@ void metric_observe(metric cell, double v)
         return;
     const struct buckets *b = &all_buckets[family_of(cell)->buckets];
     assert(b->n > 0);
-    unsigned i = 0;
-    for (unsigned k = 0; k < BOUNDS_MAX; k++)   /* a fixed count vectorises: cheaper than a search */
-        i += b->bounds[k] < v;
+    const double *bounds = b->bounds;
+    unsigned i = starts[family_of(cell)->buckets][stretch_of(v)];
+    i += (bounds[i] < v) + (bounds[i + 1] < v) + (bounds[i + 2] < v);
     slot_add(slot_of(cell) + i, 1);
     slot_add(slot_of(cell) + b->n + 1, v);
 }
@@ -209,27 +249,6 @@ static unsigned cell_slots(const struct family *f)
     return f->type == HISTOGRAM ? all_buckets[f->buckets].n + 2 : 1;   /* + the rest, + the sum */
 }
 
-/* Bytes of the well-formed UTF-8 sequence at p (RFC 3629), 0: none. */
-static unsigned utf8_length(const unsigned char *p, size_t left)
-{
-    static const struct { unsigned char from, to, second_from, second_to, n; } forms[] = {
-        { 0x00, 0x7f, 0, 0, 1 }, { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-        { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
-        { 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-    };
-    for (unsigned f = 0; f < COUNT_OF(forms); f++) {
-        if (p[0] < forms[f].from || p[0] > forms[f].to)
-            continue;
-        if (left < forms[f].n)
-            return 0;
-        for (unsigned i = 1; i < forms[f].n; i++)
-            if (i == 1 ? p[1] < forms[f].second_from || p[1] > forms[f].second_to : (p[i] & 0xc0) != 0x80)
-                return 0;
-        return forms[f].n;
-    }
-    return 0;
-}
-
 /* A value as it is kept: of bounded length and valid UTF-8, else scrapers refuse the whole page. */
 static str value_clean(str v, char room[METRIC_VALUE_MAX])
 {
@@ -239,15 +258,18 @@ static str value_clean(str v, char room[METRIC_VALUE_MAX])
         is_ascii &= (unsigned char)v.ptr[i] < 0x80 && v.ptr[i] != 0;
     if (is_ascii)
         return v;
-    for (size_t i = 0, n; i < v.len; i += n) {
-        n = v.ptr[i] ? utf8_length((const unsigned char *)v.ptr + i, v.len - i) : 0;
-        memcpy(room + i, n ? v.ptr + i : "?", n ? n : 1);
-        n += n == 0;
+    memcpy(room, v.ptr, v.len);
+    for (size_t i = 0, from; i < v.len; ) {
+        from = i;
+        uint32_t code = utf8_next(v, &i);
+        if (code == 0 || (code == UTF8_BAD && i == from + 1))
+            room[from] = '?';
     }
     return (str){ room, v.len };
 }
 
-static bool set_is(const struct set *s, uint64_t hash, enum metric_id family, const str *values, unsigned n)
+static bool set_is(const struct set *s, uint64_t hash, enum metric_id family, const str *values,
+                   unsigned n)
 {
     if (s->hash != hash || s->family != family)
         return false;
@@ -258,7 +280,8 @@ static bool set_is(const struct set *s, uint64_t hash, enum metric_id family, co
 }
 
 /* The set, or NULL and *at is the free place where it belongs. */
-static struct set *set_find(uint64_t hash, enum metric_id family, const str *values, unsigned n, size_t *at)
+static struct set *set_find(uint64_t hash, enum metric_id family, const str *values, unsigned n,
+                            size_t *at)
 {
     for (size_t i = hash % TABLE;; i = (i + 1) % TABLE) {
         struct set *s = atomic_load_explicit(&table[i], memory_order_acquire);
@@ -289,10 +312,10 @@ static struct set *set_make(enum metric_id family, const str *values, bool is_ot
     struct set *s = set_find(hash, family, values, n, &at);
     if (s)
         return s;
-    uint32_t kept_back = is_other ? 0 : METRIC_FAMILIES * (BOUNDS_MAX + 2);     /* room for every "other" */
-    if (!is_other && (registry.n_of[family] >= METRIC_SETS_MAX || registry.n_sets >= SETS_MAX))
-        return NULL;
-    if (registry.next_slot + need + kept_back > SLOTS)
+    /* The last slots are for the "other" of every family. */
+    uint32_t kept_back = is_other ? 0 : METRIC_FAMILIES * (BOUNDS_MAX + 2);
+    bool is_full = registry.n_of[family] >= METRIC_SETS_MAX || registry.n_sets >= SETS_MAX;
+    if ((is_full && !is_other) || registry.next_slot + need + kept_back > SLOTS)
         return NULL;
     s = ARENA_NEW(registry.a, struct set);
     s->hash = hash;
@@ -314,6 +337,7 @@ static struct set *set_make(enum metric_id family, const str *values, bool is_ot
 
 static void registry_make(void)
 {
+    starts_make();
     shared_slots = slots_map();
     registry.a = arena_new();
     if (!shared_slots || !registry.a)
@@ -383,12 +407,12 @@ double metric_quantile(metric cell, double q)
 {
     double counts[BOUNDS_MAX + 1], total = 0, below = 0;
     if (!cell || family_of(cell)->type != HISTOGRAM)
-        return NAN;
+        return (double)NAN;
     const struct buckets *b = &all_buckets[family_of(cell)->buckets];
     for (unsigned i = 0; i <= b->n; i++)
         total += counts[i] = slot_sum(slot_of(cell) + i);
     if (total == 0)
-        return NAN;
+        return (double)NAN;
     double rank = q * total;
     for (unsigned i = 0; i < b->n; i++) {
         if (below + counts[i] >= rank && counts[i] > 0) {
@@ -432,8 +456,8 @@ static void write_escaped(struct buf *out, str s, bool is_label)
 }
 
 /* name{labels} value; `le` is NULL but in buckets. */
-static void write_sample(struct buf *out, const struct set *s, const char *suffix, const double *le, double v,
-                         bool openmetrics)
+static void write_sample(struct buf *out, const struct set *s, const char *suffix,
+                         const double *le, double v, bool openmetrics)
 {
     const struct family *f = &families[s->family];
     unsigned n = label_count(f);

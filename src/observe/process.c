@@ -1,5 +1,5 @@
-/* observe/process.c -- what the system says about us, from /proc and getrusage. A figure that cannot be
- * read stays as it was. */
+/* observe/process.c -- what the system says about us, from /proc and getrusage. A figure that
+ * cannot be read stays as it was. */
 #include "observe/process.h"
 
 #include <dirent.h>
@@ -28,13 +28,15 @@ static bool file_read(const char *path, char *to, size_t room)
     return n > 0;
 }
 
-/* Field 22 of stat(5) is the start in ticks since boot; the name in field 2 may hold anything, even ')'. */
+/* Field 22 of stat(5) is the start in ticks since boot; the name in field 2 may hold anything, even
+ * ')'. */
 static bool start_time(double *since_1970)
 {
     char text[1024];
     struct timespec boot;
     unsigned long long ticks;
-    if (!file_read("/proc/self/stat", text, sizeof text) || clock_gettime(CLOCK_BOOTTIME, &boot) < 0)
+    if (!file_read("/proc/self/stat", text, sizeof text)
+        || clock_gettime(CLOCK_BOOTTIME, &boot) < 0)
         return false;
     const char *p = strrchr(text, ')');
     for (unsigned field = 2; p && field < 22; field++)
@@ -50,7 +52,8 @@ static void publish_memory(void)
 {
     char text[128];
     unsigned long long total, resident;
-    if (!file_read("/proc/self/statm", text, sizeof text) || sscanf(text, "%llu %llu", &total, &resident) != 2)
+    if (!file_read("/proc/self/statm", text, sizeof text)
+        || sscanf(text, "%llu %llu", &total, &resident) != 2)
         return;
     double page = (double)sysconf(_SC_PAGESIZE);
     set(METRIC_PROCESS_VIRTUAL, (double)total * page);

@@ -1,8 +1,8 @@
 /* observe/trace.c -- trace identity, spans in fixed arrays, and the line to the collector.
  *
- * Three parts: W3C trace context (strict: what is invalid is ignored and a new trace begins), the spans of
- * a request, and a thread that posts what trace_end has written. A span is turned into JSON once, on the thread of
- * its request; from then on it is bytes and a count. */
+ * Three parts: W3C trace context (strict: what is invalid is ignored and a new trace begins), the
+ * spans of a request, and a thread that posts what trace_end has written. A span is turned into
+ * JSON once, on the thread of its request; from then on it is bytes and a count. */
 #include "observe/trace.h"
 
 #include <errno.h>
@@ -57,7 +57,8 @@ static bool all_zero(const uint8_t *bytes, size_t n)
     return any == 0;
 }
 
-/* version "-" trace-id "-" parent-id "-" flags. A later version may append "-" and more; ff is no version. */
+/* version "-" trace-id "-" parent-id "-" flags. A later version may append "-" and more; ff is no
+ * version. */
 bool trace_parent_parse(str text, struct trace_parent *out)
 {
     uint8_t version, flags;
@@ -67,7 +68,8 @@ bool trace_parent_parse(str text, struct trace_parent *out)
         return false;
     if (text.ptr[2] != '-' || text.ptr[35] != '-' || text.ptr[52] != '-')
         return false;
-    if (!hex_read(str_from(text, 3), out->trace_id, 16) || !hex_read(str_from(text, 36), out->span_id, 8)
+    if (!hex_read(str_from(text, 3), out->trace_id, 16)
+        || !hex_read(str_from(text, 36), out->span_id, 8)
         || !hex_read(str_from(text, 53), &flags, 1))
         return false;
     out->flags = flags & (FLAG_SAMPLED | FLAG_RANDOM);
@@ -144,7 +146,7 @@ bool trace_state_is_valid(str text)
 /* ---- sampling ---- */
 
 static _Atomic bool is_on;
-static _Atomic uint64_t sample_below;           /* of 2^63: new traces whose id is below are sampled */
+static _Atomic uint64_t sample_below;        /* of 2^63: new traces whose id is below are sampled */
 
 static uint64_t random_bits(void)
 {
@@ -204,7 +206,7 @@ static bool parent_of(const struct http_head *head, struct trace_parent *out)
             text = str_trim(head->headers[i].value);
             n++;
         }
-    return n == 1 && trace_parent_parse(text, out);     /* of two we cannot know which one is meant */
+    return n == 1 && trace_parent_parse(text, out);   /* of two we cannot know which one is meant */
 }
 
 void trace_begin(struct trace *t, const struct http_head *head, struct arena *a, str name,
@@ -235,7 +237,8 @@ void trace_begin(struct trace *t, const struct http_head *head, struct arena *a,
     span_begin_at(t, SPAN_NONE, SPAN_SERVER, name, start ? start : t->mono);
 }
 
-unsigned span_begin_at(struct trace *t, unsigned parent, enum span_kind kind, str name, uint64_t start)
+unsigned span_begin_at(struct trace *t, unsigned parent, enum span_kind kind, str name,
+                       uint64_t start)
 {
     if (!t->is_sampled)
         return SPAN_NONE;
@@ -292,7 +295,8 @@ void span_rename(struct trace *t, unsigned span, str name)
 
 enum { IS_TEXT, IS_INTEGER, IS_NUMBER, IS_BOOL, IS_LIST };
 
-static struct span_attribute *attribute(struct trace *t, unsigned span, const char *key, uint8_t type)
+static struct span_attribute *attribute(struct trace *t, unsigned span, const char *key,
+                                        uint8_t type)
 {
     if (!span_at(t, span) || t->n_attributes == TRACE_ATTRIBUTES_MAX)
         return NULL;
@@ -367,117 +371,135 @@ void trace_id_text(const struct trace *t, char out[33])
     *hex_write(out, t->trace_id, 16) = 0;
 }
 
-/* ---- a span as OTLP JSON (the JSON mapping of opentelemetry-proto trace/v1) ---- */
+/* ---- a span as OTLP JSON (the JSON mapping of opentelemetry-proto trace/v1) ----
+ *
+ * Keys and structure are our own literals and go out as they are; what came from outside is
+ * quoted. */
 
-static void write_hex_member(struct json_writer *w, str key, const uint8_t *bytes, size_t n)
+static void write_hex(struct buf *out, str before, const uint8_t *bytes, size_t n)
 {
     char text[32];
-    jw_key(w, key);
-    jw_str(w, (str){ text, (size_t)(hex_write(text, bytes, n) - text) });
+    buf_str(out, before);
+    buf_add(out, text, (size_t)(hex_write(text, bytes, n) - text));
 }
 
-static void write_u64_member(struct json_writer *w, str key, uint64_t v)
+static void write_u64(struct buf *out, str before, uint64_t v)
 {
-    jw_key(w, key);
-    char text[24];
-    jw_str(w, (str){ text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)v) });
+    buf_str(out, before);
+    buf_u64(out, v);
 }
 
-static void write_text_value(struct json_writer *w, str v)
+static void write_text(struct buf *out, str before, str v)
 {
-    jw_begin(w, '{');
-    jw_key(w, S("stringValue"));
-    jw_str(w, str_upto(v, TRACE_TEXT_MAX));
-    jw_end(w, '}');
+    buf_str(out, before);
+    json_quote(out, str_upto(v, TRACE_TEXT_MAX));
 }
 
-static void write_value(struct json_writer *w, const struct span_attribute *one)
+static void write_list(struct buf *out, const str *items, size_t n)
 {
-    char text[24];
-    if (one->type == IS_TEXT) {
-        write_text_value(w, one->v.text);
-        return;
+    enum { ITEMS_MAX = 64 };                    /* beyond: left out */
+    buf_str(out, S("{\"arrayValue\":{\"values\":["));
+    for (size_t i = 0; i < n && i < ITEMS_MAX; i++) {
+        write_text(out, i ? S(",{\"stringValue\":") : S("{\"stringValue\":"), items[i]);
+        buf_char(out, '}');
     }
-    jw_begin(w, '{');
+    buf_str(out, S("]}}"));
+}
+
+static void write_double(struct buf *out, double v)
+{
+    struct json_writer w = { .out = out };
+    buf_str(out, S("{\"doubleValue\":"));
+    jw_double(&w, v);
+    buf_char(out, '}');
+}
+
+static void write_attribute(struct buf *out, const struct span_attribute *one)
+{
+    buf_str(out, S("{\"key\":\""));
+    buf_str(out, str_of(one->key));
+    buf_str(out, S("\",\"value\":"));
     switch (one->type) {
+    case IS_TEXT:
+        write_text(out, S("{\"stringValue\":"), one->v.text);
+        buf_char(out, '}');
+        break;
     case IS_INTEGER:                            /* 64-bit integers are strings in proto3's JSON */
-        jw_key(w, S("intValue"));
-        jw_str(w, (str){ text, (size_t)snprintf(text, sizeof text, "%lld", (long long)one->v.integer) });
+        buf_printf(out, "{\"intValue\":\"%lld\"}", (long long)one->v.integer);
         break;
     case IS_NUMBER:
-        jw_key(w, S("doubleValue"));
-        jw_double(w, one->v.number);
+        write_double(out, one->v.number);
         break;
     case IS_BOOL:
-        jw_key(w, S("boolValue"));
-        jw_bool(w, one->v.yes);
+        buf_str(out, one->v.yes ? S("{\"boolValue\":true}") : S("{\"boolValue\":false}"));
         break;
     default:
-        jw_key(w, S("arrayValue"));
-        jw_begin(w, '{');
-        jw_key(w, S("values"));
-        jw_begin(w, '[');
-        for (size_t i = 0; i < one->v.list.n && i < 64; i++)
-            write_text_value(w, one->v.list.items[i]);
-        jw_end(w, ']');
-        jw_end(w, '}');
+        write_list(out, one->v.list.items, one->v.list.n);
     }
-    jw_end(w, '}');
+    buf_char(out, '}');
 }
 
-static void write_attribute(struct json_writer *w, const struct span_attribute *one)
+static void write_attributes(struct buf *out, const struct trace *t, unsigned span)
 {
-    jw_begin(w, '{');
-    jw_key(w, S("key"));
-    jw_str(w, str_of(one->key));
-    jw_key(w, S("value"));
-    write_value(w, one);
-    jw_end(w, '}');
+    bool is_first = true;
+    buf_str(out, S(",\"attributes\":["));
+    for (unsigned k = 0; k < t->n_attributes; k++) {
+        if (t->attributes[k].span != span)
+            continue;
+        if (!is_first)
+            buf_char(out, ',');
+        is_first = false;
+        write_attribute(out, &t->attributes[k]);
+    }
+    buf_char(out, ']');
 }
 
-static void write_span(struct json_writer *w, const struct trace *t, unsigned i)
+static void write_status(struct buf *out, const struct span *s)
+{
+    if (!s->is_error) {
+        buf_str(out, S(",\"status\":{}"));
+        return;
+    }
+    buf_str(out, S(",\"status\":{\"code\":2"));
+    if (s->error.len)
+        write_text(out, S(",\"message\":"), s->error);
+    buf_char(out, '}');
+}
+
+static void write_span(struct buf *out, const struct trace *t, unsigned i)
 {
     const struct span *s = &t->spans[i];
-    jw_begin(w, '{');
-    write_hex_member(w, S("traceId"), t->trace_id, 16);
-    write_hex_member(w, S("spanId"), s->id, 8);
+    const uint8_t *parent = t->has_parent ? t->parent_id : NULL;
     if (i != SPAN_ROOT)
-        write_hex_member(w, S("parentSpanId"), t->spans[s->parent].id, 8);
-    else if (t->has_parent)
-        write_hex_member(w, S("parentSpanId"), t->parent_id, 8);
-    if (t->state.len) {
-        jw_key(w, S("traceState"));
-        jw_str(w, t->state);
-    }
-    jw_key(w, S("name"));
-    jw_str(w, str_upto(s->name, TRACE_TEXT_MAX));
-    jw_key(w, S("kind"));
-    jw_int(w, s->kind);
-    write_u64_member(w, S("startTimeUnixNano"), t->wall + s->from - t->mono);   /* wraps back when earlier */
-    write_u64_member(w, S("endTimeUnixNano"), t->wall + s->to - t->mono);
-    jw_key(w, S("attributes"));
-    jw_begin(w, '[');
-    for (unsigned k = 0; k < t->n_attributes; k++)
-        if (t->attributes[k].span == i)
-            write_attribute(w, &t->attributes[k]);
-    jw_end(w, ']');
-    jw_key(w, S("status"));
-    jw_begin(w, '{');
-    if (s->is_error) {
-        jw_key(w, S("code"));
-        jw_int(w, 2);
-        if (s->error.len) {
-            jw_key(w, S("message"));
-            jw_str(w, str_upto(s->error, TRACE_TEXT_MAX));
-        }
-    }
-    jw_end(w, '}');
-    jw_end(w, '}');
+        parent = t->spans[s->parent].id;
+    write_hex(out, S("{\"traceId\":\""), t->trace_id, 16);
+    write_hex(out, S("\",\"spanId\":\""), s->id, 8);
+    if (parent)
+        write_hex(out, S("\",\"parentSpanId\":\""), parent, 8);
+    if (t->state.len)
+        write_text(out, S("\",\"traceState\":"), t->state);
+    write_text(out, t->state.len ? S(",\"name\":") : S("\",\"name\":"), s->name);
+    write_u64(out, S(",\"kind\":"), s->kind);
+    uint64_t offset = t->wall - t->mono;        /* of the two clocks; wraps back if it wraps */
+    write_u64(out, S(",\"startTimeUnixNano\":\""), s->from + offset);
+    write_u64(out, S("\",\"endTimeUnixNano\":\""), s->to + offset);
+    buf_char(out, '"');
+    write_attributes(out, t, i);
+    write_status(out, s);
+    buf_char(out, '}');
 }
 
 /* ---- the queue ---- */
 
-enum { BATCH = TRACE_QUEUE_MAX / 4, TICK_S = 1, POST_S = 5, CLOSE_S = 2, BACKOFF_MAX_S = 30, KEEP_S = 120, ANSWER_MAX = 64 * 1024 };
+enum {
+    BATCH = TRACE_QUEUE_MAX / 4,    /* spans; so many wake the exporter before its second is over */
+    TICK_S = 1,
+    POST_S = 5,                     /* one try, from the dial to the answer */
+    BACKOFF_MAX_S = 30,
+    KEEP_S = 120,                   /* a batch is tried so long; beyond: dropped and counted */
+    CLOSE_S = 2,
+    ANSWER_MAX = 64 * 1024,         /* bytes of a collector's answer; beyond: not read */
+};
 
 struct target {                     /* where spans go and who sends them; by value */
     bool to_stdout;
@@ -513,14 +535,16 @@ void trace_end(struct trace *t)
     if (t->n_lost)
         span_int(t, SPAN_ROOT, "signalbox.spans_lost", t->n_lost);
     struct buf text = { 0 };
-    struct json_writer w = { .out = &text };
     buf_reserve(&text, 4096);
     for (unsigned i = 0; i < t->n_spans; i++) {
         span_end_at(t, i, now);
-        write_span(&w, t, i);
+        if (i)
+            buf_char(&text, ',');
+        write_span(&text, t, i);
     }
     pthread_mutex_lock(&queue.lock);
-    bool has_room = queue.is_running && !text.is_failed && queue.n + queue.n_sending + t->n_spans <= TRACE_QUEUE_MAX
+    bool has_room = queue.is_running && !text.is_failed
+        && queue.n + queue.n_sending + t->n_spans <= TRACE_QUEUE_MAX
         && buf_reserve(&queue.spans, text.len + 1);
     bool is_batch = has_room && queue.n < BATCH && queue.n + t->n_spans >= BATCH;
     if (has_room) {
@@ -548,21 +572,23 @@ struct exporter {                   /* its thread only */
     uint64_t retry_at, backoff;
 };
 
-static void write_text_attribute(struct json_writer *w, const char *key, const char *v)
-{
-    struct span_attribute one = { .key = key, .type = IS_TEXT, .v.text = str_of(v) };
-    if (*v)
-        write_attribute(w, &one);
-}
-
 static void write_request(struct buf *out, const struct target *to, str spans)
 {
-    struct json_writer w = { .out = out };
+    const struct { const char *key, *value; } resource[] = {
+        { "service.name", to->service_name },
+        { "service.version", to->service_version },
+        { "deployment.environment", to->environment },
+        { "deployment.environment.name", to->environment },     /* its newer name */
+    };
     buf_str(out, S("{\"resourceSpans\":[{\"resource\":{\"attributes\":["));
-    write_text_attribute(&w, "service.name", to->service_name);
-    write_text_attribute(&w, "service.version", to->service_version);
-    write_text_attribute(&w, "deployment.environment", to->environment);
-    write_text_attribute(&w, "deployment.environment.name", to->environment);  /* its newer name */
+    for (size_t i = 0; i < COUNT_OF(resource); i++) {
+        struct span_attribute one = { .key = resource[i].key, .type = IS_TEXT };
+        one.v.text = str_of(resource[i].value);
+        if (i && one.v.text.len)                /* the first, a service's name, is never empty */
+            buf_char(out, ',');
+        if (one.v.text.len)
+            write_attribute(out, &one);
+    }
     buf_str(out, S("]},\"scopeSpans\":[{\"scope\":{\"name\":\"signalbox\"},\"spans\":["));
     buf_str(out, spans);
     buf_str(out, S("]}]}]}"));
@@ -583,7 +609,8 @@ static void note_partial_success(struct arena *a, str body)
         return;
     str why = json_str(&j, json_path(&j, "partialSuccess.errorMessage"), a);
     count_dropped((uint64_t)n);
-    log_warn("trace_export_rejected", "the trace collector rejected %lld spans: " STR_FMT, (long long)n, STR_ARG(why));
+    log_warn("trace_export_rejected", "the trace collector rejected %lld spans: " STR_FMT,
+             (long long)n, STR_ARG(why));
 }
 
 enum outcome { SENT, TRY_AGAIN, REFUSED };
@@ -612,9 +639,11 @@ static enum outcome post(const struct target *to, struct arena *a, str body, uin
     const char *why = NULL;
     enum outcome outcome = TRY_AGAIN;
     bool is_ipv6 = strchr(to->host, ':') != NULL;
-    str line = arena_printf(a, "POST %s HTTP/1.1\r\nhost: %s%s%s:%u\r\ncontent-type: application/json\r\n"
-                            "content-length: %zu\r\nuser-agent: signalbox\r\nconnection: close\r\n\r\n",
-                            to->path, is_ipv6 ? "[" : "", to->host, is_ipv6 ? "]" : "", to->port, body.len);
+    str line = arena_printf(a, "POST %s HTTP/1.1\r\nhost: %s%s%s:%u\r\n"
+                            "content-type: application/json\r\ncontent-length: %zu\r\n"
+                            "user-agent: signalbox\r\nconnection: close\r\n\r\n",
+                            to->path, is_ipv6 ? "[" : "", to->host, is_ipv6 ? "]" : "", to->port,
+                            body.len);
     struct iovec v[] = {
         { (void *)(uintptr_t)line.ptr, line.len }, { (void *)(uintptr_t)body.ptr, body.len },
     };
@@ -633,11 +662,12 @@ static enum outcome post(const struct target *to, struct arena *a, str body, uin
         if (outcome == SENT)
             note_partial_success(a, answer);
         else
-            log_warn("trace_export_failed", "the trace collector at %s:%u answered %d %s: " STR_FMT, to->host,
-                     to->port, head.status, http_reason(head.status), STR_ARG(str_upto(answer, 200)));
+            log_warn("trace_export_failed", "the trace collector at %s:%u answered %d %s: " STR_FMT,
+                     to->host, to->port, head.status, http_reason(head.status),
+                     STR_ARG(str_upto(answer, 200)));
     } else {
-        log_warn("trace_export_failed", "cannot reach the trace collector at %s:%u: %s", to->host, to->port,
-                 why ? why : strerror(-rc));
+        log_warn("trace_export_failed", "cannot reach the trace collector at %s:%u: %s", to->host,
+                 to->port, why ? why : strerror(-rc));
     }
     conn_close(&c);
     return outcome;
@@ -664,8 +694,10 @@ static enum outcome deliver(struct exporter *x, const struct target *to, uint64_
     struct arena *a = arena_new();
     enum outcome outcome = TRY_AGAIN;
     write_request(&body, to, buf_view(&x->spans));
-    if (a && !body.is_failed)
-        outcome = to->to_stdout ? write_out(buf_view(&body)) : post(to, a, buf_view(&body), retry_after);
+    if (a && !body.is_failed && to->to_stdout)
+        outcome = write_out(buf_view(&body));
+    else if (a && !body.is_failed)
+        outcome = post(to, a, buf_view(&body), retry_after);
     arena_free(a);
     buf_free(&body);
     return outcome;
@@ -694,7 +726,8 @@ static void export_now(struct exporter *x, const struct target *to, bool is_last
     if (x->backoff > BACKOFF_MAX_S * NS_PER_S)
         x->backoff = BACKOFF_MAX_S * NS_PER_S;
     uint64_t wait = retry_after > x->backoff ? retry_after : x->backoff;
-    x->retry_at = now + wait / 2 + random_bits() % (wait / 2 + 1);  /* not all gateways at the same moment */
+    /* Not all gateways at the same moment. */
+    x->retry_at = now + wait / 2 + random_bits() % (wait / 2 + 1);
 }
 
 static void take(struct exporter *x)            /* lock held */
@@ -774,12 +807,14 @@ static uint64_t threshold(const struct trace_conf *conf)
 static void text_copy(char *to, size_t room, str s)
 {
     s = str_upto(s, room - 1);
-    memcpy(to, s.ptr, s.len);
+    if (s.len)
+        memcpy(to, s.ptr, s.len);
     to[s.len] = 0;
 }
 
 /* "[http[s]://]host[:port][/path]". Bare hosts have OTLP's port, URLs their scheme's. */
-static int endpoint_read(const struct trace_conf *conf, struct target *to, bool *is_tls, struct err *e)
+static int endpoint_read(const struct trace_conf *conf, struct target *to, bool *is_tls,
+                         struct err *e)
 {
     enum { OTLP_GRPC = 4317, OTLP_HTTP = 4318 };
     str rest = str_trim(conf->endpoint), path = S("");
@@ -801,13 +836,14 @@ static int endpoint_read(const struct trace_conf *conf, struct target *to, bool 
             rest.len = 0;
     if (!endpoint_parse(rest, port, &at) || at.port == 0 || at.host.len >= sizeof to->host
         || path.len + sizeof "/v1/traces" > sizeof to->path) {
-        err_set(e, "tracing: the endpoint \"" STR_FMT "\" is not host:port or an http(s) URL", STR_ARG(conf->endpoint));
+        err_set(e, "tracing: the endpoint \"" STR_FMT "\" is not host:port or an http(s) URL",
+                STR_ARG(conf->endpoint));
         return -EINVAL;
     }
     if (at.port == OTLP_GRPC) {
         at.port = OTLP_HTTP;
-        log_info("trace_endpoint_grpc", "tracing: port 4317 is OTLP over gRPC, which is not spoken here; spans go to "
-                 STR_FMT ":4318 as OTLP/HTTP", STR_ARG(at.host));
+        log_info("trace_endpoint_grpc", "tracing: port 4317 is OTLP over gRPC, which is not spoken "
+                 "here; spans go to " STR_FMT ":4318 as OTLP/HTTP", STR_ARG(at.host));
     }
     while (str_ends(path, S("/")))
         path.len--;
@@ -821,7 +857,8 @@ static int endpoint_read(const struct trace_conf *conf, struct target *to, bool 
 static int target_read(const struct trace_conf *conf, struct target *to, struct err *e)
 {
     *to = (struct target){ 0 };
-    text_copy(to->service_name, sizeof to->service_name, conf->service_name.len ? conf->service_name : S("signalbox"));
+    text_copy(to->service_name, sizeof to->service_name,
+              conf->service_name.len ? conf->service_name : S("signalbox"));
     text_copy(to->service_version, sizeof to->service_version, conf->service_version);
     text_copy(to->environment, sizeof to->environment, conf->environment);
     if (str_eq(conf->exporter, S("stdout"))) {
@@ -829,7 +866,8 @@ static int target_read(const struct trace_conf *conf, struct target *to, struct 
         return 0;
     }
     if (conf->exporter.len && !str_eq(conf->exporter, S("otlp"))) {
-        err_set(e, "tracing: the exporter \"" STR_FMT "\" is unknown; there are otlp and stdout", STR_ARG(conf->exporter));
+        err_set(e, "tracing: the exporter \"" STR_FMT "\" is unknown; there are otlp and stdout",
+                STR_ARG(conf->exporter));
         return -EINVAL;
     }
     bool is_tls;
@@ -892,7 +930,8 @@ void trace_flush(uint64_t wait_ns)
     if (queue.is_running) {
         uint64_t mine = ++queue.asked;
         pthread_cond_signal(&queue.wake);
-        while (queue.answered < mine && pthread_cond_timedwait(&queue.done, &queue.lock, &at) != ETIMEDOUT)
+        while (queue.answered < mine
+               && pthread_cond_timedwait(&queue.done, &queue.lock, &at) != ETIMEDOUT)
             ;
     }
     pthread_mutex_unlock(&queue.lock);

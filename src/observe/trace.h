@@ -1,9 +1,10 @@
 /* observe/trace.h -- where the time of one request went, for OpenTelemetry.
  *
- * A request carries a struct trace: its W3C identity and a handful of spans in fixed arrays. Nothing is
- * allocated and nothing happens when the trace is not sampled, except that the identity is handed on. At
- * trace_end sampled spans become OTLP JSON in a bounded queue; a background thread posts them to
- * <endpoint>/v1/traces. OTLP over gRPC is not spoken: port 4317 becomes 4318, with a line in the log.
+ * A request carries a struct trace: its W3C identity and a handful of spans in fixed arrays.
+ * Nothing is allocated and nothing happens when the trace is not sampled, except that the identity
+ * is handed on. At trace_end sampled spans become OTLP JSON in a bounded queue; a background thread
+ * posts them to <endpoint>/v1/traces. OTLP over gRPC is not spoken: port 4317 becomes 4318, with a
+ * line in the log.
  *
  * Texts given to spans are borrowed until trace_end. */
 #ifndef SBX_TRACE_H
@@ -13,10 +14,10 @@
 #include "net/http.h"
 
 enum {
-    TRACE_SPANS_MAX = 13,           /* the root and 12 below it; beyond: SPAN_NONE, counted on the root */
+    TRACE_SPANS_MAX = 13,     /* the root and 12 below it; beyond: SPAN_NONE, counted on the root */
     TRACE_ATTRIBUTES_MAX = 96,      /* of all spans of a request; beyond: left out */
     TRACE_STATE_MAX = 512,          /* bytes of tracestate; beyond: not propagated */
-    TRACE_QUEUE_MAX = 2048,         /* spans waiting for the collector; beyond: dropped and counted */
+    TRACE_QUEUE_MAX = 2048,       /* spans waiting for the collector; beyond: dropped and counted */
     TRACE_TEXT_MAX = 1024,          /* bytes of a text attribute; beyond: cut */
 };
 
@@ -24,10 +25,10 @@ enum {
 
 struct trace_parent { uint8_t trace_id[16], span_id[8]; uint8_t flags; };
 
-bool trace_parent_parse(str text, struct trace_parent *out);    /* false: invalid, start a new trace */
+bool trace_parent_parse(str text, struct trace_parent *out); /* false: invalid, start a new trace */
 enum { TRACE_PARENT_LEN = 55 };
 void trace_parent_format(const struct trace_parent *p, char out[TRACE_PARENT_LEN + 1]);
-bool trace_state_is_valid(str text);                            /* of one or several joined headers */
+bool trace_state_is_valid(str text);                          /* of one or several joined headers */
 
 /* ---- spans ---- */
 
@@ -37,7 +38,13 @@ enum { SPAN_ROOT = 0, SPAN_NONE = 0xff };
 struct span_attribute {
     const char *key;
     uint8_t span, type;
-    union { str text; int64_t integer; double number; bool yes; struct { const str *items; size_t n; } list; } v;
+    union {
+        str text;
+        int64_t integer;
+        double number;
+        bool yes;
+        struct { const str *items; size_t n; } list;
+    } v;
 };
 
 struct span {
@@ -61,28 +68,29 @@ struct trace {
     struct span_attribute attributes[TRACE_ATTRIBUTES_MAX];
 };
 
-/* Begins the request's trace and its root span. `head` (may be NULL) is searched for traceparent and
- * tracestate; several tracestate headers are joined in arena `a`. Only counters are written, no need to
- * zero *t. `start` is monotonic, 0: now. */
+/* Begins the request's trace and its root span. `head` (may be NULL) is searched for traceparent
+ * and tracestate; several tracestate headers are joined in arena `a`. Only counters are written, no
+ * need to zero *t. `start` is monotonic, 0: now. */
 void trace_begin(struct trace *t, const struct http_head *head, struct arena *a, str name,
                  uint64_t start);
 
-/* A child of span `parent`, from now on. Returns its index; SPAN_NONE (accepted by all calls) when the
- * trace is not sampled or full. But see trace_parent_of: not sampled traces propagate, too. */
+/* A child of span `parent`, from now on. Returns its index; SPAN_NONE (accepted by all calls) when
+ * the trace is not sampled or full. But see trace_parent_of: not sampled traces propagate, too. */
 unsigned span_begin(struct trace *t, unsigned parent, enum span_kind kind, str name);
-unsigned span_begin_at(struct trace *t, unsigned parent, enum span_kind kind, str name, uint64_t start);
+unsigned span_begin_at(struct trace *t, unsigned parent, enum span_kind kind, str name,
+                       uint64_t start);
 void span_end(struct trace *t, unsigned span);
 void span_end_at(struct trace *t, unsigned span, uint64_t end);
-void span_rename(struct trace *t, unsigned span, str name);     /* "chat gpt-5", once the model is known */
+void span_rename(struct trace *t, unsigned span, str name);     /* "chat gpt-5", once it is known */
 void span_str(struct trace *t, unsigned span, const char *key, str v);      /* "" is left out */
 void span_int(struct trace *t, unsigned span, const char *key, int64_t v);
-void span_double(struct trace *t, unsigned span, const char *key, double v);    /* NAN is left out */
+void span_double(struct trace *t, unsigned span, const char *key, double v);   /* NAN is left out */
 void span_bool(struct trace *t, unsigned span, const char *key, bool v);
 void span_strs(struct trace *t, unsigned span, const char *key, const str *items, size_t n);
-void span_error(struct trace *t, unsigned span, str type, str sentence);    /* status Error and error.type */
+void span_error(struct trace *t, unsigned span, str type, str sentence);    /* and error.type */
 
-/* The identity that the upstream call made inside `span` hands on, with t->state as its tracestate. Not sampled:
- * the root's. Tracing off: what the client sent, unchanged. */
+/* The identity that the upstream call made inside `span` hands on, with t->state as its tracestate.
+ * Not sampled: the root's. Tracing off: what the client sent, unchanged. */
 void trace_parent_of(struct trace *t, unsigned span, char out[TRACE_PARENT_LEN + 1]);
 void trace_id_text(const struct trace *t, char out[33]);        /* for logs and headers */
 
@@ -99,7 +107,7 @@ struct trace_conf {
     str exporter;                   /* "otlp" (default) or "stdout" */
     str endpoint;                   /* "http://host:4318", "host:port", "https://host/v1/traces" */
     bool is_secure;                 /* a bare host:port means https, not http */
-    enum trace_sampling sampling;   /* of traces that begin here; a sampled flag from outside wins */
+    enum trace_sampling sampling;  /* of traces that begin here; a sampled flag from outside wins */
     double rate;                    /* probabilistic: 0..1 */
     str service_name, service_version, environment;
 };
@@ -110,8 +118,8 @@ bool trace_is_on(void);
 void trace_flush(uint64_t wait_ns); /* until the queue is sent or dropped, or the time is over */
 void trace_close(void);             /* flushes for at most 2 s, ends the thread */
 
-/* Names of attributes that carry meaning, so that they are spelt in one place. The OpenTelemetry GenAI
- * conventions, then VSR's keys. */
+/* Names of attributes that carry meaning, so that they are spelt in one place. The OpenTelemetry
+ * GenAI conventions, then VSR's keys. */
 #define SPAN_GENAI_OPERATION       "gen_ai.operation.name"
 #define SPAN_GENAI_PROVIDER        "gen_ai.provider.name"
 #define SPAN_GENAI_REQUEST_MODEL   "gen_ai.request.model"

@@ -1,8 +1,8 @@
 /* observe/window.c -- two rings of sums a model.
  *
  * A slot knows which stretch of time it holds; writing into a slot of an older stretch clears it
- * first, reading skips slots that are too old. So nothing has to run when nothing happens. Percentiles come
- * from buckets a factor of sqrt(2) wide, linear inside. */
+ * first, reading skips slots that are too old. So nothing has to run when nothing happens.
+ * Percentiles come from buckets a factor of sqrt(2) wide, linear inside. */
 #include "observe/window.h"
 
 #include <math.h>
@@ -23,7 +23,7 @@ static const struct { const char *name; uint32_t seconds; } spans[] = {
 };
 
 struct slot {
-    uint64_t stretch;                           /* number of the stretch of time + 1; 0: never used */
+    uint64_t stretch;                         /* number of the stretch of time + 1; 0: never used */
     uint32_t n, n_errors;
     uint64_t prompt_tokens, completion_tokens;
     double latency_s;
@@ -51,6 +51,8 @@ static void gauges_make(struct window *w)
     for (unsigned i = 0; i < COUNT_OF(spans); i++) {
         str span = str_of(spans[i].name);
         const str labels[] = { w->model, span };
+        const str prompt[] = { w->model, S("prompt"), span };
+        const str completion[] = { w->model, S("completion"), span };
         w->gauges[i] = (struct gauges){
             .mean = metric_cell(METRIC_WINDOW_LATENCY, labels),
             .p50 = metric_cell(METRIC_WINDOW_LATENCY_P50, labels),
@@ -58,8 +60,8 @@ static void gauges_make(struct window *w)
             .p99 = metric_cell(METRIC_WINDOW_LATENCY_P99, labels),
             .requests = metric_cell(METRIC_WINDOW_REQUESTS, labels),
             .errors = metric_cell(METRIC_WINDOW_ERROR_RATE, labels),
-            .prompt = metric_cell(METRIC_WINDOW_TOKENS, (const str[]){ w->model, S("prompt"), span }),
-            .completion = metric_cell(METRIC_WINDOW_TOKENS, (const str[]){ w->model, S("completion"), span }),
+            .prompt = metric_cell(METRIC_WINDOW_TOKENS, prompt),
+            .completion = metric_cell(METRIC_WINDOW_TOKENS, completion),
         };
     }
 }
@@ -138,7 +140,8 @@ void window_record(struct window *w, uint64_t now, double latency_s, uint64_t pr
     pthread_mutex_unlock(&w->lock);
 }
 
-static void ring_sum(const struct slot *ring, unsigned n_slots, uint64_t stretch, unsigned n, struct slot *sum)
+static void ring_sum(const struct slot *ring, unsigned n_slots, uint64_t stretch, unsigned n,
+                     struct slot *sum)
 {
     for (unsigned i = 0; i < n_slots; i++) {
         const struct slot *s = &ring[i];
@@ -164,7 +167,7 @@ static double quantile(const struct slot *s, double q)
         }
         below += s->buckets[i];
     }
-    return NAN;                                 /* an empty window has no latency, not one of zero */
+    return (double)NAN;             /* an empty window has no latency, not one of zero */
 }
 
 static void window_publish(struct window *w, uint64_t second)

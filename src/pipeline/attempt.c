@@ -392,7 +392,7 @@ struct try { unsigned reason; bool was_sent; uint64_t wait_ns; };
 static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, struct answer *a, struct try *t)
 {
     const struct model *m = b->model;
-    uint64_t begun = clock_now();
+    uint64_t begun = r->t.routed > r->t.sent ? r->t.routed : clock_now();   /* the first attempt follows at once */
     r->backend = b;
     r->n_attempts++;
     r->fail = (struct fail){ 0 };
@@ -412,7 +412,7 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         }
         if (!a->up->is_reused)
             r->t.connect_ns += clock_now() - begun;
-        r->t.sent = clock_now();
+        r->t.sent = a->up->is_reused && fresh == 0 ? begun : clock_now();
         phase = "send";
         until = r->t.sent + m->first_byte_ns < r->deadline ? r->t.sent + m->first_byte_ns : r->deadline;
         rc = request_send(r, a->up, b, until);

@@ -7,15 +7,22 @@
 #include "front/server.h"
 #include "signal/signal.h"
 
+/* One reservation, three copies: a response has twenty of these. */
 static void line(struct buf *out, str name, str value)
 {
-    buf_str(out, name);
-    buf_str(out, S(": "));
-    for (size_t i = 0; i < value.len; i++) {    /* names come from configurations and models: no line breaks, ASCII */
-        unsigned char c = (unsigned char)value.ptr[i];
-        buf_char(out, c >= 0x20 && c != 0x7f ? (char)c : ' ');
-    }
-    buf_str(out, S("\r\n"));
+    if (!buf_reserve(out, name.len + value.len + 4))
+        return;
+    char *to = out->ptr + out->len;
+    memcpy(to, name.ptr, name.len);
+    to += name.len;
+    *to++ = ':';
+    *to++ = ' ';
+    memcpy(to, value.ptr ? value.ptr : "", value.len);
+    for (size_t i = 0; i < value.len; i++)      /* names of configurations may hold line breaks; headers must not */
+        if ((unsigned char)to[i] < 0x20 || to[i] == 0x7f)
+            to[i] = ' ';
+    memcpy(to + value.len, "\r\n", 2);
+    out->len += name.len + value.len + 4;
 }
 
 /* Headers of the provider that are not for the client. */

@@ -57,8 +57,53 @@ static void answer_look(struct req *r, const struct json *j)
     usage_object(r, j, json_get(j, 0, S("usage")));
 }
 
+/* The object behind the last `"usage":`, without reading the rest of the answer. Inside strings quotes are escaped, so the
+ * key cannot be met there. False: not in the usual place, look properly. */
+static bool usage_glance(struct req *r, str text)
+{
+    static const char key[] = "\"usage\":", finish[] = "\"finish_reason\":\"";
+    const char *end = text.ptr + text.len, *at = NULL;
+    size_t tail = text.len < 1024 ? text.len : 1024;
+    for (const char *p = end - tail; (p = memmem(p, (size_t)(end - p), key, sizeof key - 1)) != NULL; p += sizeof key - 1)
+        at = p;
+    if (!at)
+        return false;
+    at += sizeof key - 1;
+    while (at < end && *at == ' ')
+        at++;
+    unsigned depth = 0;
+    const char *close = at;
+    for (; close < end; close++) {
+        if (*close == '"') {                    /* keys and, perhaps, short strings */
+            while (++close < end && *close != '"' && *close != '\\')
+                ;
+            if (close >= end || *close == '\\')
+                return false;
+        } else if (*close == '{') {
+            depth++;
+        } else if (*close == '}' && --depth == 0) {
+            break;
+        } else if (depth == 0) {
+            return false;
+        }
+    }
+    struct json j;
+    if (close >= end || json_parse(r->a, (str){ at, (size_t)(close + 1 - at) }, &j, NULL) < 0)
+        return false;
+    usage_object(r, &j, 0);
+    const char *reason = memmem(text.ptr, text.len, finish, sizeof finish - 1);
+    if (reason && r->finish_reason.len == 0) {
+        str rest = { reason + sizeof finish - 1, (size_t)(end - reason) - (sizeof finish - 1) };
+        str word = str_cut(&rest, '"');
+        r->finish_reason = arena_str(r->a, str_upto(word, 64));
+    }
+    return true;
+}
+
 void usage_read(struct req *r, str json_text)
 {
+    if (!r->trace && usage_glance(r, json_text))
+        return;
     struct json j;
     if (json_text.len <= TEE_MAX && json_parse(r->a, json_text, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT))
         answer_look(r, &j);
@@ -149,7 +194,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
     if (!chunked && length < 0)
         r->client->keep_alive = false;          /* HTTP/1.0 client: the end of the connection ends the body */
     for (;;) {
-        uint64_t until = clock_now() + r->model->idle_ns;
+        uint64_t until = loop_now(r->loop) + r->model->idle_ns;
         n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until < r->deadline ? until : r->deadline);
         if (n < 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
@@ -221,6 +266,18 @@ static str event_watch(struct stream *s, str event)
                       || memmem(data.ptr, data.len, "\"finish_reason\":\"", 17);
     if (!may_matter)
         return event;
+    static const char last[] = ",\"usage\":null}";     /* where every known provider puts it: closes the root object */
+    if (r->out.adds_usage && r->n_events > 1 && data.len > sizeof last && data.ptr >= event.ptr
+        && data.ptr < event.ptr + event.len
+        && memcmp(data.ptr + data.len - (sizeof last - 1), last, sizeof last - 1) == 0
+        && !memmem(data.ptr, data.len, "\"finish_reason\":\"", 17)) {
+        size_t at = s->out.len, head = (size_t)(data.ptr + data.len - event.ptr) - (sizeof last - 1);
+        buf_add(&s->out, event.ptr, head);
+        buf_char(&s->out, '}');
+        const char *behind = data.ptr + data.len;
+        buf_add(&s->out, behind, (size_t)(event.ptr + event.len - behind));
+        return s->out.is_failed ? event : (str){ (const char *)at, s->out.len - at };
+    }
     struct arena *a = arena_new();
     if (!a)
         return event;
@@ -356,7 +413,7 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
     int rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), s.chunked ? -1 : -2, &a->head, NULL, 0);
     int n = 0;
     while (rc == 0) {
-        uint64_t now = clock_now(), until = now + r->model->idle_ns;
+        uint64_t now = loop_now(r->loop), until = now + r->model->idle_ns;
         timer_arm(r->loop, &trim.timer, now + TRIM_AFTER_NS);
         n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until < r->deadline ? until : r->deadline);
         timer_stop(&trim.timer);

@@ -70,9 +70,9 @@ static int pick_models(struct req *r)
 {
     const struct plan *p = r->plan;
     size_t n = p->conf->n_refs;
-    uint64_t from = clock_now();
+    uint64_t now = r->loop ? loop_now(r->loop) : clock_now();
     struct select_in in = {
-        .candidates = route_candidates(r->a, p, loop_self() ? loop_now(loop_self()) : from), .n = (uint32_t)n,
+        .candidates = route_candidates(r->a, p, now), .n = (uint32_t)n,
         .facts = &r->facts, .conf = p->conf->algorithm.conf, .seed = r->facts.seed,
     };
     select_run(p->selector, &in, r->a, &r->pick, &r->method);
@@ -92,12 +92,20 @@ static int pick_models(struct req *r)
     return 0;
 }
 
+static uint64_t seed_next(void)                 /* chance enters here, and is recorded with the pick */
+{
+    static _Thread_local uint64_t state;
+    if (!state)
+        state = rand_system();
+    return rand_next(&state);
+}
+
 int route_request(struct req *r)
 {
     facts_build(&r->facts, r->a, &r->chat);
     r->facts.now_ns = clock_wall();
     if (!r->facts.seed)
-        r->facts.seed = rand_system();
+        r->facts.seed = seed_next();
     identity_read(r);
     r->recipe = map_get(&r->snap->virtuals, r->chat.model);
     if (!r->recipe) {                           /* a concrete model passes through: no signals, no decision */

@@ -210,11 +210,11 @@ static str next_word(str text, size_t *at)
 }
 
 /* The whole text can only be like a keyword when it is not much longer. */
-static bool may_be_like(const struct ngram_rule *r, size_t letters)
+static bool may_be_like(const struct ngram_rule *r, size_t len)
 {
-    double most = r->longest;
-    return similarity(r, letters, r->longest, most < (double)letters ? most : (double)letters)
-        >= r->threshold;
+    size_t shorter = len < r->longest ? len : r->longest;
+    return similarity(r, len, r->longest, (double)(shorter - (r->arity - 1))) >= r->threshold
+        || len <= r->longest;
 }
 
 void ngram_hits(const struct ngram *m, str text, struct arena *request, struct keyword_hits *out)
@@ -232,7 +232,7 @@ void ngram_hits(const struct ngram *m, str text, struct arena *request, struct k
             if (word.len)
                 query_run(&q, word, out);
         }
-        if (text.len && may_be_like(r, utf8_count(text) + 2 * (r->arity - 1)))
+        if (text.len && may_be_like(r, utf8_count(text) + 2 * (size_t)(r->arity - 1)))
             query_run(&q, text, out);
     }
 }

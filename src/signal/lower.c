@@ -371,6 +371,8 @@ static struct part parse_group(struct parser *s)
         return give_up(s);
     if (parser_take(s, "?") && !parse_group_head(s)) {
         s->depth--;
+        if (strchr("?*+{", parser_peek(s)) && parser_more(s))
+            return give_up(s);          /* it would repeat what stands before the flags */
         return part_one(s->a, (struct literal){ S(""), false, false });
     }
     struct part p = parse_choice(s);

@@ -102,17 +102,28 @@ static uint32_t feature_new(struct scanner *s, enum answer answer, bool is_count
     return (uint32_t)s->n_features - 1;
 }
 
-/* Finds the feature that was asked for in the same words. `kind` tells the questions apart. */
+/* Finds the feature that was asked for in the same words, or, when case does not count, in words
+ * of other case. `kind` tells the questions apart. */
 static bool feature_known(struct scanner *s, char kind, char bounds, bool fold, str text, str *key,
                           uint32_t *feature)
 {
-    char *bytes = arena_alloc(s->a, text.len + 3);
+    bool is_word = kind == 'w' || kind == 'W';
+    char *bytes = arena_alloc(s->a, text.len * 2 + 3);  /* folding adds a byte to two at most */
+    size_t n = 3;
     bytes[0] = kind;
     bytes[1] = (char)('0' + bounds);
     bytes[2] = fold ? 'i' : 'c';
-    if (text.len)
-        memcpy(bytes + 3, text.ptr, text.len);
-    *key = (str){ bytes, text.len + 3 };
+    for (size_t at = 0; at < text.len;) {
+        size_t start = at;
+        uint32_t code = utf8_next(text, &at);
+        if (is_word && fold && (code != UTF8_BAD || at - start > 1)) {
+            n += utf8_put(bytes + n, utf8_fold(code));
+        } else {
+            memcpy(bytes + n, text.ptr + start, at - start);
+            n += at - start;
+        }
+    }
+    *key = (str){ bytes, n };
     uintptr_t found = (uintptr_t)map_get(&s->known, *key);
     *feature = (uint32_t)(found - 1);
     return found != 0;

@@ -1,8 +1,7 @@
 /* signal/signal.c -- finds signal types by name and compiles a profile's rules type by type.
  *
- * All types of a profile share one scanner. Whoever passes a scanner of its own in the arguments
- * (to share it among profiles) seals it after the last profile; otherwise each profile gets one,
- * so that a request is only scanned for the words of its own profile. */
+ * All types of a profile share one scanner, which is sealed here. Profiles do not share one: so
+ * a request is only scanned for the words of its own profile. */
 #include "signal/signal.h"
 
 #include "signal/scanner.h"
@@ -58,10 +57,9 @@ int signal_make_all(struct policy_builder *b, const struct profile *p, void *arg
         if (n)
             (*o)->make(&build, rules, n);
     }
-    if (!(given && given->scanner) && !scanner_seal(build.scanner)) {
-        struct place nowhere = { 0 };
-        finding_add(build.findings, "too-many-keywords", SEVERITY_ERROR,
-                    p->at.line ? p->at : nowhere, S("signals"), S("use fewer or shorter keywords"),
+    if (!scanner_seal(build.scanner)) {
+        finding_add(build.findings, "too-many-keywords", SEVERITY_ERROR, p->at, S("signals"),
+                    S("use fewer or shorter keywords"),
                     "the keywords and patterns of profile " STR_FMT " need more than %d states",
                     STR_ARG(p->name), SCANNER_STATES_MAX);
     }

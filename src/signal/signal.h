@@ -2,7 +2,7 @@
  *
  * A signal type decodes its rules by its own field table and compiles all rules of one
  * profile at once into a unit (decide/decide.h). Literal keywords and patterns of all types
- * are collected in one `scanner` a snapshot: one automaton, one RE2 set, one pass over a text. */
+ * are collected in one `scanner` a profile: one automaton, one RE2 set, one pass over a text. */
 #ifndef SBX_SIGNAL_H
 #define SBX_SIGNAL_H
 
@@ -35,7 +35,8 @@ extern const struct signal_ops *const signal_all[];  /* NULL-terminated, in list
 const struct signal_ops *signal_by_collection(str key);
 const struct signal_ops *signal_by_type(str type);
 
-/* The make_signals callback of policy_build; arg: struct signal_make_arg. */
+/* The make_signals callback of policy_build; arg: struct signal_make_arg, or NULL. The scanner
+ * is one for this profile alone and is sealed here; NULL: one is made. `global` may be NULL. */
 struct signal_make_arg { struct scanner *scanner; const struct value *global; };
 int signal_make_all(struct policy_builder *b, const struct profile *p, void *arg);
 

@@ -145,21 +145,16 @@ static uint64_t structure_units(str text)
     bool in_run = false;
     for (size_t at = 0; at < text.len;) {
         unsigned char byte = (unsigned char)text.ptr[at];
-        if (byte < 0x80) {
+        if (byte < 0x80) {              /* no branch on the letter: they come and go */
             bool is_part = utf8_ascii_alnum(byte);
-            units += is_part && !in_run;
+            units += is_part & !in_run;
             in_run = is_part;
             at++;
             continue;
         }
         uint32_t code = utf8_next(text, &at);
-        if (utf8_is_cjk(code)) {
-            units++;
-            in_run = false;
-            continue;
-        }
-        bool is_part = utf8_is_alnum(code);
-        units += is_part && !in_run;
+        bool is_cjk = utf8_is_cjk(code), is_part = !is_cjk && utf8_is_alnum(code);
+        units += is_cjk | (is_part & !in_run);
         in_run = is_part;
     }
     return units;

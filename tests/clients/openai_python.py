@@ -5,11 +5,11 @@ import base64
 import json
 import struct
 
+import httpx        # carries the SDK's major 2
+import httpx2       # carries 3
 import openai
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
-import httpx        # below the SDK's major 2
-import httpx2       # below 3
 
 import lib
 from lib import AUTO, ERRORS, HELLO, MODEL, ODD, ONE_TOOL, PERSON, TIME, TWO_TOOLS, WEATHER, scenario

@@ -412,7 +412,7 @@ def complaints(name, result, is_gateway):
             need("status", {"unknown_path": 404, "wrong_method": lambda v: v in (404, 405)}.get(name, 400), present=True)
             need("message", lambda v: isinstance(v, str) and v, present=True)
     elif name == "models":
-        need("ids", lambda v: "mock" in v, present=True)
+        need("ids", lambda v: ("auto" if is_gateway else "mock") in v, present=True)
         need("objects", ["model"], present=True)
         need("shape", True, present=True)
         need("list", "list")

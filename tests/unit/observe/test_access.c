@@ -1,4 +1,5 @@
-/* The access log and the process log: whole lines of valid JSON, whatever they are given and whatever the disk does. */
+/* The access log and the process log: whole lines of valid JSON, whatever they are given and
+ * whatever the disk does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -396,7 +397,8 @@ static void a_full_disk_drops_counts_and_recovers(void **state)
     assert_int_equal(lines_check(file_read(path)), 5);
 }
 
-/* A file that may not grow: the disk fills in the middle of a line and is freed again, nobody reopens. */
+/* A file that may not grow: the disk fills in the middle of a line and is freed again, nobody
+ * reopens. */
 static void no_line_is_torn_when_space_runs_out(void **state)
 {
     (void)state;

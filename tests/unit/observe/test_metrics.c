@@ -114,6 +114,51 @@ static void histograms_are_cumulative(void **state)
     buf_free(&page);
 }
 
+/* Every bound of every set of bounds, and its two neighbours among the doubles. */
+static void values_next_to_a_bound_fall_on_the_right_side(void **state)
+{
+    (void)state;
+    static const struct { enum metric_id id; const char *name; } sets[] = {
+        { METRIC_MODEL_TTFT, "llm_model_ttft_seconds" },
+        { METRIC_MODEL_TPOT, "llm_model_tpot_seconds" },
+        { METRIC_PROMPT_TOKENS, "llm_prompt_tokens_per_request" },
+        { METRIC_CACHE_WARMTH, "llm_cache_warmth_estimate" },
+    };
+    for (size_t i = 0; i < COUNT_OF(sets); i++) {
+        char before[100], line[160];
+        double bounds[64], cumulative;
+        unsigned n = 0;
+        metric h = metric_cell(sets[i].id, (str[]){ S("bounds") });
+        snprintf(before, sizeof before, "%s_bucket{model=\"bounds\",le=\"", sets[i].name);
+        for (int pass = 0; pass < 2; pass++) {
+            struct buf page = scrape(false);
+            unsigned k = 0;
+            for (str rest = buf_view(&page); rest.len; ) {
+                str one = str_cut(&rest, '\n');
+                if (!str_starts(one, str_of(before)))
+                    continue;
+                snprintf(line, sizeof line, STR_FMT, STR_ARG(str_from(one, strlen(before))));
+                assert_int_equal(sscanf(line, "%lf\"} %lf", &bounds[k], &cumulative), 2);
+                if (pass == 1 && isfinite(bounds[k]) && cumulative != 3 * k + 2)
+                    fail_msg("%s le=%g: %g", sets[i].name, bounds[k], cumulative);
+                k++;
+            }
+            buf_free(&page);
+            n = k - 1;                          /* without +Inf */
+            for (k = 0; pass == 0 && k < n; k++) {
+                metric_observe(h, nextafter(bounds[k], -1e300));
+                metric_observe(h, bounds[k]);
+                metric_observe(h, nextafter(bounds[k], 1e300));
+            }
+        }
+        assert_true(n > 10);
+        metric_observe(h, 1e300);
+        metric_observe(h, (double)INFINITY);
+        metric_observe(h, -(double)INFINITY);
+        near(metric_value(h), 3 * n + 3);
+    }
+}
+
 static void quantiles_are_linear_in_the_bucket(void **state)
 {
     (void)state;
@@ -146,7 +191,8 @@ static void labels_are_escaped_and_clean(void **state)
     buf_free(&page);
 }
 
-/* Reads a page as a scraper would; fails on the first line that breaks the format. Returns the samples. */
+/* Reads a page as a scraper would; fails on the first line that breaks the format. Returns the
+ * samples. */
 static size_t page_check(str page, bool openmetrics)
 {
     size_t n_samples = 0;
@@ -235,7 +281,8 @@ static void promtool_agrees(void **state)
         print_message("skipped: promtool is not installed (Debian: prometheus)\n");
         skip();
     }
-    /* Lint complaints are exit code 3; VSR's names draw some ("_total" gauges). 1 is a parse error. */
+    /* Lint complaints are exit code 3; VSR's names draw some ("_total" gauges). 1 is a parse
+     * error. */
     FILE *to = popen("promtool check metrics >/dev/null 2>&1", "w");
     struct buf page = scrape(false);
     fwrite(page.ptr, 1, page.len, to);
@@ -342,6 +389,7 @@ int main(void)
         cmocka_unit_test(the_zero_cell_swallows_everything),
         cmocka_unit_test(gauges_are_set_or_moved),
         cmocka_unit_test(histograms_are_cumulative),
+        cmocka_unit_test(values_next_to_a_bound_fall_on_the_right_side),
         cmocka_unit_test(quantiles_are_linear_in_the_bucket),
         cmocka_unit_test(labels_are_escaped_and_clean),
         cmocka_unit_test(every_line_is_well_formed),

@@ -1,0 +1,341 @@
+/* admin/eval.c -- one JSON object that says what was found, decided and picked.
+ *
+ * Field names are VSR's, so that whatever reads its answer reads ours: the conformance runner,
+ * dashboards, scripts. What it lacks is added beside them: signals without an answer and why,
+ * scores of projections, what the lazy path would have spared. Flows are not run here: they
+ * answer "execution_required" and name no model. */
+#include "admin/eval.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "dialect/openai_chat_parse.h"
+
+/* ---- the question ---- */
+
+static bool is_empty(const struct chat *c)
+{
+    for (uint32_t i = 0; i < c->n_messages; i++) {
+        const struct message *m = &c->messages[i];
+        if (m->n_images || m->n_tool_calls || m->structured_bytes)
+            return false;
+        for (uint32_t k = 0; k < m->n_texts; k++) {
+            if (str_trim(m->texts[k]).len)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* The floor counts the text without the white space around it; the raw one is kept for
+ * `text_bytes` (spec 01, section 2.1). */
+static void chat_of_text(struct arena *a, struct chat *c, str text)
+{
+    c->messages = ARENA_NEW(a, struct message);
+    c->n_messages = 1;
+    c->messages[0] = (struct message){
+        .role = ROLE_USER, .texts = ARENA_NEW(a, str), .n_texts = 1,
+        .text_bytes = strlen("user") + str_trim(text).len,
+    };
+    c->messages[0].texts[0] = text;
+}
+
+static str last_user_text(struct arena *a, const struct chat *c)
+{
+    struct facts f = { 0 };
+    facts_build(&f, a, c);
+    return f.current_user.len ? f.current_user : f.evaluation_text;
+}
+
+int eval_parse(struct arena *a, str body, struct eval_request *out, struct err *e)
+{
+    struct json j;
+    struct json_error je;
+    *out = (struct eval_request){ 0 };
+    if (str_trim(body).len == 0)
+        return err_set(e, "the body is empty: send {\"text\": ...} or {\"messages\": [...]}");
+    if (json_parse(a, body, &j, &je) < 0)
+        return err_set(e, "malformed JSON body: %s at byte %zu", je.what, je.at);
+    if (openai_chat_parse_partial(a, &j, SIZES_AS_GO_MARSHALS, &out->chat, e) < 0)
+        return -1;
+    jref text = json_get(&j, 0, S("text"));
+    if (text != JSON_NONE && json_kind(&j, text) != JSON_STRING &&
+        json_kind(&j, text) != JSON_NULL)
+        return err_set(e, "text: expected a string, got %s",
+                       json_kind_name(json_kind(&j, text)));
+    if (out->chat.n_messages) {
+        if (is_empty(&out->chat))
+            return err_set(e, "messages: none of them holds a text");
+        out->text = last_user_text(a, &out->chat);
+        return 0;
+    }
+    str raw = json_str(&j, text, a);
+    if (str_trim(raw).len == 0)
+        return err_set(e, "%s", text == JSON_NONE ? "text or messages is required"
+                                                  : "text: must not be empty");
+    chat_of_text(a, &out->chat, raw);
+    out->text = str_trim(raw);
+    out->is_text = true;
+    return 0;
+}
+
+/* ---- the answer ---- */
+
+static void text(struct json_writer *w, const char *key, str value)
+{
+    jw_key(w, str_of(key));
+    jw_str(w, value);
+}
+
+static void number(struct json_writer *w, const char *key, double value)
+{
+    jw_key(w, str_of(key));
+    jw_double(w, value);
+}
+
+static void integer(struct json_writer *w, const char *key, int64_t value)
+{
+    jw_key(w, str_of(key));
+    jw_int(w, value);
+}
+
+static str ref_name(const struct model_ref *ref)
+{
+    return ref->lora_name.len ? ref->lora_name : ref->model;
+}
+
+static bool is_default(const struct eval_in *in)
+{
+    return !in->decision->conf || in->decision->conf->n_refs == 0;
+}
+
+static str algorithm_of(const struct eval_in *in)
+{
+    const struct decision_conf *d = in->decision->conf;
+    return d && d->algorithm.type.len ? d->algorithm.type : S("static");
+}
+
+static void decision_result(const struct eval_in *in, struct json_writer *w)
+{
+    const struct decision_conf *d = in->decision->conf;
+    jw_key(w, S("decision_result"));
+    jw_begin(w, '{');
+    text(w, "decision_name", d ? d->name : S(""));
+    if (d) {
+        text(w, "algorithm", algorithm_of(in));
+        number(w, "confidence", in->decision->confidence);
+        integer(w, "priority", d->priority);
+        integer(w, "tier", d->tier);
+        jw_key(w, S("failed"));
+        jw_bool(w, in->decision->is_failed);
+    }
+    jw_key(w, S("plugins"));
+    jw_begin(w, '[');
+    for (size_t i = 0; d && i < d->n_plugins; i++)
+        jw_str(w, d->plugins[i].type);
+    jw_end(w, ']');
+    jw_key(w, S("matched_signals"));
+    decide_signals_json(in->policy, in->scratch, true, false, w);
+    jw_key(w, S("unmatched_signals"));
+    decide_signals_json(in->policy, in->scratch, false, false, w);
+    jw_key(w, S("used_signals"));
+    decide_used_json(in->policy, in->scratch, w);
+    jw_end(w, '}');
+}
+
+static void recommended_models(const struct eval_in *in, struct json_writer *w)
+{
+    jw_key(w, S("recommended_models"));
+    jw_begin(w, '[');
+    for (size_t i = 0; !is_default(in) && i < in->decision->conf->n_refs; i++)
+        jw_str(w, ref_name(&in->decision->conf->refs[i]));
+    if (is_default(in) && in->default_model.len)
+        jw_str(w, in->default_model);
+    jw_end(w, ']');
+}
+
+/* Which model would answer. Selectors run here as they do for a request; flows do not. */
+static void selection(const struct eval_in *in, struct json_writer *w)
+{
+    const struct decision_conf *d = in->decision->conf;
+    str algorithm = algorithm_of(in);
+    if (in->decision->is_failed) {
+        text(w, "selection_status", S("failed"));
+        text(w, "selection_method", S("none"));
+        text(w, "selection_reason", S("a rule is unknown and on_unknown is fail_request"));
+        return;
+    }
+    if (is_default(in)) {
+        text(w, "selection_status", in->default_model.len ? S("selected") : S("unavailable"));
+        text(w, "selection_method", S("default"));
+        if (in->default_model.len)
+            text(w, "selected_model", in->default_model);
+        text(w, "selection_reason", d ? S("the decision names no model") : S("no decision matched"));
+        return;
+    }
+    if (in->selector && in->selector->is_flow) {
+        text(w, "selection_status", S("execution_required"));
+        text(w, "selection_method", algorithm);
+        text(w, "selection_reason", S("a flow asks several models; nothing is called here"));
+        return;
+    }
+    /* "single" stands for static alone: whoever named an algorithm reads that name. */
+    str method = str_eq(algorithm, S("static")) && in->method ? str_of(in->method) : algorithm;
+    uint32_t first = in->pick ? in->pick->order[0] : 0;
+    text(w, "selection_status", S("selected"));
+    text(w, "selection_method", method);
+    text(w, "selected_model", ref_name(&d->refs[first]));
+    if (!in->pick)
+        return;
+    text(w, "selection_reason", str_of(in->pick->fallback ? in->pick->fallback : in->pick->reason));
+    number(w, "selection_confidence", in->pick->confidence);
+    number(w, "selection_propensity", in->pick->propensity);
+    if (in->pick->fallback)
+        text(w, "selection_fallback", str_of(in->pick->fallback));
+    jw_key(w, S("selection_scores"));
+    jw_begin(w, '[');                           /* in the order of preference; models may repeat */
+    for (size_t i = 0; i < d->n_refs; i++) {
+        uint32_t k = in->pick->order[i];
+        jw_begin(w, '{');
+        text(w, "model", ref_name(&d->refs[k]));
+        number(w, "score", (double)in->pick->scores[k]);
+        jw_end(w, '}');
+    }
+    jw_end(w, ']');
+}
+
+/* "type:name" -> why, of signals whose unit ran and failed. Whatever is not built or was left
+ * out on purpose is no error. */
+static bool is_error(const struct eval_in *in, uint32_t slot)
+{
+    const struct sigset *s = in->decision->signals;
+    const char *why = s->why_unknown[slot];
+    bool is_known = s->known[slot >> 6] >> (slot & 63) & 1;
+    return !is_known && why && strcmp(why, "not-built") != 0 && strcmp(why, "skipped") != 0;
+}
+
+static void signal_errors(const struct eval_in *in, struct json_writer *w)
+{
+    bool is_open = false;
+    for (uint32_t i = 0; i < policy_n_slots(in->policy); i++) {
+        if (!is_error(in, i))
+            continue;
+        if (!is_open) {
+            jw_key(w, S("signal_errors"));
+            jw_begin(w, '{');
+            is_open = true;
+        }
+        char key[256];
+        str type = policy_slot_type(in->policy, i), name = policy_slot_name(in->policy, i);
+        snprintf(key, sizeof key, STR_FMT ":" STR_FMT, STR_ARG(type), STR_ARG(name));
+        text(w, key, str_of(in->decision->signals->why_unknown[i]));
+    }
+    if (is_open)
+        jw_end(w, '}');
+}
+
+static double best_confidence(const struct eval_in *in, str type)
+{
+    const struct sigset *s = in->decision->signals;
+    double best = 0;
+    for (uint32_t i = 0; i < policy_n_slots(in->policy); i++) {
+        if (!str_eq(policy_slot_type(in->policy, i), type) || !sig_yes(s, i))
+            continue;
+        double c = isnan(s->confidence[i]) ? 1 : (double)s->confidence[i];
+        best = c > best ? c : best;
+    }
+    return best;
+}
+
+/* By type: the time of its units, and the highest confidence among its matches. */
+static void metrics(const struct eval_in *in, struct json_writer *w)
+{
+    uint32_t n = policy_n_units(in->policy);
+    jw_key(w, S("metrics"));
+    jw_begin(w, '{');
+    for (uint32_t i = 0; i < n; i++) {
+        str type = policy_unit_at(in->policy, i)->type;
+        bool is_first = true;
+        uint64_t ns = 0, one;
+        for (uint32_t k = 0; k < n; k++) {
+            if (!str_eq(policy_unit_at(in->policy, k)->type, type))
+                continue;
+            is_first &= k >= i;
+            decide_unit_fate(in->scratch, k, &one);
+            ns += one;
+        }
+        if (!is_first || decide_unit_fate(in->scratch, i, NULL) != UNIT_RUN)
+            continue;
+        jw_key(w, type);
+        jw_begin(w, '{');
+        number(w, "execution_time_ms", (double)ns / 1e6);
+        number(w, "confidence", best_confidence(in, type));
+        jw_end(w, '}');
+    }
+    jw_end(w, '}');
+}
+
+/* What the data plane does for the same request. */
+static void lazy_json(const struct eval_in *in, struct json_writer *w)
+{
+    if (!in->lazy || !in->lazy_scratch)
+        return;
+    jw_key(w, S("lazy"));
+    jw_begin(w, '{');
+    integer(w, "units_run", in->lazy->n_units_run);
+    integer(w, "units_avoided", in->lazy->n_units_avoided);
+    jw_key(w, S("avoided_units"));
+    jw_begin(w, '[');
+    for (uint32_t i = 0; i < policy_n_units(in->policy); i++) {
+        if (decide_unit_fate(in->lazy_scratch, i, NULL) == UNIT_AVOIDED)
+            jw_str(w, policy_unit_at(in->policy, i)->type);
+    }
+    jw_end(w, ']');
+    jw_end(w, '}');
+}
+
+static void facts_json(const struct facts *f, struct json_writer *w)
+{
+    jw_key(w, S("facts"));
+    jw_begin(w, '{');
+    integer(w, "context_tokens", f->context_tokens < INT64_MAX ? (int64_t)f->context_tokens
+                                                               : INT64_MAX);
+    integer(w, "messages", f->chat->n_messages);
+    integer(w, "tool_definitions", f->chat->n_tools);
+    integer(w, "tool_calls", f->n_tool_calls);
+    integer(w, "images", f->n_images);
+    jw_key(w, S("active_tool_loop"));
+    jw_bool(w, f->is_tool_loop_active);
+    jw_end(w, '}');
+}
+
+void eval_render(const struct eval_in *in, struct buf *out)
+{
+    struct json_writer writer = { .out = out }, *w = &writer;
+    const struct decision_conf *d = in->decision->conf;
+    jw_begin(w, '{');
+    text(w, "original_text", in->original_text);
+    text(w, "requested_model", in->requested_model);
+    text(w, "recipe", in->recipe.len ? in->recipe : S("default"));
+    text(w, "routing_decision", d ? d->name : S(""));
+    decision_result(in, w);
+    recommended_models(in, w);
+    selection(in, w);
+    if (in->with_trace) {
+        jw_key(w, S("eval_trace"));
+        decide_trace_json(in->policy, in->scratch, w);
+    }
+    signal_errors(in, w);
+    metrics(in, w);
+    jw_key(w, S("signal_confidences"));
+    decide_numbers_json(in->policy, in->scratch, NUMBERS_CONFIDENCE, w);
+    jw_key(w, S("signal_values"));
+    decide_numbers_json(in->policy, in->scratch, NUMBERS_VALUE, w);
+    jw_key(w, S("projection_scores"));
+    decide_scores_json(in->policy, in->scratch, w);
+    jw_key(w, S("unknown_signals"));
+    decide_unknown_json(in->policy, in->scratch, w);
+    lazy_json(in, w);
+    facts_json(in->facts, w);
+    jw_end(w, '}');
+}
