@@ -94,12 +94,34 @@ static struct block *block_get(size_t bytes)
     return b;
 }
 
+/* A thread that ends gives its free list back. */
+static pthread_key_t thread_end;
+
+static void kept_free(void *unused)
+{
+    (void)unused;
+    while (kept) {
+        struct block *b = kept;
+        UNPOISON(b, BLOCK_BYTES);
+        kept = b->next;
+        free(b);
+    }
+    n_kept = 0;
+}
+
+__attribute__((constructor)) static void thread_end_make(void)
+{
+    pthread_key_create(&thread_end, kept_free);
+}
+
 static void block_put(struct block *b)
 {
     UNPOISON(b, b->bytes);
     if (b->is_reserve) {
         reserve_give(b);
     } else if (b->bytes == BLOCK_BYTES && n_kept < KEPT_MAX) {
+        if (!kept)
+            pthread_setspecific(thread_end, b);
         b->next = kept;
         kept = b;
         n_kept++;

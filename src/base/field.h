@@ -34,6 +34,7 @@ enum field_flags {
     FIELD_IGNORED = 1 << 3,         /* VSR knows it, it has no effect there or here; no finding */
     FIELD_EXTENSION = 1 << 4,       /* signalbox's own, VSR lacks it */
     FIELD_OPEN = 1 << 5,            /* enum: another spelling is kept, with a warning */
+    FIELD_OPTIONAL = 1 << 7,        /* block: has no defaults unless it is written */
     FIELD_GUARD = 1 << 6,           /* with FIELD_NOT_BUILT: people rely on it, so a warning */
 };
 

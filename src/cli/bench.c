@@ -1,8 +1,6 @@
 /* cli/bench.c -- picks a measurement; each is a file of its own. */
 #include "cli/cli.h"
 
-#pragma weak bench_decide
-#pragma weak bench_signals
 static const struct { const char *name; int (*run)(int argc, char **argv); } benches[] = {
     { "decide", bench_decide },
     { "signals", bench_signals },

@@ -42,7 +42,11 @@ static const struct cli_option replay_options[] = {
 
 static const struct cli_option config_options[] = { CONFIG, END };
 
-static const struct cli_option bench_options[] = { CONFIG, JSON, END };
+static const struct cli_option bench_options[] = {
+    CONFIG,
+    { 'j', "json", NULL, "print JSON" },
+    END,
+};
 
 static const struct cli_option version_options[] = { JSON, END };
 

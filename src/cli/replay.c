@@ -292,7 +292,7 @@ static void report_text(struct replay *p, struct buf *out)
     else if (p->requests)
         buf_str(out, S("nothing to compare with: the lines hold requests only; --against FILE compares two configurations\n"));
     table(p, cells, true, "Changed", out);
-    table(p, cells, false, p->compared ? "Unchanged" : "Decided", out);
+    table(p, cells, false, p->compared == p->requests ? "Unchanged" : p->compared ? "Unchanged, or nothing to compare with" : "Decided", out);
     if (p->n_examples)
         buf_str(out, S("\nExamples\n"));
     for (size_t i = 0; i < p->n_examples; i++) {

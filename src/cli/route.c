@@ -5,6 +5,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "admin/eval.h"
 #include "base/clock.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
@@ -131,50 +132,34 @@ static void jw_text(struct json_writer *w, const char *key, str value)
         jw_null(w);
 }
 
-static void verdict_json(const struct req *r, bool explain, struct buf *out)
+/* The management API's answer to the same question: programs need to know only one form. */
+static void verdict_json(const struct req *r, bool with_trace, struct buf *out)
+{
+    struct decide_scratch *scratch;
+    struct decision d = explained(r, &scratch);
+    struct eval_in in = {
+        .original_text = r->facts.current_user, .requested_model = r->chat.model, .recipe = r->recipe->profile->name,
+        .policy = r->recipe->policy, .scratch = scratch, .decision = &d, .facts = &r->facts,
+        .selector = r->plan ? r->plan->selector : NULL, .pick = r->pick.order ? &r->pick : NULL, .method = r->method,
+        .default_model = r->snap->config->default_model, .with_trace = with_trace,
+    };
+    eval_render(&in, out);
+    buf_char(out, '\n');
+}
+
+static void passthrough_json(const struct req *r, struct buf *out)
 {
     struct json_writer w = { .out = out };
-    const struct decision *d = &r->decision;
     jw_begin(&w, '{');
+    jw_text(&w, "original_text", r->facts.current_user);
     jw_text(&w, "requested_model", r->chat.model);
-    jw_text(&w, "recipe", r->recipe ? r->recipe->profile->name : (str){ 0 });
-    jw_text(&w, "decision", d->conf ? d->conf->name : (str){ 0 });
-    jw_text(&w, "model", r->n_order ? r->order[0]->name : (str){ 0 });
-    jw_key(&w, S("models"));
+    jw_text(&w, "routing_decision", S(""));
+    jw_key(&w, S("recommended_models"));
     jw_begin(&w, '[');
-    for (unsigned i = 0; i < r->n_order; i++)
-        jw_str(&w, r->order[i]->name);
+    jw_str(&w, r->order[0]->name);
     jw_end(&w, ']');
-    jw_text(&w, "algorithm", str_of(r->method));
-    jw_text(&w, "pick_reason", str_of(r->pick.reason));
-    jw_key(&w, S("context_tokens"));
-    jw_int(&w, (int64_t)r->facts.context_tokens);
-    if (d->conf) {
-        struct buf why = { 0 };
-        explain_because(r->recipe->policy, d, &why);
-        jw_text(&w, "because", buf_view(&why));
-        buf_free(&why);
-        jw_key(&w, S("confidence"));
-        jw_double(&w, d->confidence);
-    }
-    if (r->recipe) {
-        jw_key(&w, S("units_run"));
-        jw_int(&w, d->n_units_run);
-        jw_key(&w, S("units_avoided"));
-        jw_int(&w, d->n_units_avoided);
-    }
-    if (r->recipe && explain) {
-        struct decide_scratch *scratch;
-        explained(r, &scratch);
-        jw_key(&w, S("matched_signals"));
-        decide_signals_json(r->recipe->policy, scratch, true, false, &w);
-        jw_key(&w, S("unmatched_signals"));
-        decide_signals_json(r->recipe->policy, scratch, false, false, &w);
-        jw_key(&w, S("projection_scores"));
-        decide_scores_json(r->recipe->policy, scratch, &w);
-        jw_key(&w, S("trace"));
-        decide_trace_json(r->recipe->policy, scratch, &w);
-    }
+    jw_text(&w, "selected_model", r->order[0]->name);
+    jw_text(&w, "selection_status", S("passthrough"));
     jw_end(&w, '}');
     buf_char(out, '\n');
 }
@@ -267,7 +252,9 @@ static int route(struct arena *a, struct snap *s, const struct wish *w, str body
     }
     struct buf out = { 0 };
     int rc = route_request(r) < 0 ? CLI_FINDING : CLI_FINE;
-    if (rc == CLI_FINE && w->json)
+    if (rc == CLI_FINE && w->json && !r->recipe)
+        passthrough_json(r, &out);
+    else if (rc == CLI_FINE && w->json)
         verdict_json(r, w->explain, &out);
     else if (rc == CLI_FINE)
         verdict_text(r, &out);

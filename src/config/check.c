@@ -148,7 +148,12 @@ static const char *name_nearest(const struct checking *k, str type, str name)
  * without signals is only warned about, as models are without cards. */
 static enum severity reference_severity(const struct checking *k)
 {
-    return k->p->n_signals || k->p->n_mappings ? SEVERITY_ERROR : SEVERITY_WARNING;
+    bool is_declared = k->p->n_mappings > 0;
+    for (size_t i = 0; i < k->p->n_signals && !is_declared; i++) {
+        struct place at = k->p->signals[i].at, made = k->p->at;     /* made: generated domains */
+        is_declared = at.line != made.line || at.col != made.col;
+    }
+    return is_declared ? SEVERITY_ERROR : SEVERITY_WARNING;
 }
 
 static void reference_check(struct checking *k, str type, str name, struct place at, str path,

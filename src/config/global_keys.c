@@ -11,6 +11,7 @@
 #define UNBUILT .flags = FIELD_NOT_BUILT
 #define IGNORED .flags = FIELD_IGNORED
 #define OURS .flags = FIELD_EXTENSION
+#define OPTIONAL .flags = FIELD_OPTIONAL
 
 /* ---- shared by several sections ---- */
 
@@ -237,7 +238,7 @@ KEYS(learning_store,
     KEY_ENUM("backend", "local", learning_backends, "where sessions are kept"),
     KEY_INT("ttl_seconds", "0", NOT_NEGATIVE, "0: no expiry"),
     KEY_INT("timeout_ms", "50", NOT_NEGATIVE, "of one operation"),
-    KEY_MAP("redis", learning_redis, "the shared store"));
+    KEY_MAP("redis", learning_redis, "the shared store", OPTIONAL));
 KEYS(learning,
     KEY_BOOL("enabled", "false", "learn from outcomes"),
     KEY_MAP("adaptation", learning_adaptation, "exploration"),
@@ -313,7 +314,7 @@ KEYS(response_api,
     KEY_ENUM("store_backend", "redis", response_backends, "where"),
     KEY_INT("ttl_seconds", "86400", NOT_NEGATIVE, "how long"),
     KEY_INT("max_responses", "1000", NOT_NEGATIVE, "in memory"),
-    KEY_MAP("redis", response_redis, "the shared store"));
+    KEY_MAP("redis", response_redis, "the shared store", OPTIONAL));
 
 WORDS(replay_backends, "memory", "redis", "postgres", "milvus", "qdrant");
 KEYS(replay_milvus,
@@ -340,15 +341,15 @@ KEYS(router_replay,
     KEY_INT("max_body_bytes", NONE, NOT_NEGATIVE, "of one kept body"),
     KEY_INT("max_tool_trace_bytes", NONE, NOT_NEGATIVE, "0: unlimited"),
     KEY_INT("max_tool_trace_steps", NONE, NOT_NEGATIVE, "0: unlimited"),
-    KEY_MAP("redis", redis_common, "Redis"),
-    KEY_MAP("postgres", postgres, "PostgreSQL"),
-    KEY_MAP("milvus", replay_milvus, "Milvus"),
-    KEY_MAP("qdrant", replay_qdrant, "Qdrant"));
+    KEY_MAP("redis", redis_common, "Redis", OPTIONAL),
+    KEY_MAP("postgres", postgres, "PostgreSQL", OPTIONAL),
+    KEY_MAP("milvus", replay_milvus, "Milvus", OPTIONAL),
+    KEY_MAP("qdrant", replay_qdrant, "Qdrant", OPTIONAL));
 
 WORDS(status_backends, "file", "redis");
 KEYS(startup_status,
     KEY_ENUM("store_backend", "file", status_backends, "where the start-up status is shown"),
-    KEY_MAP("redis", redis_common, "Redis"));
+    KEY_MAP("redis", redis_common, "Redis", OPTIONAL));
 
 WORDS(exporters, "otlp", "stdout");
 WORDS(samplings, "always_on", "always_off", "probabilistic");
@@ -530,10 +531,10 @@ KEYS(response_cache,
     KEY_ENUM("eviction_policy", "fifo", evictions, "who goes first"),
     KEY_TEXT("embedding_model", NONE, "which embeds; empty: the best there is"),
     KEY_BOOL("use_hnsw", NONE, "search by graph", IGNORED),
-    KEY_MAP("redis", cache_redis, "Redis"),
-    KEY_MAP("valkey", cache_redis, "Valkey"),
-    KEY_MAP("milvus", milvus_full, "Milvus"),
-    KEY_MAP("qdrant", cache_qdrant, "Qdrant"));
+    KEY_MAP("redis", cache_redis, "Redis", OPTIONAL),
+    KEY_MAP("valkey", cache_redis, "Valkey", OPTIONAL),
+    KEY_MAP("milvus", milvus_full, "Milvus", OPTIONAL),
+    KEY_MAP("qdrant", cache_qdrant, "Qdrant", OPTIONAL));
 
 WORDS(memory_backends, "milvus", "qdrant", "valkey");
 WORDS(hybrid_modes, "weighted", "rrf", "rerank");
@@ -581,10 +582,10 @@ KEYS(memory,
     KEY_BOOL("auto_store", "false", "store turns without being asked"),
     KEY_STRINGS("disabled_routes", NONE, "decisions without memory"),
     KEY_STRINGS("disabled_models", NONE, "models without memory"),
-    KEY_MAP("valkey", memory_valkey, "Valkey"),
-    KEY_MAP("milvus", memory_milvus, "Milvus"),
-    KEY_MAP("qdrant", cache_qdrant, "Qdrant"),
-    KEY_MAP("redis_cache", memory_cache, "hot cache of retrievals"),
+    KEY_MAP("valkey", memory_valkey, "Valkey", OPTIONAL),
+    KEY_MAP("milvus", memory_milvus, "Milvus", OPTIONAL),
+    KEY_MAP("qdrant", cache_qdrant, "Qdrant", OPTIONAL),
+    KEY_MAP("redis_cache", memory_cache, "hot cache of retrievals", OPTIONAL),
     KEY_TEXT("embedding_model", NONE, "which embeds"),
     KEY_INT("extraction_batch_size", "10", NOT_NEGATIVE, "read by nothing", IGNORED),
     KEY_INT("default_retrieval_limit", "5", NOT_NEGATIVE, "memories in one request"),
@@ -632,13 +633,13 @@ KEYS(vector_store,
     KEY_INT("ingestion_workers", "2", POSITIVE, "threads"),
     KEY_INT("ingestion_drain_timeout_seconds", "30", NOT_NEGATIVE, "at shutdown"),
     KEY_STRINGS("supported_formats", "[.txt, .md, .json, .csv, .html]", "file names end so"),
-    KEY_MAP("milvus", milvus_full, "Milvus"),
+    KEY_MAP("milvus", milvus_full, "Milvus", OPTIONAL),
     KEY_MAP("memory", vector_memory, "in this process"),
-    KEY_MAP("llama_stack", llama_stack, "a Llama Stack server"),
-    KEY_MAP("valkey", vector_valkey, "Valkey"),
-    KEY_MAP("qdrant", vector_qdrant, "Qdrant"),
+    KEY_MAP("llama_stack", llama_stack, "a Llama Stack server", OPTIONAL),
+    KEY_MAP("valkey", vector_valkey, "Valkey", OPTIONAL),
+    KEY_MAP("qdrant", vector_qdrant, "Qdrant", OPTIONAL),
     KEY_ENUM("metadata_store", "memory", metadata_stores, "where file records are"),
-    KEY_MAP("metadata_postgres", postgres, "PostgreSQL"));
+    KEY_MAP("metadata_postgres", postgres, "PostgreSQL", OPTIONAL));
 
 KEYS(stores,
     KEY_MAP("response_cache", response_cache, "answers to like questions", UNBUILT),
@@ -690,8 +691,8 @@ KEYS(flow_file, KEY_TEXT("directory", NONE, "directory"));
 KEYS(flow_state,
     KEY_ENUM("store_backend", "file", flow_backends, "where paused workflows wait"),
     KEY_INT("ttl_seconds", "1800", NOT_NEGATIVE, "how long"),
-    KEY_MAP("file", flow_file, "files"),
-    KEY_MAP("redis", redis_common, "Redis"));
+    KEY_MAP("file", flow_file, "files", OPTIONAL),
+    KEY_MAP("redis", redis_common, "Redis", OPTIONAL));
 KEYS(looper_flow,
     KEY_STRINGS("model_names", NONE, "model names that mean this algorithm"),
     KEY_MAP("state", flow_state, "paused workflows"));
@@ -871,7 +872,7 @@ KEYS(preference_module,
     KEY_MAP("prototype_scoring", prototype_scoring, "how rules score"));
 KEYS(classifier_modules,
     KEY_MAP("domain", domain_module, "domain"),
-    KEY_MAP("mcp", mcp_module, "category by MCP"),
+    KEY_MAP("mcp", mcp_module, "category by MCP", OPTIONAL),
     KEY_MAP("pii", pii_module, "personal data"),
     KEY_MAP("preference", preference_module, "preferences"));
 KEYS(complexity_module, KEY_MAP("prototype_scoring", prototype_scoring, "how rules score"));

@@ -23,7 +23,7 @@ static struct value *default_of(struct arena *a, const struct field *f)
     if (f->flags & FIELD_DEPRECATED || !field_is_key(f))
         return NULL;
     if (f->type == FIELD_STRUCT)
-        return config_defaults(a, f->sub);
+        return f->flags & FIELD_OPTIONAL ? NULL : config_defaults(a, f->sub);
     if (!f->default_text || str_eq(str_of(f->default_text), S("nan")))
         return NULL;
     if (!is_scalar(f->type)) {

@@ -160,6 +160,41 @@ struct outlook {
     struct range confidence;
 };
 
+/* Where one decision stands against another, both matching. */
+enum standing { BEHIND = -1, OPEN = 0, AHEAD = 1 };
+
+/* Whether the snapshot ranks by tier: some tiered decision matches. */
+struct tiering { bool is_certain, is_possible; };
+
+static inline bool bit_is(const uint64_t *set, uint32_t bit)
+{
+    return set[bit >> 6] >> (bit & 63) & 1;
+}
+
+static inline void bit_put(uint64_t *set, uint32_t bit, bool on)
+{
+    uint64_t mask = 1ull << (bit & 63);
+    set[bit >> 6] = on ? set[bit >> 6] | mask : set[bit >> 6] & ~mask;
+}
+
+/* settle.c: the planes, then the literals. */
+void settle(struct decide_scratch *s);
+void literals_fill(struct decide_scratch *s);
+void slot_is(struct decide_scratch *s, uint32_t slot, bool is_yes, bool is_known);
+double confidence_of(const struct decide_scratch *s, uint32_t slot);
+/* projection.c */
+void score_compute(struct decide_scratch *s, uint32_t index);
+void mapping_apply(struct decide_scratch *s, const struct mapping *m);
+/* outlook.c */
+void choice_truth(struct decide_scratch *s, uint32_t i, bool is_complete);
+struct range choice_confidence(struct decide_scratch *s, uint32_t i);
+/* rank.c */
+struct tiering tiering_now(const struct decide_scratch *s);
+int place_now(struct decide_scratch *s, uint32_t i, uint32_t k, struct tiering t);
+int place_later(const struct policy *p, const struct choice *a, const struct choice *b);
+bool is_confidence_next(const struct policy *p, const struct choice *a, const struct choice *b);
+uint32_t pick_final(struct decide_scratch *s);
+
 struct outlook node_outlook(const struct policy *p, const struct decide_scratch *s, uint32_t n);
 bool number_holds(const struct number_predicate *p, double v);
 enum score_kind slot_score_kind(const struct policy *p, uint32_t slot);

@@ -9,11 +9,6 @@
 
 enum state { STATE_OPEN, STATE_NO, STATE_UNKNOWN, STATE_YES };
 
-static bool bit_is(const uint64_t *set, uint32_t bit)
-{
-    return set[bit >> 6] >> (bit & 63) & 1;
-}
-
 static enum state slot_state(const struct decide_scratch *s, uint32_t slot)
 {
     if (!bit_is(s->set, slot))
@@ -378,7 +373,7 @@ static void term_line(const struct page *g, const struct term *t)
     buf_char(g->out, ' ');
     pad(g, name, 30);
     if (is_known)
-        buf_printf(g->out, " %+.6g x %.6g = %+.6g\n", t->weight, x, t->weight * x);
+        buf_printf(g->out, " %+.6g x %.6g = %.6g\n", t->weight, x, t->weight * x + 0.0);
     else
         buf_printf(g->out, " %+.6g x ?\n", t->weight);
 }

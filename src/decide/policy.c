@@ -576,11 +576,6 @@ static void bit_on(uint64_t *set, uint32_t bit)
     set[bit >> 6] |= 1ull << (bit & 63);
 }
 
-static bool bit_is(const uint64_t *set, uint32_t bit)
-{
-    return set[bit >> 6] >> (bit & 63) & 1;
-}
-
 static uint32_t *indices(struct policy_builder *b, uint32_t n)
 {
     uint32_t *all = ARENA_ARRAY(b->a, uint32_t, n);

@@ -120,11 +120,7 @@ static const char policy[] =
     "    - name: general\n"
     "      description: everything else\n"
     "      priority: 1\n"
-    "      modelRefs: [{model: balanced}, {model: fast}]\n"
-    "global:\n"
-    "  services:\n"
-    "    observability:\n"
-    "      tracing: {enabled: false}\n";
+    "      modelRefs: [{model: balanced}, {model: fast}]\n";
 
 static const struct { const char *name, *description; } pools[POOLS] = {
     { "fast", "the cheapest model that will do" },
@@ -331,7 +327,7 @@ static bool key_find(struct arena *a, struct found *f)
     if (str_starts(base, S("http://"))) {       /* a plain server can tell what it has */
         str path = str_from(base, 7), authority = str_cut(&path, '/');
         struct endpoint at;
-        if (path.len || str_ends(base, S("/")))
+        if (path.len)
             path = arena_printf(a, "/" STR_FMT, STR_ARG(path));
         if (!endpoint_parse(authority, 80, &at) || points_at_us(&at))
             return false;
@@ -394,7 +390,6 @@ static void model_write(struct buf *out, const struct found *f, str name, str up
     if (f->key_env)
         buf_printf(out, ", api_key_env: %s", f->key_env);
     buf_str(out, S("}]\n"));
-    buf_str(out, S("      reliability: {retry_count: 2, retry_on: \"connect-failure,reset,gateway-error,retriable-4xx\"}\n"));
     for (size_t i = 0; f->is_public && i < COUNT_OF(prices); i++)
         if (str_eq(upstream, str_of(prices[i].name)))
             buf_printf(out, "      pricing: {prompt_per_1m: %g, cached_input_per_1m: %g, completion_per_1m: %g}\n",

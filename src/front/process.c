@@ -107,8 +107,10 @@ static void observe_apply(const struct config *c)
     struct access_conf access = { .sink = o->access_log };
     if (access_open(&access, &e) < 0)
         log_error("access_log", "%s; the log stays where it is", e.text);
+    /* VSR traces by default, to a collector of its own set-up; here tracing is on when somebody has asked for it. */
+    bool is_asked = value_path(c->root, "global.services.observability.tracing") != NULL;
     struct trace_conf trace = {
-        .is_enabled = o->tracing_enabled && o->trace_endpoint.len, .endpoint = o->trace_endpoint, .is_secure = false,
+        .is_enabled = is_asked && o->tracing_enabled && o->trace_endpoint.len, .endpoint = o->trace_endpoint, .is_secure = false,
         .service_name = o->service_name, .service_version = S("0.1.0"), .environment = o->environment,
         .rate = o->trace_rate,
     };

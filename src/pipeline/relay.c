@@ -143,17 +143,28 @@ static WAITS int send_v(struct req *r, struct iovec *v, int n)
     return rc;
 }
 
-/* Bytes that the parser has kept lie in the scratch, too. */
-static int kept_save(struct h1 *in, struct buf *save)
+/* Bytes that the parser has kept lie in the scratch, too. The present spans may point into the last copy, so that one
+ * stays until the next turn. */
+struct kept { struct buf copies[2]; unsigned turn; };
+
+static int kept_save(struct h1 *in, struct kept *k)
 {
     if (in->kept.len == 0)
         return 0;
-    struct buf copy = { 0 };
-    buf_str(&copy, in->kept);
-    buf_free(save);
-    *save = copy;
-    in->kept = buf_view(save);
-    return save->is_failed ? -ENOMEM : 0;
+    struct buf *copy = &k->copies[++k->turn & 1];
+    copy->len = 0;
+    buf_str(copy, in->kept);
+    in->kept = buf_view(copy);
+    return copy->is_failed ? -ENOMEM : 0;
+}
+
+/* What is left behind the message goes with the request. */
+static void kept_free(struct req *r, struct h1 *in, struct kept *k)
+{
+    if (in->kept.len)
+        in->kept = arena_str(r->a, in->kept);
+    buf_free(&k->copies[0]);
+    buf_free(&k->copies[1]);
 }
 
 static WAITS int head_send(struct req *r, int status, str content_type, int64_t length, const struct http_head *from,
@@ -185,7 +196,8 @@ static WAITS int relay_body(struct req *r, struct answer *a)
     int64_t length = a->head.is_chunked ? -1 : a->head.content_length;
     bool chunked = length < 0 && r->head.minor >= 1 && !in->is_complete;
     str spans[H1_SPANS_MAX];
-    struct buf tee = { 0 }, kept = { 0 };
+    struct buf tee = { 0 };
+    struct kept kept = { 0 };
     char *scratch = loop_scratch(r->loop);
     bool is_first = true;
     int n = 0, rc = 0;
@@ -229,9 +241,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
     if (rc == 0 && n >= 0)
         usage_read(r, buf_view(&tee));
     buf_free(&tee);
-    if (in->kept.len)
-        in->kept = arena_str(r->a, in->kept);
-    buf_free(&kept);
+    kept_free(r, in, &kept);
     return rc < 0 ? rc : n < 0 ? n : 0;
 }
 
@@ -249,86 +259,123 @@ struct stream {
     struct arena *scratch;
 };
 
-/* Looks at one whole event; returns the bytes to send for it: itself, a rewritten copy in s->out, or nothing. */
-static str event_watch(struct stream *s, str event)
+enum verdict { EVENT_AS_IS, EVENT_REWRITTEN, EVENT_DROPPED };
+
+/* The event's bytes with `data` replaced by `edits` of it, or by `text`, appended to s->out. */
+static enum verdict rewrite(struct stream *s, str event, str data, struct json_edits *edits, const struct json *j, str text)
+{
+    const char *behind = data.ptr + data.len;
+    buf_add(&s->out, event.ptr, (size_t)(data.ptr - event.ptr));
+    if (edits)
+        json_edits_write(edits, j, &s->out);
+    else
+        buf_str(&s->out, text);
+    buf_add(&s->out, behind, (size_t)(event.ptr + event.len - behind));
+    return EVENT_REWRITTEN;
+}
+
+static bool holds(str s, str what)
+{
+    return str_find(s, what) >= 0;
+}
+
+/* The JSON of an event that may matter: read it, and take out the usage that only we asked for. */
+static enum verdict event_read(struct stream *s, str event, str data, bool in_place)
 {
     struct req *r = s->r;
-    str data = sse_data(event, &s->joined, NULL);
-    if (data.len == 0)
-        return event;                           /* a comment or a blank: keep-alive, passes */
-    r->n_events++;
-    if (str_starts(data, S("[DONE]"))) {
-        s->is_done = true;
-        return event;
-    }
-    bool may_matter = r->n_events <= 1 || r->out.adds_usage || memmem(data.ptr, data.len, "\"usage\"", 7)
-                      || memmem(data.ptr, data.len, "\"error\"", 7)
-                      || memmem(data.ptr, data.len, "\"finish_reason\":\"", 17);
-    if (!may_matter)
-        return event;
-    static const char last[] = ",\"usage\":null}";     /* where every known provider puts it: closes the root object */
-    if (r->out.adds_usage && r->n_events > 1 && data.len > sizeof last && data.ptr >= event.ptr
-        && data.ptr < event.ptr + event.len
-        && memcmp(data.ptr + data.len - (sizeof last - 1), last, sizeof last - 1) == 0
-        && !memmem(data.ptr, data.len, "\"finish_reason\":\"", 17)) {
-        size_t at = s->out.len, head = (size_t)(data.ptr + data.len - event.ptr) - (sizeof last - 1);
-        buf_add(&s->out, event.ptr, head);
-        buf_char(&s->out, '}');
-        const char *behind = data.ptr + data.len;
-        buf_add(&s->out, behind, (size_t)(event.ptr + event.len - behind));
-        return s->out.is_failed ? event : (str){ (const char *)at, s->out.len - at };
-    }
-    struct arena *a = arena_new();
-    if (!a)
-        return event;
     struct json j;
-    str out = event;
+    struct arena *a = arena_new();
+    enum verdict verdict = EVENT_AS_IS;
+    if (!a)
+        return verdict;
     if (json_parse(a, data, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT)) {
         answer_look(r, &j);
         s->has_error |= json_get(&j, 0, S("error")) != JSON_NONE;
-        jref usage = json_get(&j, 0, S("usage"));
-        if (r->out.adds_usage && usage != JSON_NONE) {
-            jref choices = json_get(&j, 0, S("choices"));
-            if (json_is(&j, choices, JSON_ARRAY) && json_count(&j, choices) == 0) {
-                out = S("");                    /* the extra chunk that only we asked for */
-            } else if (json_is(&j, usage, JSON_NULL) && data.ptr >= event.ptr && data.ptr < event.ptr + event.len) {
-                struct json_edits edits = { .a = a };
-                size_t at = s->out.len;
-                json_edit_remove(&edits, &j, 0, S("usage"));
-                buf_add(&s->out, event.ptr, (size_t)(data.ptr - event.ptr));
-                json_edits_write(&edits, &j, &s->out);
-                const char *behind = data.ptr + data.len;
-                buf_add(&s->out, behind, (size_t)(event.ptr + event.len - behind));
-                if (!s->out.is_failed)
-                    out = (str){ (const char *)at, s->out.len - at };   /* an offset until the turn is over */
-            }
+        jref usage = json_get(&j, 0, S("usage")), choices = json_get(&j, 0, S("choices"));
+        if (r->out.adds_usage && json_is(&j, usage, JSON_OBJECT) && json_is(&j, choices, JSON_ARRAY)
+            && json_count(&j, choices) == 0) {
+            verdict = EVENT_DROPPED;
+        } else if (r->out.adds_usage && json_is(&j, usage, JSON_NULL) && in_place) {
+            struct json_edits edits = { .a = a };
+            json_edit_remove(&edits, &j, 0, S("usage"));
+            verdict = rewrite(s, event, data, &edits, &j, S(""));
         }
     }
     arena_free(a);
-    return out;
+    return verdict;
 }
 
-/* Splits `bytes` into events and appends what goes to the client to v. Returns the new count. */
-struct outlist { struct { str piece; bool is_offset; } items[256]; int n; };
-
-static void out_add(struct outlist *o, str piece, const struct stream *s, size_t out_before)
+static enum verdict event_watch(struct stream *s, str event)
 {
-    if (piece.len == 0)
-        return;
-    bool is_offset = s->out.len > out_before;
-    if (!is_offset && o->n && !o->items[o->n - 1].is_offset
-        && o->items[o->n - 1].piece.ptr + o->items[o->n - 1].piece.len == piece.ptr)
-        o->items[o->n - 1].piece.len += piece.len;
-    else {
-        o->items[o->n].piece = piece;
-        o->items[o->n].is_offset = is_offset;
-        o->n++;
+    static const char last[] = ",\"usage\":null}";     /* where every known provider puts it: closes the root object */
+    const size_t n_last = sizeof last - 1;
+    struct req *r = s->r;
+    str data = sse_data(event, &s->joined, NULL);
+    bool in_place = data.ptr >= event.ptr && data.ptr < event.ptr + event.len;
+    if (data.len == 0)
+        return EVENT_AS_IS;                     /* a comment or a blank: keep-alive, passes */
+    r->n_events++;
+    if (str_starts(data, S("[DONE]"))) {
+        s->is_done = true;
+        return EVENT_AS_IS;
     }
+    bool is_first = r->n_events == 1, is_last = holds(data, S("\"finish_reason\":\""));
+    if (r->out.adds_usage && in_place && !is_first && !is_last && data.len > n_last
+        && memcmp(data.ptr + data.len - n_last, last, n_last) == 0) {
+        str kept = { data.ptr, data.len - n_last };
+        rewrite(s, event, (str){ data.ptr + kept.len, n_last }, NULL, NULL, S("}"));
+        return EVENT_REWRITTEN;
+    }
+    if (is_first || is_last || holds(data, S("\"usage\"")) || holds(data, S("\"error\"")))
+        return event_read(s, event, data, in_place);
+    return EVENT_AS_IS;
+}
+
+/* What goes to the client this turn: pieces of the read, and, for what was rewritten, spans of s->out, which may still
+ * move. Neighbours are merged; beyond the last place everything is copied, which merges, too. */
+enum { PIECES_PER_TURN = 250 };
+struct piece { const char *ptr; size_t at, len; };     /* ptr NULL: bytes at..at+len of s->out */
+struct outlist { struct piece items[PIECES_PER_TURN + 1]; int n; };
+
+static void out_copied(struct outlist *o, struct stream *s, size_t from)
+{
+    struct piece *last = o->n ? &o->items[o->n - 1] : NULL;
+    size_t len = s->out.len - from;
+    if (last && !last->ptr && last->at + last->len == from)
+        last->len += len;
+    else if (len)
+        o->items[o->n++] = (struct piece){ NULL, from, len };
+}
+
+static void out_as_is(struct outlist *o, struct stream *s, str bytes)
+{
+    struct piece *last = o->n ? &o->items[o->n - 1] : NULL;
+    if (last && last->ptr && last->ptr + last->len == bytes.ptr) {
+        last->len += bytes.len;
+    } else if (o->n < PIECES_PER_TURN) {
+        o->items[o->n++] = (struct piece){ bytes.ptr, 0, bytes.len };
+    } else {
+        size_t from = s->out.len;
+        buf_str(&s->out, bytes);
+        out_copied(o, s, from);
+    }
+}
+
+static void event_out(struct stream *s, str event, bool is_kept, struct outlist *o)
+{
+    size_t from = s->out.len;
+    enum verdict verdict = event_watch(s, event);
+    if (verdict == EVENT_AS_IS && is_kept)
+        out_as_is(o, s, event);
+    else if (verdict == EVENT_AS_IS)            /* it lies in a buffer that is used again: copied */
+        buf_str(&s->out, event);
+    if (s->out.len > from)
+        out_copied(o, s, from);
 }
 
 static void events_split(struct stream *s, str bytes, struct outlist *o)
 {
-    while (bytes.len && o->n < 250) {
+    while (bytes.len) {
         size_t n = sse_event_end(&s->splitter, bytes);
         if (n == 0) {                           /* no end here: hold the piece back until it comes */
             buf_str(&s->partial, bytes);
@@ -336,22 +383,14 @@ static void events_split(struct stream *s, str bytes, struct outlist *o)
         }
         str event = str_upto(bytes, n);
         bytes = str_from(bytes, n);
-        size_t before = s->out.len;
         if (s->partial.len) {
             buf_str(&s->partial, event);
-            str whole = event_watch(s, buf_view(&s->partial));
-            if (whole.len && s->out.len == before) {        /* unchanged: a copy, since partial is reused */
-                buf_str(&s->out, whole);
-                whole = (str){ (const char *)before, s->out.len - before };
-            }
-            out_add(o, whole, s, before);
+            event_out(s, buf_view(&s->partial), false, o);
             s->partial.len = 0;
         } else {
-            out_add(o, event_watch(s, event), s, before);
+            event_out(s, event, true, o);
         }
     }
-    if (bytes.len)                              /* more events in one read than the list holds: as one piece, unread */
-        out_add(o, bytes, s, s->out.len);
 }
 
 static WAITS int stream_send(struct stream *s, struct outlist *o, bool ends)
@@ -361,11 +400,9 @@ static WAITS int stream_send(struct stream *s, struct outlist *o, bool ends)
     size_t bytes = 0;
     int k = s->chunked ? 1 : 0;
     for (int i = 0; i < o->n; i++) {
-        str piece = o->items[i].piece;
-        if (o->items[i].is_offset)
-            piece.ptr = s->out.ptr + (size_t)piece.ptr;
-        v[k++] = (struct iovec){ (void *)(uintptr_t)piece.ptr, piece.len };
-        bytes += piece.len;
+        const struct piece *p = &o->items[i];
+        v[k++] = (struct iovec){ (void *)(uintptr_t)(p->ptr ? p->ptr : s->out.ptr + p->at), p->len };
+        bytes += p->len;
     }
     int first = s->chunked && bytes == 0 ? 1 : 0;
     if (s->chunked && bytes) {
@@ -385,25 +422,25 @@ static void trim_me(struct timer *t)
 }
 
 /* A stream that ends without [DONE], or breaks: told as an event, and not as a clean end. */
-static WAITS void stream_broken(struct stream *s, int code)
+static WAITS int stream_broken(struct stream *s, int code)
 {
     const char *text = code == -ETIMEDOUT ? "the provider stopped sending in the middle of its answer"
                                           : "the provider's stream broke off";
     struct buf event = { 0 };
     buf_printf(&event, "data: {\"error\":{\"message\":\"%s\",\"type\":\"upstream_error\",\"param\":null,\"code\":\"%s\"}}\n\n",
                text, code == -ETIMEDOUT ? "upstream_timeout" : "upstream_stream_broken");
-    struct outlist o = { .n = 1 };
-    o.items[0].piece = buf_view(&event);
-    o.items[0].is_offset = false;
-    stream_send(s, &o, true);
+    struct outlist o = { .n = 0 };
+    out_as_is(&o, s, buf_view(&event));
+    int rc = stream_send(s, &o, true);
     buf_free(&event);
+    return rc;
 }
 
 static WAITS int relay_stream(struct req *r, struct answer *a)
 {
     struct h1 *in = &a->up->in;
     struct stream s = { .r = r, .chunked = r->head.minor >= 1 };
-    struct buf kept = { 0 };
+    struct kept kept = { 0 };
     struct trim trim = { .timer.fire = trim_me, .f = fiber_self() };
     str spans[H1_SPANS_MAX];
     char *scratch = loop_scratch(r->loop);
@@ -419,13 +456,14 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
         timer_stop(&trim.timer);
         if (n <= 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
-        struct outlist o = { .n = 0 };
+        struct outlist o;
+        o.n = 0;
         for (int i = 0; i < n; i++)
             events_split(&s, spans[i], &o);
         if (s.partial.len > EVENT_MAX) {        /* not an event we would change */
-            size_t before = s.out.len;
+            size_t from = s.out.len;
             buf_str(&s.out, buf_view(&s.partial));
-            out_add(&o, (str){ (const char *)before, s.out.len - before }, &s, before);
+            out_copied(&o, &s, from);
             s.partial.len = 0;
         }
         rc = s.out.is_failed || s.partial.is_failed ? -ENOMEM : stream_send(&s, &o, in->is_complete && s.is_done);
@@ -438,24 +476,24 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
     if (rc == 0 && n == 0 && s.is_done) {       /* the end came in a read of its own */
         struct outlist none = { .n = 0 };
         rc = stream_send(&s, &none, true);
-    } else if (rc == 0 && !s.is_done) {
-        if (s.has_error && n >= 0) {            /* the upstream told it itself; its words have been relayed */
-            struct outlist none = { .n = 0 };
+    } else if (rc == 0 && !s.is_done && n != -ECANCELED) {
+        struct outlist none = { .n = 0 };
+        if (s.has_error && n >= 0)              /* the upstream told it itself; its words have been relayed */
             rc = stream_send(&s, &none, true);
-        } else if (n != -ECANCELED) {
-            stream_broken(&s, n);
-        }
-        rc = rc < 0 ? rc : n < 0 ? n : -EPIPE;
-        if (!r->is_client_gone)
+        else
+            rc = stream_broken(&s, n);
+        if (n < 0)
+            backend_failed(r->backend, clock_now());
+        if (!r->is_client_gone)                 /* the client got a complete message all the same: its connection stays */
             r->fail = (struct fail){ .status = 502, .type = "upstream_error", .code = "upstream_stream_broken",
                                      .reason = "stream_broken", .message = S("the provider's stream broke off") };
+    } else if (n == -ECANCELED) {
+        rc = n;
     }
     buf_free(&s.partial);
     buf_free(&s.joined);
     buf_free(&s.out);
-    if (in->kept.len)
-        in->kept = arena_str(r->a, in->kept);
-    buf_free(&kept);
+    kept_free(r, in, &kept);
     return rc;
 }
 

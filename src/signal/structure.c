@@ -138,22 +138,42 @@ static void structure_check(const struct signal_rule *rule, const struct profile
 
 /* ---- what is found ---- */
 
+#define EACH(byte) (0x0101010101010101ull * (byte))
+
+/* The top bit of each byte that is a letter or digit, eight ASCII bytes at once: adding 0x80 - x
+ * to a byte below 0x80 sets its top bit iff it is x or more, and never carries. */
+static uint64_t ascii_parts(uint64_t word)
+{
+    uint64_t lower = word | EACH(0x20);
+    uint64_t letters = (lower + EACH(0x80 - 'a')) & ~(lower + EACH(0x80 - 'z' - 1));
+    uint64_t digits = (word + EACH(0x80 - '0')) & ~(word + EACH(0x80 - '9' - 1));
+    return (letters | digits) & EACH(0x80);
+}
+
 /* The measure of density: a CJK character is a unit, any other run of letters and digits is one. */
 static uint64_t structure_units(str text)
 {
     uint64_t units = 0;
     bool in_run = false;
     for (size_t at = 0; at < text.len;) {
-        unsigned char byte = (unsigned char)text.ptr[at];
-        if (byte < 0x80) {              /* no branch on the letter: they come and go */
-            bool is_part = utf8_ascii_alnum(byte);
-            units += is_part & !in_run;
-            in_run = is_part;
-            at++;
-            continue;
+        uint64_t word;
+        if (at + sizeof word <= text.len) {
+            memcpy(&word, text.ptr + at, sizeof word);
+            if (!(word & EACH(0x80))) {
+                uint64_t parts = ascii_parts(word);
+                uint64_t before = parts << 8 | (uint64_t)in_run << 7;   /* little-endian */
+                units += (unsigned)__builtin_popcountll(parts & ~before);
+                in_run = parts >> 63;
+                at += sizeof word;
+                continue;
+            }
         }
+        unsigned char lead = (unsigned char)text.ptr[at];
+        size_t start = at;
         uint32_t code = utf8_next(text, &at);
-        bool is_cjk = utf8_is_cjk(code), is_part = !is_cjk && utf8_is_alnum(code);
+        bool is_cjk = at - start == 3 && lead - 0xE5u < 5;      /* Han all of it */
+        is_cjk = is_cjk || utf8_is_cjk(code);
+        bool is_part = !is_cjk && utf8_is_alnum(code);
         units += is_cjk | (is_part & !in_run);
         in_run = is_part;
     }

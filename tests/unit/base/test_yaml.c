@@ -76,7 +76,7 @@ static void errors_have_a_place(void **state)
     static const struct { const char *yaml; unsigned line, col; const char *says; } cases[] = {
         { "a: 1\nb: 2\na: 3", 3, 1, "twice (first in line 1)" },
         { "a: {x: 1, x: 2}", 1, 11, "twice" },
-        { "a: [1, 2", 1, 9, "YAML" },
+        { "a: [1, 2", 2, 1, "flow sequence" },
         { "a: *nobody", 1, 4, "no anchor" },
         { "[a, b]: 1", 1, 1, "a key must be a word" },
         { "a: 1\n---\nb: 2", 2, 1, "second document" },

@@ -1,0 +1,39 @@
+# bash completion of signalbox; made by `signalbox completions bash`
+_signalbox() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options= words= files=
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        COMPREPLY=($(compgen -W 'serve check route replay config bench completions version help' -- "$cur"))
+        return
+    fi
+    case ${COMP_WORDS[1]} in
+    serve)
+        options='--config --listen --admin --strict --help' words='' files='-c --config ' ;;
+    check)
+        options='--config --strict --json --help' words='' files='-c --config ' ;;
+    route)
+        options='--config --request --model --header --explain --json --help' words='' files='-c --config -r --request ' ;;
+    replay)
+        options='--config --against --examples --json --help' words='' files='-c --config -a --against ' ;;
+    config)
+        options='--config --help' words='schema defaults reference dump diff' files='-c --config ' ;;
+    bench)
+        options='--config --json --help' words='decide signals' files='-c --config ' ;;
+    completions)
+        options='--help' words='bash zsh fish' files='' ;;
+    version)
+        options='--json --help' words='' files='' ;;
+    help)
+        options='--help' words='serve check route replay config bench completions version help' files='' ;;
+    esac
+    if [[ " $files " == *" $prev "* ]]; then
+        COMPREPLY=($(compgen -f -- "$cur"))
+    elif [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W "$options" -- "$cur"))
+    elif [[ -n $words ]]; then
+        COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    else
+        COMPREPLY=($(compgen -f -- "$cur"))
+    fi
+}
+complete -o filenames -F _signalbox signalbox
