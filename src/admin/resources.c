@@ -25,11 +25,29 @@ static void ready(struct admin_req *r)
     buf_str(&r->out, is_ready ? S("{\"status\":\"ready\",\"ready\":true}") : S("{\"status\":\"draining\",\"ready\":false}"));
 }
 
-static void metrics(struct admin_req *r)
+struct scrape { struct buf *out; bool is_open; };
+
+static void scrape_write(void *arg)
+{
+    struct scrape *s = arg;
+    metrics_write(s->out, s->is_open);
+}
+
+static void release_nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* Hundreds of series take a while to print: on an offload thread, so that streams go on. */
+static WAITS void metrics(struct admin_req *r)
 {
     bool open = str_find(http_get(&r->head, S("accept")), S("application/openmetrics-text")) >= 0;
+    struct scrape s = { &r->out, open };
     r->type = open ? S(METRICS_CONTENT_TYPE_OPENMETRICS) : S(METRICS_CONTENT_TYPE);
-    metrics_write(&r->out, open);
+    fiber_shield(true);                         /* s lies on this stack: nothing may end the wait early */
+    if (offload(scrape_write, &s, release_nothing, NEVER) < 0)
+        admin_error(r, 503, "OVERLOADED", "too much is waiting; try again");
+    fiber_shield(false);
 }
 
 static void index_of_all(struct admin_req *r)
@@ -148,11 +166,6 @@ static void change_validate(void *arg)
     struct snap *s = snap_build(c->r->body, "(request)", false, &c->found);
     c->ok = s != NULL;
     snap_free(s);
-}
-
-static void release_nothing(void *arg)
-{
-    (void)arg;
 }
 
 static WAITS void change_run(struct admin_req *r, void (*work)(void *), const char *verb)

@@ -483,7 +483,7 @@ KEYS(services,
     KEY_MAP("observability", observability, "metrics, traces, access log"),
     KEY_MAP("authz", authz, "identity and upstream keys"),
     KEY_MAP("ratelimit", ratelimit, "limits by user, group, model",
-            .flags = FIELD_NOT_BUILT | FIELD_GUARD),
+            .flags = FIELD_NOT_BUILT | FIELD_GUARD | FIELD_OPTIONAL),
     KEY_MAP("management_api", management, "the management API"),
     KEY_MAP("router_replay", router_replay, "records of decisions", UNBUILT),
     KEY_MAP("startup_status", startup_status, "start-up status", IGNORED));

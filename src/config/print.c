@@ -215,13 +215,10 @@ void config_dump_yaml(const struct config *c, struct buf *out)
         return;
     }
     config_tables();
-    struct value *root = effective_map(a, &document_fields, c->root);
-    if (!value_get(root, S("listeners"))) {
-        struct value *list = value_list(a);
-        value_append(a, list, config_defaults(a, field_find(&document_fields, S("listeners"))->sub));
-        value_set(a, root, S("listeners"), list);
-    }
-    value_to_yaml(root, out, 0);
+    struct value *listeners = value_list(a), *under = value_map(a);
+    value_append(a, listeners, value_map(a));           /* one, when none is written */
+    value_set(a, under, S("listeners"), listeners);
+    value_to_yaml(effective_map(a, &document_fields, config_overlay(a, under, c->root)), out, 0);
     arena_free(a);
 }
 

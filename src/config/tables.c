@@ -54,7 +54,8 @@ TABLE(listener, struct listener_conf,
       "longest life of one request", NOT_NEGATIVE),
     F(FIELD_STRINGS, struct listener_conf, api_keys, "api_keys", NONE,
       "bearer keys that callers need; empty: none"),
-    F(FIELD_STRUCT, struct listener_conf, tls, "tls", NONE, "serve HTTPS", .sub = &tls, OURS),
+    F(FIELD_STRUCT, struct listener_conf, tls, "tls", NONE, "serve HTTPS", .sub = &tls,
+      .flags = FIELD_EXTENSION | FIELD_OPTIONAL),
     AT(struct listener_conf));
 
 WORDS(protocols, "http", "https");
@@ -83,7 +84,7 @@ TABLE(backend, struct backend_conf,
     F(FIELD_INT, struct backend_conf, max_in_flight, "max_in_flight", "0",
       "requests at once; 0: unbounded", NOT_NEGATIVE, OURS),
     F(FIELD_STRUCT, struct backend_conf, tls, "tls", NONE, "own authority, client certificate",
-      .sub = &tls, OURS),
+      .sub = &tls, .flags = FIELD_EXTENSION | FIELD_OPTIONAL),
     F(FIELD_BOOL, struct backend_conf, tls_insecure, "tls_skip_verify", "false",
       "accept any server certificate", OURS),
     AT(struct backend_conf));
@@ -279,8 +280,8 @@ WORDS(on_unknown_names, "no_match", "match", "fail_request");
     F(FIELD_STR, struct rule_draft, label, "label", NONE, "classifier leaf: its label"), \
     F(FIELD_STRUCT, struct rule_draft, predicate, "predicate", NONE, \
       "leaf: compares the signal's number instead", .sub = &predicate), \
-    F(FIELD_ENUM, struct rule_draft, on_error, "on_error", "no_match", \
-      "classifier leaf: when the classifier fails", .names = on_error_names), \
+    F(FIELD_ENUM, struct rule_draft, on_error, "on_error", NONE, \
+      "classifier leaf: when the classifier fails; empty: no_match", .names = on_error_names), \
     F(FIELD_VALUE, struct rule_draft, set, FIELD_KEY_SET, NONE, NULL), \
     AT(struct rule_draft)
 

@@ -6,8 +6,7 @@
  * decision has an outlook (no, maybe, certain; lowest and highest confidence), and the lazy loop
  * asks: is there a decision that certainly matches and ranks before every other that still may?
  * If not, it runs the cheapest unit that can change an outlook, and looks again. The eager mode
- * is the same with all units run first, so the two cannot disagree about what anything means.
- */
+ * is the same with all units run first, so the two cannot disagree about what anything means. */
 #include <assert.h>
 #include <math.h>
 

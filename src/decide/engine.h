@@ -1,4 +1,4 @@
-/* decide/engine.h -- the compiled policy: made by policy.c, run by decide.c, shown by explain.c.
+/* decide/engine.h -- the compiled policy: made by policy.c, run by decide.c, ranked, explained.
  *
  * A *bit* is something a rule can test: one a slot, and behind them one for every distinct
  * numeric predicate on a slot. Per bit a run keeps three planes: `set` (its final state is

@@ -1,10 +1,10 @@
 /* decide/rank.c -- which of the decisions that match comes first.
  *
- * * Ranking, snapshot (spec 01, section 4.3): if any matched decision has a tier, tier ascending
+ * Snapshot (spec 01, section 4.3): if any matched decision has a tier, tier ascending
  * with an unset tier as 0, confidence, priority, name; else by the strategy, then the other key,
  * then the name.
  *
- * Ranking, later revision (section 0.2): tier ascending, an unset tier behind all set ones;
+ * Later revision (section 0.2): tier ascending, an unset tier behind all set ones;
  * catch-alls last; the strategy's key, the other key, the name. Confidence counts only if every
  * matched decision of the same tier and class carries a real score and all are of one kind;
  * otherwise it is left out. A decision whose rules are unknown ranks as if it matched when its

@@ -478,6 +478,7 @@ int process_run(const struct process_options *o)
     arena_free(found.a);
     if (rc < 0)
         return rc == -2 || listen_failed ? 2 : 1;
+    metric_set(metric_cell(METRIC_BUILD_INFO, (str[]){ S("0.1.0"), S(__VERSION__) }), 1);
     for (unsigned i = 0; i < n_loops; i++)
         pthread_create(&threads[i], NULL, loop_thread, loops[i]);
     run(signals);

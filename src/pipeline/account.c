@@ -8,6 +8,7 @@
 #include "front/server.h"
 #include "observe/latency.h"
 #include "observe/metrics.h"
+#include "observe/window.h"
 
 double account_cost(const struct model *m, const struct usage *u)
 {
@@ -94,6 +95,9 @@ static void model_observe(struct req *r, double cost)
     }
     if (cost > 0)
         metric_add_double(c->cost, cost);
+    bool is_error = r->status >= 500 || (r->fail.status >= 500 && !r->is_client_gone) || (!r->status && !r->is_client_gone);
+    window_record(m->state->window, r->t.end, seconds(r->t.body, r->t.end), (uint64_t)u->prompt_tokens,
+                  (uint64_t)u->completion_tokens, is_error);
     if (r->status != 200)
         return;
     double ttft = seconds(r->t.body, r->t.first_byte), whole = seconds(r->t.body, r->t.end);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "observe/latency.h"
 #include "observe/metrics.h"
+#include "observe/window.h"
 #include "signal/scanner.h"
 #include "signal/signal.h"
 #include "pipeline/attempt.h"
@@ -60,6 +61,7 @@ struct model_state *model_state_get(str name)
     if (is_new) {
         s->name = arena_str(states_arena, name);
         s->latency = latency_new();
+        s->window = window_of(s->name);
     }
     pthread_mutex_unlock(&states_lock);
     return s;

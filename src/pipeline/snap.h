@@ -19,6 +19,7 @@
 enum { LOOPS_MAX = 64, BACKENDS_MAX = 64 /* a model */ };
 
 struct latency;
+struct window;
 
 /* What we learn of one backend while running. Process life; shared by all loops. */
 struct backend_state {
@@ -37,6 +38,7 @@ struct backend_state {
 struct model_state {                    /* process life, by model name */
     str name;
     struct latency *latency;
+    struct window *window;              /* NULL: more models than there are windows for */
     _Atomic uint64_t turn;              /* round robin */
 };
 

@@ -22,6 +22,7 @@ struct part {
     struct set exact;
     bool has_needs;
     struct set needs;                   /* none empty */
+    struct set edge;                    /* not exact: begins and ends with one of these; n 0: unknown */
 };
 
 struct parser {
@@ -161,19 +162,21 @@ static struct run run_new(struct parser *s)
 
 static void run_add(struct parser *s, struct run *r, const struct part *next)
 {
+    const struct set *begins = next->is_exact ? &next->exact : &next->edge;
     struct set product;
     if (next->has_needs)
         needs_offer(&r->whole, &next->needs);
-    if (next->is_exact && r->tail.n && set_product(s, &r->tail, &next->exact, &product)) {
+    bool is_joined = begins->n && r->tail.n && set_product(s, &r->tail, begins, &product);
+    if (is_joined)
         r->tail = product;
+    if (is_joined && next->is_exact)
         return;
-    }
     r->is_exact = false;
     needs_offer(&r->whole, &r->tail);
     r->tail = (struct set){ 0 };
-    if (next->is_exact)
-        r->tail = next->exact;
-    else
+    for (size_t i = 0; i < begins->n; i++)      /* it ends with one of these, too */
+        *PUSH(s->a, r->tail.items, r->tail.n) = begins->items[i];
+    if (begins->n == 0)
         *PUSH(s->a, r->tail.items, r->tail.n) = (struct literal){ S(""), false, false };
 }
 
@@ -436,11 +439,14 @@ static struct part part_repeated(struct parser *s, const struct part *p, unsigne
     struct run r = run_new(s);
     for (unsigned i = 0; i < min && i < REPEAT_MAX; i++)
         run_add(s, &r, p);
-    if (min > REPEAT_MAX || max > min) {
-        struct part any = part_any();
-        run_add(s, &r, &any);
-    }
-    return run_end(&r);
+    if (min <= REPEAT_MAX && max == min)
+        return run_end(&r);
+    struct part any = part_any();
+    run_add(s, &r, &any);
+    struct part repeated = run_end(&r);
+    if (p->is_exact)
+        repeated.edge = p->exact;
+    return repeated;
 }
 
 static struct part parse_factor(struct parser *s)

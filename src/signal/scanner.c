@@ -19,7 +19,7 @@
 
 enum {
     SET_BYTES = 32 << 20,               /* of the RE2 set's program and automaton */
-    DENSE_BYTES = 1 << 20,              /* of full automaton rows: half of a usual L2 cache */
+    DENSE_BYTES = 256 << 10,            /* of full automaton rows; measured: more gains 5 % at most */
     NO_COUNTER = -1,
     NO_GATE = -1,
 };

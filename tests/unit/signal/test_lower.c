@@ -28,6 +28,8 @@ static void known_patterns_are_lowered_as_expected(void **state)
         { "\\b(is|was|were)\\b.{0,80}\\b(accurate|true|correct)\\b", LOWER_NEEDS, 3 },
         { "\\b\\d{3}-\\d{2}-\\d{4}\\b", LOWER_NEEDS, 100 },
         { "foo.*", LOWER_NEEDS, 1 },
+        { "(?m)^\\s*\\d+\\.\\s+", LOWER_NEEDS, 10 },     /* "0." to "9." */
+        { "(ab|c)+d", LOWER_NEEDS, 2 },                 /* abd, cd */
         { "(foo|b.r)", LOWER_NEEDS, 2 },
         { "(foo|.)", LOWER_NONE, 0 },
         { "x*", LOWER_NONE, 0 },
