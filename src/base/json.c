@@ -418,15 +418,39 @@ size_t json_str_bytes(const struct json *j, jref n)
     return j->nodes[n].has_escape ? string_decode(raw, NULL) : raw.len;
 }
 
+/* Bytes of the escape that raw begins with, both halves of a surrogate pair; 0 at the end. */
+static size_t escape_length(str raw)
+{
+    if (raw.len == 0)
+        return 0;
+    if (raw.ptr[1] != 'u')
+        return 2;
+    const unsigned char *p = (const unsigned char *)raw.ptr, *end = p + raw.len;
+    int high = hex4(p + 2, end), low = raw.len >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, end) : -1;
+    return high >= 0xd800 && high < 0xdc00 && low >= 0xdc00 && low < 0xe000 ? 12 : 6;
+}
+
 bool json_key_is(const struct json *j, jref key, str name)
 {
     str raw = string_inside(j, key);
     if (!j->nodes[key].has_escape)
         return str_eq(raw, name);
-    char small[256];
-    if (raw.len > sizeof small)                 /* six bytes spell one: no name we know is that long */
-        return false;
-    return str_eq((str){ small, string_decode(raw, small) }, name);
+    while (raw.len) {                           /* escapes one by one: a name may have any length */
+        long slash = str_chr(raw, '\\');
+        size_t plain = slash < 0 ? raw.len : (size_t)slash;
+        if (!str_starts(name, str_upto(raw, plain)))
+            return false;
+        raw = str_from(raw, plain);
+        name = str_from(name, plain);
+        char decoded[4];
+        size_t spelled = escape_length(raw);
+        str text = { decoded, string_decode(str_upto(raw, spelled), decoded) };
+        if (!str_starts(name, text))
+            return false;
+        raw = str_from(raw, spelled);
+        name = str_from(name, text.len);
+    }
+    return name.len == 0;
 }
 
 jref json_get(const struct json *j, jref object, str key)

@@ -112,7 +112,10 @@ static void want_reach(struct decide_scratch *s, uint32_t i)
 
 /* ---- the lazy loop ---- */
 
-enum { CONTENDERS_MAX = 64 };           /* compared pairwise; beyond: taken to be tied */
+enum {
+    CONTENDERS_MAX = 64,                /* compared pairwise; beyond: taken to be tied */
+    LOOK_NS = 300,                      /* what another look costs: units as cheap run without one */
+};
 
 struct contest {
     enum decide_mode mode;
@@ -231,10 +234,11 @@ static void contest_needs(struct decide_scratch *s, const struct contest *c)
     }
 }
 
-static uint32_t unit_next(const struct decide_scratch *s)
+/* The cheapest unit from `first` on that has not run and fills something needed. */
+static uint32_t unit_next(const struct decide_scratch *s, uint32_t first)
 {
     const struct policy *p = s->p;
-    for (uint32_t u = 0; u < p->n_units; u++) {
+    for (uint32_t u = first; u < p->n_units; u++) {
         uint64_t hit = 0;
         for (uint32_t w = 0; w < p->slot_words && !s->has_run[u]; w++)
             hit |= p->unit_mask[u][w] & s->need[w];
@@ -262,8 +266,8 @@ static void unit_run(struct decide_scratch *s, uint32_t u, const struct facts *f
     const struct signal_unit *unit = s->p->units[u];
     uint64_t start = s->now ? s->now() : 0;
     for (uint32_t w = 0; w < s->p->slot_words; w++)
-        s->wanted[w] &= s->p->unit_mask[u][w];
-    unit->run(unit->state, f, s->wanted, a, &s->raw);
+        s->asked[w] = s->wanted[w] & s->p->unit_mask[u][w];
+    unit->run(unit->state, f, s->asked, a, &s->raw);
     s->has_run[u] = true;
     s->unit_ns[u] = s->now ? s->now() - start : 0;
 }
@@ -301,18 +305,20 @@ static uint32_t decide_lazily(struct decide_scratch *s, const struct facts *f, s
         if (is_settled(s, &c))
             return c.n ? c.leader : NO_INDEX;
         contest_needs(s, &c);
-        uint32_t u = unit_next(s);
+        uint32_t u = unit_next(s, 0);
         if (u == NO_INDEX) {
             /* All that decides is known; the winner's confidence may still be missing. */
             uint32_t winner = pick_final(s);
             if (winner == NO_INDEX || mode == DECIDE_WINNER)
                 return winner;
             contest_needs_only(s, winner);
-            u = unit_next(s);
+            u = unit_next(s, 0);
             if (u == NO_INDEX)
                 return winner;
         }
         unit_run(s, u, f, a);
+        while ((u = unit_next(s, u + 1)) != NO_INDEX && s->p->units[u]->cost_ns <= LOOK_NS)
+            unit_run(s, u, f, a);
         done_update(s);
     }
 }
@@ -342,10 +348,10 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
     done_update(s);
     uint32_t winner;
     if (mode == DECIDE_EAGER) {
+        memset(s->wanted, 0xff, p->slot_words * sizeof *s->wanted);
         for (uint32_t u = 0; u < p->n_units; u++) {
             if (skipped[u])
                 continue;
-            memset(s->wanted, 0xff, p->slot_words * sizeof *s->wanted);
             unit_run(s, u, f, a);
         }
         done_update(s);
@@ -426,6 +432,7 @@ struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *
     s->unit_ns = ARENA_ARRAY(a, uint64_t, p->n_units);
     s->need = ARENA_ARRAY(a, uint64_t, p->slot_words);
     s->wanted = ARENA_ARRAY(a, uint64_t, p->slot_words);
+    s->asked = ARENA_ARRAY(a, uint64_t, p->slot_words);
     s->seen = ARENA_ARRAY(a, uint64_t, p->slot_words);
     s->has_score = ARENA_ARRAY(a, bool, p->n_scores);
     scratch_clear(s);

@@ -146,7 +146,7 @@ struct decide_scratch {
     struct outlook *outlook;            /* [n_choices] */
     bool *has_run, *is_skipped;         /* [n_units] */
     uint64_t *unit_ns;                  /* [n_units] */
-    uint64_t *need, *wanted, *seen;     /* [slot_words] */
+    uint64_t *need, *wanted, *asked, *seen;     /* [slot_words] */
     bool *has_score;                    /* [n_scores] visited while collecting needs */
     uint64_t (*now)(void);
 };

@@ -141,11 +141,6 @@ void headers_write(struct req *r, int status, str content_type, int64_t length, 
     if (r->upstream_request_id.len)
         line(out, S("x-upstream-request-id"), r->upstream_request_id);
     decision_headers(r, status, out);
-    if (from && http_has(from, S("retry-after-ms")) && !http_has(from, S("retry-after"))) {
-        buf_str(out, S("retry-after: "));       /* some SDKs read only the seconds */
-        buf_u64(out, (http_retry_after_ns(from) + NS_PER_S - 1) / NS_PER_S);
-        buf_str(out, S("\r\n"));
-    }
     if (r->fail.retry_after_ns && !from) {
         uint64_t ms = (r->fail.retry_after_ns + NS_PER_MS - 1) / NS_PER_MS;
         buf_str(out, S("retry-after: "));

@@ -113,7 +113,7 @@ static void random_facts(struct world *w, unsigned size)
 {
     w->n_units = 1 + (uint32_t)below(w, UNITS_MAX);
     for (uint32_t i = 0; i < w->n_units; i++)
-        w->cost[i] = (uint32_t)below(w, 5) * 100;
+        w->cost[i] = (uint32_t)below(w, 5) * 200;   /* around LOOK_NS, so with and without batches */
     w->n_facts = 2 + (uint32_t)below(w, size < SIGNALS_MAX - 2 ? size : SIGNALS_MAX - 2);
     for (uint32_t i = 0; i < w->n_facts; i++) {
         struct fact *f = &w->facts[i];
