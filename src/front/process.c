@@ -45,6 +45,7 @@ static pthread_mutex_t reload_lock = PTHREAD_MUTEX_INITIALIZER;
 struct address {
     char host[256]; uint16_t port;
     char name[64];
+    bool is_wanted;                 /* by the configuration that is being applied */
     struct listener *listeners[LOOPS_MAX];
 };
 static struct address addresses[LISTEN_MAX];
@@ -171,6 +172,7 @@ static int listener_apply(const struct listener_conf *l, struct findings *out)
     snprintf(host, sizeof host, STR_FMT, STR_ARG(l->address));
     for (unsigned k = 0; k < n_addresses; k++)
         if (addresses[k].port == l->port && l->port && strcmp(addresses[k].host, host) == 0) {
+            addresses[k].is_wanted = true;
             for (unsigned i = 0; i < n_loops; i++)
                 listen_post(&addresses[k], i, -1, tls, l->timeout_ns);
             tls_context_free(tls);
@@ -183,6 +185,7 @@ static int listener_apply(const struct listener_conf *l, struct findings *out)
     memcpy(at->host, host, sizeof host);
     snprintf(at->name, sizeof at->name, STR_FMT, STR_ARG(l->name));
     at->port = (uint16_t)l->port;
+    at->is_wanted = true;
     for (unsigned i = 0; i < n_loops; i++) {
         struct err e = { 0 };
         int fd = sock_listen(l->address, at->port, n_loops > 1, &e);
@@ -200,8 +203,30 @@ static int listener_apply(const struct listener_conf *l, struct findings *out)
     return 0;
 }
 
+static void unlisten_on_loop(void *arg)
+{
+    server_unlisten(arg);
+}
+
+/* Closes the addresses that the new configuration no longer names; connections made through them stay. */
+static void listeners_sweep(void)
+{
+    for (unsigned k = 0; k < n_addresses; k++) {
+        struct address *at = &addresses[k];
+        if (at->is_wanted || at->port == 0)
+            continue;
+        for (unsigned i = 0; i < n_loops; i++)
+            if (at->listeners[i])
+                loop_post(loops[i], unlisten_on_loop, at->listeners[i]);
+        fprintf(stderr, "signalbox: no longer listening on %s:%u\n", at->host, at->port);
+        at->port = 0;                           /* its place is not used again: loops may still hold it */
+    }
+}
+
 static int listeners_apply(const struct config *c, struct findings *out)
 {
+    for (unsigned k = 0; k < n_addresses; k++)
+        addresses[k].is_wanted = false;
     if (options.listen) {
         struct endpoint at;
         if (!endpoint_parse(str_of(options.listen), 8899, &at)) {
@@ -231,6 +256,7 @@ int process_reload(str text, const char *source, struct findings *out)
     struct snap *s = snap_build(text, source, options.strict, out);
     int rc = s ? listeners_apply(s->config, out) : -1;
     if (rc == 0) {
+        listeners_sweep();
         observe_apply(s->config);
         snap_publish(s);
         loop_post(loops[0], health_on_loop, loops[0]);
@@ -357,7 +383,8 @@ static int clients_now(void)
     return atomic_load(&count) - (int)n_loops * 1000000;
 }
 
-static void drain(int signals, uint64_t limit_ns)
+/* Returns the number of connections that are still busy when it gives up. */
+static int drain(int signals, uint64_t limit_ns)
 {
     uint64_t until = clock_now() + limit_ns;
     for (unsigned i = 0; i < n_loops; i++)
@@ -367,11 +394,12 @@ static void drain(int signals, uint64_t limit_ns)
         struct pollfd p = { signals, POLLIN, 0 };
         if (poll(&p, 1, DRAIN_POLL_MS) > 0) {
             fprintf(stderr, "signalbox: second signal, not waiting for %d connections\n", left);
-            return;
+            return left;
         }
     }
     if (left > 0)
         log_warn("drain", "%d connections were still busy after the drain time", left);
+    return left;
 }
 
 static void run(int signals)
@@ -485,7 +513,7 @@ int process_run(const struct process_options *o)
     snap_lock();
     uint64_t limit = snap_present()->config->limits.drain_ns;
     snap_unlock();
-    drain(signals, limit ? limit : 30 * NS_PER_S);
+    int busy = drain(signals, limit ? limit : 30 * NS_PER_S);
     for (unsigned i = 0; i < n_loops; i++)
         loop_stop(loops[i]);
     for (unsigned i = 0; i < n_loops; i++)
@@ -494,5 +522,7 @@ int process_run(const struct process_options *o)
     trace_close();
     access_close();
     close(signals);
+    if (busy > 0)
+        _exit(0);                               /* fibers are parked in the middle of requests: nothing to tidy up */
     return 0;
 }

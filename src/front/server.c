@@ -217,6 +217,11 @@ void server_tls_set(struct listener *l, struct ssl_ctx_st *tls)
     l->tls = tls;
 }
 
+void server_unlisten(struct listener *l)
+{
+    io_close(&l->io);                           /* the struct stays: clients point at it */
+}
+
 void server_stop_accepting(struct loop *l)
 {
     struct server *s = loop_slot(l, LOOP_SLOT_SERVER);

@@ -39,6 +39,7 @@ struct listener *server_listen(struct loop *l, int fd, str name, struct ssl_ctx_
                                WAITS int (*serve)(struct client *c));
 void server_limits_set(const struct server_limits *limits);
 void server_tls_set(struct listener *l, struct ssl_ctx_st *tls);    /* on its loop; takes the reference */
+void server_unlisten(struct listener *l);   /* on its loop; connections made through it stay */
 void server_stop_accepting(struct loop *l);
 void server_drain(struct loop *l);          /* closes idle connections; busy ones close after their answer */
 unsigned server_clients(struct loop *l);
