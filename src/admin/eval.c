@@ -84,13 +84,25 @@ int eval_parse(struct arena *a, str body, struct eval_request *out, struct err *
 static void text(struct json_writer *w, const char *key, str value)
 {
     jw_key(w, str_of(key));
-    jw_str(w, value);
+    jw_str(w, value.ptr ? value : S(""));       /* callers may leave a text out */
 }
 
 static void number(struct json_writer *w, const char *key, double value)
 {
     jw_key(w, str_of(key));
     jw_double(w, value);
+}
+
+/* Seven digits are all that a float has; more would be noise. NAN: null. */
+static void jw_float(struct json_writer *w, float value)
+{
+    char digits[32];
+    if (!isfinite(value)) {
+        jw_null(w);
+        return;
+    }
+    int n = snprintf(digits, sizeof digits, "%.7g", (double)value);
+    jw_raw(w, (str){ digits, (size_t)n });
 }
 
 static void integer(struct json_writer *w, const char *key, int64_t value)
@@ -198,7 +210,8 @@ static void selection(const struct eval_in *in, struct json_writer *w)
         uint32_t k = in->pick->order[i];
         jw_begin(w, '{');
         text(w, "model", ref_name(&d->refs[k]));
-        number(w, "score", (double)in->pick->scores[k]);
+        jw_key(w, S("score"));
+        jw_float(w, in->pick->scores[k]);
         jw_end(w, '}');
     }
     jw_end(w, ']');

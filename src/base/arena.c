@@ -234,6 +234,11 @@ bool arena_exhausted(const struct arena *a)
     return a->is_exhausted;
 }
 
+void arena_fail(struct arena *a)
+{
+    a->is_exhausted = true;
+}
+
 size_t arena_bytes(const struct arena *a)
 {
     return a->bytes;

@@ -19,6 +19,7 @@ void  arena_free(struct arena *a);                     /* NULL is fine */
 void *arena_alloc(struct arena *a, size_t n);          /* zeroed, aligned to 16; never NULL */
 void *arena_try(struct arena *a, size_t n);            /* not zeroed; NULL: no memory */
 bool  arena_exhausted(const struct arena *a);          /* malloc has failed since arena_new */
+void  arena_fail(struct arena *a);                     /* a buffer on its way into the arena ran out of memory */
 size_t arena_bytes(const struct arena *a);             /* held from malloc */
 str   arena_str(struct arena *a, str s);               /* copy, NUL-terminated behind the end */
 char *arena_cstr(struct arena *a, str s);

@@ -1,6 +1,8 @@
 /* base/buf.c */
 #include "base/buf.h"
 
+#include "base/arena.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +35,15 @@ void buf_free(struct buf *b)
 {
     free(b->ptr);
     *b = (struct buf){ 0 };
+}
+
+str buf_to_arena(struct buf *b, struct arena *a)
+{
+    if (b->is_failed)
+        arena_fail(a);
+    str s = arena_str(a, buf_view(b));
+    buf_free(b);
+    return s;
 }
 
 void buf_add(struct buf *b, const void *bytes, size_t n)

@@ -34,6 +34,10 @@ static inline void buf_char(struct buf *b, char c)
         buf_add(b, &c, 1);
 }
 
+struct arena;
+/* Moves the bytes into the arena, NUL-terminated, and frees the buffer. A failed buffer fails the arena. */
+str buf_to_arena(struct buf *b, struct arena *a);
+
 static inline str buf_view(const struct buf *b)
 {
     return (str){ b->ptr, b->len };

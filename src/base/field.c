@@ -32,7 +32,8 @@ static str path_text(struct arena *a, const struct path *p)
         return S("");
     str up = path_text(a, p->up);
     if (p->key.len == 0)
-        return p->up || p->index != SIZE_MAX ? arena_printf(a, STR_FMT "[%zu]", STR_ARG(up), p->index) : up;
+        return !p->up && p->index == SIZE_MAX ? up      /* the empty path of the root */
+             : arena_printf(a, STR_FMT "[%zu]", STR_ARG(up), p->index);
     return up.len ? arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(up), STR_ARG(p->key)) : p->key;
 }
 

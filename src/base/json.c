@@ -611,7 +611,10 @@ void json_edit_object(struct json_edits *e, const struct json *j, jref object,
     removal_end(e, &r, &j->nodes[object]);
     struct buf text = { 0 };
     for (size_t i = 0; i < n; i++) {
-        if (found[i] || changes[i].removes)
+        bool is_repeated = false;               /* the first of equal keys counts, as above */
+        for (size_t k = 0; k < i; k++)
+            is_repeated |= str_eq(changes[k].key, changes[i].key);
+        if (found[i] || changes[i].removes || is_repeated)
             continue;
         if (text.len)
             buf_char(&text, ',');
@@ -619,10 +622,10 @@ void json_edit_object(struct json_edits *e, const struct json *j, jref object,
         buf_char(&text, ':');
         buf_str(&text, changes[i].raw);
     }
-    if (text.len) {
+    if (text.len || text.is_failed) {
         if (r.n_kept)
             buf_char(&text, ',');
-        edit_add(e, j->nodes[object].at + 1, 0, arena_str(e->a, buf_view(&text)));
+        edit_add(e, j->nodes[object].at + 1, 0, buf_to_arena(&text, e->a));
     }
     buf_free(&text);
 }
@@ -648,9 +651,11 @@ void json_edit_array(struct json_edits *e, const struct json *j, jref array, con
         i++;
     }
     removal_end(e, &r, &j->nodes[array]);
-    if (front.len)
-        edit_add(e, j->nodes[array].at + 1, 0,
-                 r.n_kept ? arena_printf(e->a, "%.*s,", (int)front.len, front.ptr) : front);
+    if (front.len == 0)
+        return;
+    edit_add(e, j->nodes[array].at + 1, 0, front);
+    if (r.n_kept)                               /* the same place: inserts keep the order of their calls */
+        edit_add(e, j->nodes[array].at + 1, 0, S(","));
 }
 
 static int edit_order(const void *x, const void *y)

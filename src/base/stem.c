@@ -203,8 +203,8 @@ static void step_5(struct word *w)
 size_t stem_english(char *word, size_t len)
 {
     static const char *const prefixes[] = { "gener", "commun", "arsen" };
-    if (len <= 2 || len > STEM_MAX)
-        return len;
+    if (len <= 2 || len > STEM_MAX || (unsigned)word[len - 1] - '0' < 10u)
+        return len;                     /* no suffix ends with a digit */
     for (size_t i = 0; i < COUNT_OF(special); i++) {
         if (str_eq((str){ word, len }, str_of(special[i].suffix))) {
             len = strlen(special[i].with);

@@ -148,20 +148,32 @@ static size_t ascii_hangul(uint32_t code, char out[ASCII_MAX])
     return ascii_put(out, text, n < 0 ? 0 : (size_t)n);
 }
 
+/* "h20013 ": letters and digits, and no ending that English words have. */
+static size_t ascii_number(uint32_t code, char before, char behind, char out[ASCII_MAX])
+{
+    char digits[8];
+    size_t n = 0, len = 0;
+    for (; code; code /= 10)
+        digits[n++] = (char)('0' + code % 10);
+    out[len++] = before;
+    while (n)
+        out[len++] = digits[--n];
+    if (behind)
+        out[len++] = behind;
+    return len;
+}
+
 size_t text_ascii(uint32_t code, char out[ASCII_MAX])
 {
     size_t n = 0;
-    char text[ASCII_MAX];
     if (code < 0x80) {
         out[0] = (char)code;
         return 1;
     }
     if (code - 0xAC00 < 11172)
         return ascii_hangul(code, out);
-    if (utf8_is_han(code)) {
-        int len = snprintf(text, sizeof text, "h%x ", (unsigned)code);
-        return ascii_put(out, text, (size_t)len);
-    }
+    if (utf8_is_han(code))
+        return ascii_number(code, 'h', ' ', out);
     if (ascii_table(code, out, &n))
         return n;
 
@@ -183,55 +195,47 @@ size_t text_ascii(uint32_t code, char out[ASCII_MAX])
     }
     if (n || n_parts == 0)
         return n;                       /* nothing: a combining mark */
-    if (utf8_is_alnum(code)) {
-        int len = snprintf(text, sizeof text, "x%x", (unsigned)code);
-        return ascii_put(out, text, (size_t)len);
-    }
+    if (utf8_is_alnum(code))
+        return ascii_number(code, 'x', '\0', out);
     return ascii_put(out, "[?]", 3);
 }
 
 /* ---- words ---- */
 
-static bool is_letter(char c)
-{
-    return (unsigned)(c | 32) - 'a' < 26u;
-}
+enum { LETTER = 1, DIGIT = 2, OTHER_PART = 4 };
 
-static bool is_digit(char c)
-{
-    return (unsigned)c - '0' < 10u;
-}
+static const uint8_t part_of[256] = {
+    ['0' ... '9'] = DIGIT, ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, ['_'] = OTHER_PART,
+};
 
-static bool is_part(char c)
+/* Does a mark between two characters join them? */
+static bool joins(unsigned char mark, unsigned before, unsigned behind)
 {
-    return c == '_' || is_letter(c) || is_digit(c);
+    switch (mark) {
+    case '\'': case '.': return (before & behind & LETTER) || (before & behind & DIGIT);
+    case ':':            return before & behind & LETTER;
+    case ',': case ';':  return before & behind & DIGIT;
+    default:             return false;
+    }
 }
 
 str text_word(str text, size_t *at)
 {
-    const char *p = text.ptr;
+    const unsigned char *p = (const unsigned char *)text.ptr;
     for (;;) {
-        while (*at < text.len && !is_part(p[*at]))
+        while (*at < text.len && !part_of[p[*at]])
             ++*at;
         size_t start = *at;
-        bool has_alnum = false;
+        unsigned seen = 0;
         while (*at < text.len) {
-            char c = p[*at];
-            if (is_part(c)) {
-                has_alnum |= c != '_';
-                ++*at;
-                continue;
-            }
-            if (*at == start || *at + 1 >= text.len)
+            unsigned part = part_of[p[*at]];
+            if (!part && (*at == start || *at + 1 >= text.len
+                          || !joins(p[*at], part_of[p[*at - 1]], part_of[p[*at + 1]])))
                 break;
-            char before = p[*at - 1], behind = p[*at + 1];
-            bool joins = (strchr("'.:", c) && c && is_letter(before) && is_letter(behind))
-                      || (strchr("'.,;", c) && c && is_digit(before) && is_digit(behind));
-            if (!joins)
-                break;
+            seen |= part;
             ++*at;
         }
-        if (has_alnum || *at == start)
-            return (str){ p + start, *at - start };
+        if (seen & (LETTER | DIGIT) || *at == start)
+            return (str){ text.ptr + start, *at - start };
     }
 }

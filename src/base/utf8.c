@@ -213,3 +213,15 @@ bool utf8_is_cjk(uint32_t code)
     pthread_once(&map_once, map_fill);
     return cjk_map[code / 8] >> (code & 7) & 1;
 }
+
+const uint8_t *utf8_alnum_map(void)
+{
+    pthread_once(&map_once, map_fill);
+    return alnum_map;
+}
+
+const uint8_t *utf8_cjk_map(void)
+{
+    pthread_once(&map_once, map_fill);
+    return cjk_map;
+}

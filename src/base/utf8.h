@@ -24,6 +24,11 @@ bool utf8_is_alnum(uint32_t code);              /* L* or Nd */
 bool utf8_is_han(uint32_t code);                /* script Han */
 bool utf8_is_cjk(uint32_t code);                /* Han, Hiragana, Katakana, Hangul */
 
+/* utf8_is_alnum and utf8_is_cjk as bit maps over the BMP, for loops over whole texts:
+ * map[code / 8] >> (code & 7) & 1. */
+const uint8_t *utf8_alnum_map(void);
+const uint8_t *utf8_cjk_map(void);
+
 static inline bool utf8_ascii_alnum(unsigned char c)
 {
     return (unsigned)(c | 32) - 'a' < 26u || (unsigned)c - '0' < 10u;

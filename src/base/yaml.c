@@ -112,7 +112,8 @@ static struct value *node_scalar(struct reader *r, const yaml_event_t *event)
     const char *tag = (const char *)event->data.scalar.tag;
     bool is_quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     if (tag)
-        is_quoted = !strcmp(tag, YAML_STR_TAG) || (is_quoted && strncmp(tag, "tag:yaml.org,2002:", 18));
+        is_quoted = !strcmp(tag, YAML_STR_TAG) ||
+                    (is_quoted && strncmp(tag, "tag:yaml.org,2002:", 18) != 0);
     bool is_null = !is_quoted && is_null_text(text);
     struct value *v = node_new(r, is_null ? VALUE_NULL : VALUE_SCALAR,
                                place_of(r, event->start_mark));

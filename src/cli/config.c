@@ -200,7 +200,8 @@ int cli_config(int argc, char **argv)
             words[n++] = args.value;
     }
     if (n == 0)
-        return cli_usage_error("config", "say what to print: schema, defaults, dump, reference or diff");
+        return cli_usage_error("config",
+                               "say what to print: schema, defaults, dump, reference or diff");
     struct arena *a = arena_new();
     struct buf out = { 0 };
     int rc = CLI_USAGE;

@@ -13,7 +13,10 @@
 #include "plugin/plugin.h"
 #include "signal/signal.h"
 
-enum { ANNOTATIONS_MAX = 32, ANNOTATION_BYTES_MAX = 4096 };     /* spec 01 1.7 */
+enum {
+    ANNOTATIONS_MAX = 32, ANNOTATION_BYTES_MAX = 4096,          /* spec 01 1.7 */
+    PAIRS_MAX = 10 * 1000 * 1000,       /* decisions compared pairwise; beyond: not looked at */
+};
 
 struct checking {
     const struct config *c;
@@ -21,6 +24,7 @@ struct checking {
     str path;                           /* of the profile */
     struct arena *a;
     struct findings *out;
+    struct map rules;                   /* "type:name" -> struct signal_rule */
     struct map used;                    /* "type:name" of every signal some decision looks at */
     struct score_memo *memo;            /* [p->n_scores] */
 };
@@ -40,12 +44,31 @@ static str path_item(const struct checking *k, const char *list, size_t i)
 
 /* ---- what exists ---- */
 
+static str signal_key(const struct checking *k, str type, str name)
+{
+    return arena_printf(k->a, STR_FMT ":" STR_FMT, STR_ARG(type), STR_ARG(name));
+}
+
+static void rules_index(struct checking *k)
+{
+    k->rules.a = k->a;
+    for (size_t i = 0; i < k->p->n_signals; i++) {
+        struct signal_rule *rule = &k->p->signals[i];
+        str key = signal_key(k, str_of(rule->ops->type), rule->name);
+        if (!map_has(&k->rules, key))
+            map_put(&k->rules, key, rule);
+    }
+}
+
 static const struct signal_rule *rule_find(const struct checking *k, str type, str name)
 {
-    for (size_t i = 0; i < k->p->n_signals; i++)
-        if (str_eq(str_of(k->p->signals[i].ops->type), type) && str_eq(k->p->signals[i].name, name))
-            return &k->p->signals[i];
-    return NULL;
+    return map_get(&k->rules, signal_key(k, type, name));
+}
+
+/* "routing.signals.keywords[3]"; rules of one type stand together, `n` is the number among them. */
+static str rule_path(const struct checking *k, const struct signal_rule *rule, size_t n)
+{
+    return arena_printf(k->a, STR_FMT ".signals.%s[%zu]", STR_ARG(k->path), rule->ops->collection, n);
 }
 
 static bool is_category(str name)
@@ -191,8 +214,7 @@ static void reference_check(struct checking *k, str type, str name, struct place
 
 static bool use(struct checking *k, str type, str name)
 {
-    str key = arena_printf(k->a, STR_FMT ":" STR_FMT, STR_ARG(type), STR_ARG(name));
-    return map_put(&k->used, key, k);
+    return map_put(&k->used, signal_key(k, type, name), k);
 }
 
 static void use_signal(struct checking *k, str type, str name);
@@ -241,18 +263,17 @@ static bool is_used(const struct checking *k, const struct signal_rule *rule)
     str name = rule->name;
     if (!strcmp(rule->ops->type, "authz"))
         name = role_of(rule);
-    str key = arena_printf(k->a, "%s:" STR_FMT, rule->ops->type, STR_ARG(name));
-    return map_has(&k->used, key);
+    return map_has(&k->used, signal_key(k, str_of(rule->ops->type), name));
 }
 
 static void unused_check(struct checking *k)
 {
+    size_t n = 0;
     for (size_t i = 0; i < k->p->n_signals; i++) {
         const struct signal_rule *rule = &k->p->signals[i];
+        n = i && rule[-1].ops == rule->ops ? n + 1 : 0;
         if (!is_used(k, rule))
-            finding_add(k->out, "unused-rule", SEVERITY_INFO, rule->at,
-                        arena_printf(k->a, STR_FMT ".signals.%s", STR_ARG(k->path),
-                                     rule->ops->collection), S(""),
+            finding_add(k->out, "unused-rule", SEVERITY_INFO, rule->at, rule_path(k, rule, n), S(""),
                         "no decision looks at %s `" STR_FMT "`", rule->ops->type,
                         STR_ARG(rule->name));
     }
@@ -269,19 +290,32 @@ static const struct { const char *type, *from, *to; } signal_names[] = {
     { "modality", "dead-rule", "dead-rule-name" },
 };
 
-static void names_settle(struct checking *k, const struct signal_rule *rule)
+static str place_key(const struct checking *k, struct place at)
 {
+    return arena_printf(k->a, "%u:%u", at.line, at.col);
+}
+
+static void names_settle(struct checking *k)
+{
+    struct map places = { .a = k->a };
+    for (size_t i = 0; i < k->p->n_signals; i++)
+        map_put(&places, place_key(k, k->p->signals[i].at), &k->p->signals[i]);
     for (size_t i = 0; i < k->out->n; i++) {
         struct finding *f = &k->out->items[i];
-        if (f->at.line != rule->at.line || f->at.col != rule->at.col)
+        if (strcmp(f->name, "dead-rule") && strcmp(f->name, "bad-language"))
             continue;
+        const struct signal_rule *rule = map_get(&places, place_key(k, f->at));
+        if (!rule)
+            continue;
+        const double *max = field_get(&rule->ops->fields, rule->conf, "max_tokens", FIELD_COUNT);
+        if (max && *max <= 0)
+            f->name = "missing-max-tokens";
         for (size_t n = 0; n < COUNT_OF(signal_names); n++)
             if (!strcmp(signal_names[n].type, rule->ops->type) &&
-                !strcmp(signal_names[n].from, f->name))
+                !strcmp(signal_names[n].from, f->name)) {
                 f->name = signal_names[n].to;
-        const double *max = field_get(&rule->ops->fields, rule->conf, "max_tokens", FIELD_COUNT);
-        if (max && *max <= 0 && !strcmp(f->name, "dead-rule"))
-            f->name = "missing-max-tokens";
+                break;
+            }
     }
 }
 
@@ -349,12 +383,14 @@ static void kb_check(struct checking *k, const struct signal_rule *rule, str pat
 
 static void signals_check(struct checking *k)
 {
+    size_t n = 0;
+    names_settle(k);
     for (size_t i = 0; i < k->p->n_signals; i++) {
         const struct signal_rule *rule = &k->p->signals[i];
+        n = i && rule[-1].ops == rule->ops ? n + 1 : 0;
         const struct value *const *composer =
             field_get(&rule->ops->fields, rule->conf, "composer", FIELD_VALUE);
-        str path = arena_printf(k->a, STR_FMT ".signals.%s", STR_ARG(k->path), rule->ops->collection);
-        names_settle(k, rule);
+        str path = rule_path(k, rule, n);
         if (composer && *composer)
             composer_check(k, *composer,
                            arena_printf(k->a, STR_FMT ".composer", STR_ARG(path)));
@@ -827,6 +863,8 @@ static void ranking_check(struct checking *k)
                     "%zu of %zu decisions have a tier; without one, like `" STR_FMT
                     "`, the tier is 0 and outranks 1", n_tiered, k->p->n_decisions,
                     STR_ARG(untiered->name));
+    if (k->p->n_decisions * k->p->n_decisions > PAIRS_MAX)
+        return;
     for (size_t i = 0; i < k->p->n_decisions; i++) {
         const struct decision_conf *d = &k->p->decisions[i];
         for (size_t u = 0; u < k->p->n_decisions; u++) {
@@ -866,6 +904,7 @@ void config_check(const struct config *c, struct findings *out)
         struct checking k = { .c = c, .p = &c->profiles[i], .a = out->a, .out = out,
                               .path = config_profile_path(out->a, i), .used = { .a = out->a } };
         k.memo = ARENA_ARRAY(out->a, struct score_memo, k.p->n_scores);
+        rules_index(&k);
         signals_check(&k);
         partitions_check(&k);
         scores_check(&k);

@@ -17,7 +17,8 @@
 
 KEYS(prototype_scoring,
     KEY_BOOL("enabled", "true", "cluster the examples and score against the clusters"),
-    KEY_FLOAT("cluster_similarity_threshold", "0.9", SHARE, "cosine at which examples share a cluster"),
+    KEY_FLOAT("cluster_similarity_threshold", "0.9", SHARE,
+              "cosine at which examples share a cluster"),
     KEY_INT("max_prototypes", "8", POSITIVE, "clusters kept for a rule"),
     KEY_FLOAT("best_weight", "0.75", SHARE, "weight of the best prototype against the mean of top_m"),
     KEY_INT("top_m", "2", POSITIVE, "prototypes in the mean"),

@@ -72,7 +72,7 @@ static void keys_read(struct loading *l)
             if (b->api_key.len || b->api_key_env.len == 0)
                 continue;
             const char *key = l->env(arena_cstr(l->a, b->api_key_env));
-            b->api_key = key ? arena_str(l->a, str_of(key)) : S("");
+            b->api_key = arena_str(l->a, str_trim(str_of(key)));    /* files end in a newline */
             if (b->api_key.len == 0)
                 finding_add(l->out, "unset-variable", SEVERITY_WARNING, b->at,
                             arena_printf(l->a, "providers.models[%zu].backend_refs[%zu].api_key_env",

@@ -46,6 +46,12 @@ struct value *config_defaults(struct arena *a, const struct fields *f)
     return map->n_pairs ? map : NULL;
 }
 
+/* value_set for a key that is surely new: maps may be long. */
+static void pair_add(struct arena *a, struct value *map, str key, struct value *v)
+{
+    *PUSH(a, map->pairs, map->n_pairs) = (struct value_pair){ key, v->at, v };
+}
+
 struct value *config_overlay(struct arena *a, struct value *under, const struct value *over)
 {
     if (!over || over->kind == VALUE_NULL)
@@ -61,11 +67,11 @@ struct value *config_overlay(struct arena *a, struct value *under, const struct 
     v->at = over->at;
     for (size_t i = 0; i < under->n_pairs; i++) {
         str key = under->pairs[i].key;
-        value_set(a, v, key, config_overlay(a, under->pairs[i].value, value_get(over, key)));
+        pair_add(a, v, key, config_overlay(a, under->pairs[i].value, value_get(over, key)));
     }
     for (size_t i = 0; i < over->n_pairs; i++)
         if (!value_get(under, over->pairs[i].key))
-            value_set(a, v, over->pairs[i].key, over->pairs[i].value);
+            pair_add(a, v, over->pairs[i].key, over->pairs[i].value);
     return v;
 }
 
@@ -164,7 +170,7 @@ static struct value *effective(struct arena *a, const struct field *f, const str
             break;
         out = value_map(a);
         for (size_t i = 0; i < v->n_pairs; i++)
-            value_set(a, out, v->pairs[i].key, effective_map(a, f->sub, v->pairs[i].value));
+            pair_add(a, out, v->pairs[i].key, effective_map(a, f->sub, v->pairs[i].value));
         return out;
     case FIELD_VALUE:
         if (f->sub)
@@ -189,12 +195,12 @@ static struct value *effective_map(struct arena *a, const struct fields *f, cons
         struct value *shown = given ? effective(a, one, given)
                             : key.len && is_scalar(one->type) ? default_of(a, one) : NULL;
         if (shown)
-            value_set(a, out, key, shown);
+            pair_add(a, out, key, shown);
     }
     for (size_t i = 0; i < v->n_pairs; i++)
         if (!field_find(f, v->pairs[i].key))
-            value_set(a, out, v->pairs[i].key,
-                      masked(a, v->pairs[i].value, is_secret_name(v->pairs[i].key)));
+            pair_add(a, out, v->pairs[i].key,
+                     masked(a, v->pairs[i].value, is_secret_name(v->pairs[i].key)));
     if (f == &plugin_use_fields) {                      /* its `configuration` has a table by type */
         const struct value *type = value_get(v, S("type"));
         const struct value *configuration = value_get(v, S("configuration"));

@@ -60,17 +60,19 @@ TABLE(listener, struct listener_conf,
 
 WORDS(protocols, "http", "https");
 WORDS(providers_known, "openai", "anthropic", "azure-openai", "bedrock", "gemini", "vertex-ai",
-      "minimax", "vllm", "openrouter", "deepseek");
+      "minimax", "vllm", "ollama", "llamacpp", "sglang", "explain");
 TABLE(backend, struct backend_conf,
     F(FIELD_STR, struct backend_conf, name, "name", NONE, "name within the model"),
     F(FIELD_STR, struct backend_conf, endpoint, "endpoint", NONE, "host:port of a plain server"),
     F(FIELD_ENUM, struct backend_conf, protocol, "protocol", "http", "of `endpoint`",
       .names = protocols),
-    F(FIELD_STR, struct backend_conf, type, "type", NONE, "kind of server; else `provider`, else vllm"),
+    F(FIELD_STR, struct backend_conf, type, "type", NONE,
+      "kind of server; else `provider`, else vllm"),
     F(FIELD_STR, struct backend_conf, base_url, "base_url", NONE, "URL before the path of the API"),
     F(FIELD_ENUM, struct backend_conf, provider, "provider", NONE,
       "whose dialect, path and authorization", .names = providers_known, .flags = FIELD_OPEN),
-    F(FIELD_STR, struct backend_conf, auth_header, "auth_header", NONE, "header that carries the key"),
+    F(FIELD_STR, struct backend_conf, auth_header, "auth_header", NONE,
+      "header that carries the key"),
     F(FIELD_STR, struct backend_conf, auth_prefix, "auth_prefix", NONE, "word before the key"),
     F(FIELD_STRING_MAP, struct backend_conf, extra_headers, "extra_headers", NONE,
       "sent with every request"),
@@ -272,7 +274,8 @@ TABLE(predicate, struct number_predicate,
 WORDS(on_error_names, "no_match", "match");
 WORDS(on_unknown_names, "no_match", "match", "fail_request");
 #define RULE_LINES /* in the order of enum rule_key */ \
-    F(FIELD_STR, struct rule_draft, operator, "operator", NONE, "AND, OR or NOT; anything else acts as OR"), \
+    F(FIELD_STR, struct rule_draft, operator, "operator", NONE, \
+      "AND, OR or NOT; anything else acts as OR"), \
     F(FIELD_LIST, struct rule_draft, conditions, "conditions", NONE, "what the operator joins", \
       .sub = &rule_fields), \
     F(FIELD_STR, struct rule_draft, type, "type", NONE, "leaf: type of the signal"), \

@@ -53,6 +53,46 @@ static void listeners_check(struct loading *l)
 
 /* ---- models ---- */
 
+/* RFC 9110 section 5.6.2: a field name is a token. */
+static bool is_token(str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c))
+            return false;
+    }
+    return s.len > 0;
+}
+
+static bool has_control(str s)                  /* would end a header line, or worse */
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (((unsigned char)s.ptr[i] < ' ' && s.ptr[i] != '\t') || s.ptr[i] == 0x7f)
+            return true;
+    return false;
+}
+
+static void headers_check(struct loading *l, const struct backend_conf *b, str path)
+{
+    const struct { const char *key; str text; } texts[] = {
+        { "auth_prefix", b->auth_prefix }, { "api_key", b->api_key },
+    };
+    if (b->auth_header.len && !is_token(b->auth_header))
+        finding_add(l->out, "bad-value", SEVERITY_ERROR, b->at, path, S(""),
+                    "`auth_header` cannot be the name of a header");
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        if (has_control(texts[i].text))
+            finding_add(l->out, "bad-value", SEVERITY_ERROR, b->at, path, S(""),
+                        "`%s` has a line break or control character", texts[i].key);
+    for (size_t i = 0; i < b->extra_headers.n; i++) {
+        str name = b->extra_headers.items[i][0];
+        if (!is_token(name) || has_control(b->extra_headers.items[i][1]))
+            finding_add(l->out, "bad-value", SEVERITY_ERROR, b->at, path, S(""),
+                        "extra_headers: `" STR_FMT "` cannot be sent as a header",
+                        STR_ARG(str_upto(name, 80)));
+    }
+}
+
 static void backend_check(struct loading *l, const struct backend_conf *b, str path)
 {
     if (b->endpoint.len == 0 && b->base_url.len == 0)
@@ -68,6 +108,7 @@ static void backend_check(struct loading *l, const struct backend_conf *b, str p
         finding_add(l->out, "tls-not-verified", SEVERITY_WARNING, b->at, path,
                     S("name the authority in tls.ca instead"),
                     "anybody in between can read and change what goes to this backend");
+    headers_check(l, b, path);
     tls_check(l, &b->tls, b->at, path);
 }
 
@@ -106,6 +147,10 @@ static void models_check(struct loading *l)
                         S("add it to providers.defaults.reasoning_families"),
                         "there is no reasoning family `" STR_FMT "`",
                         STR_ARG(m->reasoning_family));
+        if (str_eq(m->api_format, S("anthropic")))
+            finding_add(l->out, "not-built", SEVERITY_WARNING, m->at, path, S(""),
+                        "api_format anthropic is not built yet: the backends of `" STR_FMT
+                        "` are spoken to in OpenAI's form", STR_ARG(m->name));
         bool says_more = m->reasoning_family.len || m->provider_model_id.len ||
                          m->external_model_ids.n || m->pricing.set || m->reliability.set;
         if (m->n_backends == 0)
@@ -222,6 +267,14 @@ static void recipes_check(struct loading *l)
     }
 }
 
+static void source_check(struct loading *l)
+{
+    const struct value *v = value_path(l->draft->config.root, "global.router.config_source");
+    if (v && v->kind == VALUE_SCALAR && str_eq(v->text, S("kubernetes")))
+        finding_add(l->out, "not-built", SEVERITY_WARNING, v->at, S("global.router.config_source"),
+                    S(""), "config_source kubernetes is not built yet: only this file is read");
+}
+
 /* VSR refuses a block for a backend that is not the chosen one: it would be silently unused. */
 static void cache_check(struct loading *l)
 {
@@ -248,4 +301,5 @@ void config_validate(struct loading *l)
     recipes_check(l);
     entrypoints_check(l);
     cache_check(l);
+    source_check(l);
 }

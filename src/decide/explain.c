@@ -3,6 +3,7 @@
  * Reads what the last run left in its scratch and computes nothing new: what is shown is what
  * was decided by. After a lazy run, what nobody asked for is shown as open. */
 #include <math.h>
+#include <stdio.h>
 
 #include "base/json.h"
 #include "decide/engine.h"
@@ -250,7 +251,12 @@ void decide_numbers_json(const struct policy *p, const struct decide_scratch *s,
         small[p->type[i].len] = ':';
         memcpy(small + p->type[i].len + 1, p->name[i].ptr, p->name[i].len);
         jw_key(w, (str){ small, n });
-        jw_double(w, v);
+        if (which == NUMBERS_CONFIDENCE) {      /* seven digits are all that a float has */
+            char digits[32];
+            jw_raw(w, (str){ digits, (size_t)snprintf(digits, sizeof digits, "%.7g", v) });
+        } else {
+            jw_double(w, v);
+        }
     }
     jw_end(w, '}');
 }

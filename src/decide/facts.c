@@ -203,6 +203,7 @@ void facts_build(struct facts *f, struct arena *a, const struct chat *chat)
         .n_groups = given.n_groups, .has_identity = given.has_identity, .now_ns = given.now_ns,
         .seed = given.seed,
         .bytes_per_token = given.bytes_per_token > 0 ? given.bytes_per_token : 4,
+        .current_user = S(""), .current_user_raw = S(""),
     };
     /* A stranger chose the size. Without memory there are no texts, the arena says exhausted, and
      * the request is refused at the next stage. */

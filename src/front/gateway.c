@@ -365,6 +365,8 @@ static WAITS int dispatch(struct req *r)
     atomic_fetch_sub(&in_flight, 1);
     if (r->reserved_bytes)
         atomic_fetch_sub(&body_bytes, r->reserved_bytes);
+    r->t.end = clock_now();
+    fiber_late();                               /* the books can wait until everybody has written */
     account_finish(r);
     return rc;
 }

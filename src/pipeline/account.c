@@ -259,7 +259,6 @@ static void trace_finish(struct req *r, double cost)
 void account_finish(struct req *r)
 {
     double cost = (double)NAN;
-    r->t.end = clock_now();
     if (!r->usage.is_known && r->model && r->n_events > 1) {     /* cut short: what was relayed was billed */
         r->usage.completion_tokens = (int64_t)r->n_events - 1;
         r->usage.prompt_tokens = (int64_t)r->facts.context_tokens;

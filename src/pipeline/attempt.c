@@ -340,7 +340,7 @@ static WAITS int request_send(struct req *r, struct upstream *u, const struct ba
         p.n = 1;
         piece_add(&p, buf_view(&whole));
     }
-    int rc = head.is_failed || whole.is_failed ? -ENOMEM : conn_writev(&u->conn, p.v, p.n, deadline);
+    int rc = head.is_failed || whole.is_failed || arena_exhausted(r->a) ? -ENOMEM : conn_writev(&u->conn, p.v, p.n, deadline);
     buf_free(&head);
     buf_free(&whole);
     return rc;
@@ -429,6 +429,10 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         bool was_reused = a->up->is_reused;
         client_drop(a->up);
         a->up = NULL;
+        if (rc == -ENOMEM) {
+            req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
+            return FAILED_FINAL;
+        }
         if (rc == -ECANCELED)
             return CLIENT_GONE;
         /* A kept connection that died before a byte came was closed by the peer while idle: send it

@@ -20,9 +20,7 @@ static str quoted(struct arena *a, str text)
 {
     struct buf b = { 0 };
     json_quote(&b, text);
-    str s = arena_str(a, buf_view(&b));
-    buf_free(&b);
-    return s;
+    return buf_to_arena(&b, a);
 }
 
 void body_set_text(struct req *r, str key, str text)
@@ -57,7 +55,7 @@ void body_ask_usage(struct req *r)
             return;
         json_edit_set(&e, &sub, 0, S("include_usage"), S("true"));
         json_edits_write(&e, &sub, &text);
-        body_set(r, S("stream_options"), arena_str(r->a, buf_view(&text)));
+        body_set(r, S("stream_options"), buf_to_arena(&text, r->a));
         buf_free(&text);
     } else {
         body_set(r, S("stream_options"), S("{\"include_usage\":true}"));
@@ -87,9 +85,7 @@ static str template_kwargs(struct req *r, struct outgoing *o, str key, str raw)
     }
     json_edit_set(&e, &sub, 0, key, raw);
     json_edits_write(&e, &sub, &text);
-    str out = arena_str(r->a, buf_view(&text));
-    buf_free(&text);
-    return out;
+    return buf_to_arena(&text, r->a);
 }
 
 static void reasoning_changes(struct req *r, const struct backend *b, struct outgoing *o)

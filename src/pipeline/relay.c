@@ -167,8 +167,9 @@ static void kept_free(struct req *r, struct h1 *in, struct kept *k)
     buf_free(&k->copies[1]);
 }
 
+/* `is_scratch`: the body lies in the loop's scratch, so this fiber must not let others run. */
 static WAITS int head_send(struct req *r, int status, str content_type, int64_t length, const struct http_head *from,
-                           const struct iovec *body, int n_body)
+                           const struct iovec *body, int n_body, bool is_scratch)
 {
     struct buf head = { 0 };
     r->status = status;
@@ -178,6 +179,8 @@ static WAITS int head_send(struct req *r, int status, str content_type, int64_t 
     int n = 1;
     for (int i = 0; i < n_body; i++)
         v[n++] = body[i];
+    if (!is_scratch)
+        fiber_late();
     int rc = head.is_failed ? -ENOMEM : send_v(r, v, n);
     buf_free(&head);
     return rc;
@@ -207,6 +210,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         r->client->keep_alive = false;          /* HTTP/1.0 client: the end of the connection ends the body */
     for (;;) {
         uint64_t until = loop_now(r->loop) + r->model->idle_ns;
+        bool came_with_head = is_first && in->kept.len > 0;
         n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until < r->deadline ? until : r->deadline);
         if (n < 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
@@ -229,7 +233,8 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         if (chunked && ends)
             v[k++] = (struct iovec){ (void *)(uintptr_t)"0\r\n\r\n", 5 };
         if (is_first)
-            rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), chunked ? -1 : length, &a->head, v, k);
+            rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), chunked ? -1 : length, &a->head, v, k,
+                           !came_with_head);
         else if (k)
             rc = send_v(r, v, k);
         is_first = false;
@@ -447,7 +452,7 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
     sse_init(&s.splitter);
     if (!s.chunked)
         r->client->keep_alive = false;
-    int rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), s.chunked ? -1 : -2, &a->head, NULL, 0);
+    int rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), s.chunked ? -1 : -2, &a->head, NULL, 0, false);
     int n = 0;
     while (rc == 0) {
         uint64_t now = loop_now(r->loop), until = now + r->model->idle_ns;
@@ -517,7 +522,7 @@ static WAITS int relay_error(struct req *r, struct answer *a)
     }
     r->fail.reason = status == 429 ? "upstream_rate_limited" : status >= 500 ? "upstream_5xx" : "upstream_4xx";
     struct iovec body = { (void *)(uintptr_t)a->error_body.ptr, a->error_body.len };
-    return head_send(r, status, http_get(&a->head, S("content-type")), (int64_t)a->error_body.len, &a->head, &body, 1);
+    return head_send(r, status, http_get(&a->head, S("content-type")), (int64_t)a->error_body.len, &a->head, &body, 1, false);
 }
 
 WAITS int relay_run(struct req *r, struct answer *a)
@@ -539,7 +544,7 @@ WAITS int relay_own(struct req *r, int status, str content_type, str body)
 {
     struct iovec v = { (void *)(uintptr_t)body.ptr, body.len };
     bool is_head = str_eq(r->head.method, S("HEAD"));
-    return head_send(r, status, content_type, (int64_t)body.len, NULL, &v, is_head ? 0 : 1);
+    return head_send(r, status, content_type, (int64_t)body.len, NULL, &v, is_head ? 0 : 1, false);
 }
 
 WAITS int relay_own_stream(struct req *r, str events)
@@ -553,7 +558,8 @@ WAITS int relay_own_stream(struct req *r, str events)
     };
     if (!chunked)
         r->client->keep_alive = false;
-    return head_send(r, 200, S("text/event-stream"), chunked ? -1 : -2, NULL, chunked ? v : v + 1, chunked ? 3 : 1);
+    return head_send(r, 200, S("text/event-stream"), chunked ? -1 : -2, NULL, chunked ? v : v + 1, chunked ? 3 : 1,
+                     false);
 }
 
 WAITS int relay_fail(struct req *r)

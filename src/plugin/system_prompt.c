@@ -8,9 +8,7 @@ static str quoted(struct arena *a, str text)
 {
     struct buf b = { 0 };
     json_quote(&b, text);
-    str s = arena_str(a, buf_view(&b));
-    buf_free(&b);
-    return s;
+    return buf_to_arena(&b, a);
 }
 
 /* The text of a content: a string, or its text parts joined by one space. */
@@ -27,9 +25,7 @@ static str content_text(const struct json *j, jref content, struct arena *a)
             buf_str(&b, text);
         }
     }
-    str s = arena_str(a, buf_view(&b));
-    buf_free(&b);
-    return s;
+    return buf_to_arena(&b, a);
 }
 
 static int on_send(struct req *r, const void *conf)

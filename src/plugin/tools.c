@@ -69,7 +69,7 @@ static void filter(struct req *r, const struct tools_conf *c)
     if (json_parse(r->a, json_raw(j, tools), &sub, NULL) == 0) {
         json_edit_array(&e, &sub, 0, gone, S(""));
         json_edits_write(&e, &sub, &out);
-        body_set(r, S("tools"), arena_str(r->a, buf_view(&out)));
+        body_set(r, S("tools"), buf_to_arena(&out, r->a));
     }
     buf_free(&out);
     jref choice = json_get(j, 0, S("tool_choice"));     /* a choice of a tool that is gone would be refused upstream */

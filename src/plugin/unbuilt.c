@@ -10,13 +10,16 @@ WORDS(cache_modes, "semantic", "exact", "exact_then_semantic");
 WORDS(cache_scopes, "user", "team", "tenant", "global");
 WORDS(cache_controls, "no-cache", "no-store", "bypass", "max-age", "ttl");
 WORDS(personalized_modes, "disabled", "exact");
-KEYS(cache_semantic, KEY_FLOAT("similarity_threshold", "0.8", SHARE, "cosine from which an answer is reused"));
+KEYS(cache_semantic,
+    KEY_FLOAT("similarity_threshold", "0.8", SHARE, "cosine from which an answer is reused"));
 KEYS(cache_requests,
     KEY_BOOL("enabled", "false", "let callers steer the cache"),
     KEY_TEXT("header", "x-vsr-cache-control", "by this header"),
-    KEY_STRINGS("allowed", "[no-cache, no-store, bypass]", "what they may say", .names = cache_controls),
+    KEY_STRINGS("allowed", "[no-cache, no-store, bypass]", "what they may say",
+                .names = cache_controls),
     KEY_INT("max_ttl_seconds", NONE, NOT_NEGATIVE, "longest life they may ask for"));
-KEYS(cache_personalized, KEY_ENUM("mode", "disabled", personalized_modes, "cache behind RAG and memory"));
+KEYS(cache_personalized,
+    KEY_ENUM("mode", "disabled", personalized_modes, "cache behind RAG and memory"));
 KEYS(cache_revision,
     KEY_TEXT("cache_epoch", NONE, "change it to forget everything"),
     KEY_TEXT("model_revision", NONE, "change it with the models"),

@@ -59,6 +59,8 @@ struct fiber {                      /* lies at the top of its own stack */
 
 struct fiber_set {                  /* one per loop */
     struct fiber *ready, **ready_end;
+    struct fiber *late, **late_end; /* of this turn, once the others have run */
+    bool has_others;                /* somebody else still runs in this turn */
     struct fiber *free; unsigned n_free;
     fcontext main;
     const void *main_stack; size_t main_stack_bytes;    /* ASan */
@@ -84,8 +86,10 @@ static struct fiber_set *set_of(struct loop *l)
     struct fiber_set **slot = loop_fibers(l);
     if (!*slot) {
         *slot = calloc(1, sizeof **slot);
-        if (*slot)
+        if (*slot) {
             (*slot)->ready_end = &(*slot)->ready;
+            (*slot)->late_end = &(*slot)->late;
+        }
     }
     return *slot;
 }
@@ -285,6 +289,22 @@ int fiber_sleep(uint64_t deadline)
     return rc == -ETIMEDOUT ? 0 : rc;
 }
 
+void fiber_late(void)
+{
+    struct fiber *f = running;
+    struct fiber_set *set = f ? *loop_fibers(f->loop) : NULL;
+    if (!set || !set->has_others)
+        return;
+    f->state = FIBER_READY;
+    f->next = NULL;
+    *set->late_end = f;
+    set->late_end = &f->next;
+    running = NULL;
+    switch_to_loop(f);
+    running = f;
+    f->state = FIBER_RUNNING;
+}
+
 void fiber_trim(struct fiber *f)
 {
     if (f->state != FIBER_PARKED || WITH_ASAN || WITH_TSAN)
@@ -292,6 +312,21 @@ void fiber_trim(struct fiber *f)
     uintptr_t top = (uintptr_t)f->context & ~(uintptr_t)4095;     /* the context lies at the stack's depth */
     if (top > (uintptr_t)f->stack + 4096)
         madvise(f->stack, top - (uintptr_t)f->stack, MADV_DONTNEED);
+}
+
+static void list_run(struct fiber_set *set, struct fiber *f)
+{
+    while (f) {
+        struct fiber *next = f->next;
+        set->has_others = next || set->late;
+        running = f;
+        f->state = FIBER_RUNNING;
+        switch_to_fiber(set, f);
+        running = NULL;
+        if (f->is_done)
+            fiber_release(set, f);
+        f = next;
+    }
 }
 
 void fiber_run_ready(struct loop *l)
@@ -303,15 +338,11 @@ void fiber_run_ready(struct loop *l)
     struct fiber *f = set->ready;
     set->ready = NULL;
     set->ready_end = &set->ready;
-    while (f) {
-        struct fiber *next = f->next;
-        running = f;
-        f->state = FIBER_RUNNING;
-        switch_to_fiber(set, f);
-        running = NULL;
-        if (f->is_done)
-            fiber_release(set, f);
-        f = next;
+    list_run(set, f);
+    while ((f = set->late) != NULL) {           /* a fiber goes late a few times at most: once a write */
+        set->late = NULL;
+        set->late_end = &set->late;
+        list_run(set, f);
     }
 }
 

@@ -34,6 +34,10 @@ void fiber_shield(bool on);         /* the running fiber cleans up: parks work a
 
 WAITS int fiber_sleep(uint64_t deadline);   /* 0 at the deadline; -ECANCELED */
 
+/* Lets the other fibers of this turn go first. Called before a write, so that the writes of a turn leave back to back:
+ * the peers are woken once and not once for each (measured: a quarter of the CPU of a busy gateway). */
+WAITS void fiber_late(void);
+
 /* Gives the pages of the parked stack below its depth back to the system; for long waits. */
 void fiber_trim(struct fiber *f);
 

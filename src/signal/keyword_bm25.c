@@ -5,7 +5,6 @@
  * dictionary from token to such postings, and a text is read once. */
 #include "signal/keyword.h"
 
-#include <ctype.h>
 #include <math.h>
 
 #include "base/map.h"
@@ -50,16 +49,23 @@ static str ascii_of(struct arena *a, str s)
     return (str){ out, n };
 }
 
+enum { STARTS = 128 * 128 };            /* pairs of ASCII characters */
+
 static unsigned start_of(char first, char second)
 {
-    return (unsigned)(first & 63) << 6 | (unsigned)(second & 63);
+    return (unsigned)(first & 127) << 7 | (unsigned)(second & 127);
+}
+
+static char lower(char c)
+{
+    return (unsigned)c - 'A' < 26u ? (char)(c + 32) : c;
 }
 
 /* Whether a token may begin like this. The stem of a word begins like the word, but for y and i
  * ("tying", "tie") and for stems of one letter, which have a bit for every second one. */
 static bool starts_like(const uint64_t *starts, str word)
 {
-    unsigned start = start_of(word.ptr[0], word.len > 1 ? word.ptr[1] : '\0');
+    unsigned start = start_of(lower(word.ptr[0]), word.len > 1 ? lower(word.ptr[1]) : '\0');
     return starts[start >> 6] >> (start & 63) & 1;
 }
 
@@ -69,12 +75,12 @@ static bool tokens_next(struct tokens *t, str *token)
         str word = text_word(t->text, &t->at);
         if (word.len == 0)
             return false;
+        if (t->starts && !starts_like(t->starts, word))
+            continue;
         size_t n = word.len < STEM_MAX ? word.len : STEM_MAX;
         for (size_t i = 0; i < n; i++)
-            t->word[i] = (char)tolower((unsigned char)word.ptr[i]);
+            t->word[i] = lower(word.ptr[i]);
         *token = (str){ t->word, n };
-        if (t->starts && !starts_like(t->starts, *token))
-            continue;
         if (stop_english(*token))
             continue;
         token->len = stem_english(t->word, n);
@@ -97,10 +103,10 @@ static size_t occurrences(const struct document *d, str token)
 
 static void start_mark(struct bm25 *m, str token)
 {
-    for (unsigned second = 0; second < 64; second++) {
+    for (unsigned second = 0; second < 128; second++) {
         bool is_y = token.len > 1 && strchr("iy", token.ptr[1]);
-        bool likes = token.len == 1 || start_of(0, token.ptr[1]) == second
-                  || (is_y && (second == ('y' & 63) || second == ('i' & 63)));
+        bool likes = token.len == 1 || (unsigned)token.ptr[1] == second
+                  || (is_y && (second == 'y' || second == 'i'));
         unsigned start = start_of(token.ptr[0], (char)second);
         if (likes)
             m->starts[start >> 6] |= 1ull << (start & 63);
@@ -144,7 +150,7 @@ struct bm25 *bm25_new(struct arena *a, const struct keyword_rule *rules, size_t 
 {
     struct bm25 *m = ARENA_NEW(a, struct bm25);
     m->dictionary.a = a;
-    m->starts = ARENA_ARRAY(a, uint64_t, 64);
+    m->starts = ARENA_ARRAY(a, uint64_t, STARTS / 64);
     for (size_t i = 0; i < n; i++)
         m->n_keywords += (uint32_t)rules[i].conf->keywords.n;
     m->thresholds = ARENA_ARRAY(a, float, m->n_keywords);

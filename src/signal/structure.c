@@ -69,9 +69,12 @@ struct rule_code {
     struct number_predicate predicate;
     uint32_t *features; size_t n_features;      /* counts are summed */
 };
+struct maps { const uint8_t *alnum, *cjk; };    /* of utf8.h */
+
 struct structure {
     const struct scanner *scanner;
     bool needs_scan, needs_units;
+    struct maps maps;
     struct rule_code *rules; size_t n;
 };
 
@@ -150,15 +153,21 @@ static uint64_t ascii_parts(uint64_t word)
     return (letters | digits) & EACH(0x80);
 }
 
-/* The measure of density: a CJK character is a unit, any other run of letters and digits is one. */
-static uint64_t structure_units(str text)
+static bool bit_in(const uint8_t *map, uint32_t code)
 {
+    return map[code / 8] >> (code & 7) & 1;
+}
+
+/* The measure of density: a CJK character is a unit, any other run of letters and digits is one. */
+static uint64_t structure_units(struct maps maps, str text)
+{
+    const unsigned char *p = (const unsigned char *)text.ptr;
     uint64_t units = 0;
     bool in_run = false;
     for (size_t at = 0; at < text.len;) {
         uint64_t word;
-        if (at + sizeof word <= text.len) {
-            memcpy(&word, text.ptr + at, sizeof word);
+        if (p[at] < 0x80 && at + sizeof word <= text.len) {
+            memcpy(&word, p + at, sizeof word);
             if (!(word & EACH(0x80))) {
                 uint64_t parts = ascii_parts(word);
                 uint64_t before = parts << 8 | (uint64_t)in_run << 7;   /* little-endian */
@@ -168,12 +177,16 @@ static uint64_t structure_units(str text)
                 continue;
             }
         }
-        unsigned char lead = (unsigned char)text.ptr[at];
-        size_t start = at;
-        uint32_t code = utf8_next(text, &at);
-        bool is_cjk = at - start == 3 && lead - 0xE5u < 5;      /* Han all of it */
-        is_cjk = is_cjk || utf8_is_cjk(code);
-        bool is_part = !is_cjk && utf8_is_alnum(code);
+        uint32_t code;
+        if (p[at] - 0xC2u < 0x1E && at + 1 < text.len && (p[at + 1] & 0xC0) == 0x80) {
+            code = (p[at] & 31u) << 6 | (p[at + 1] & 63u);
+            at += 2;
+        } else {
+            code = utf8_next(text, &at);
+        }
+        bool is_bmp = code < 0x10000;
+        bool is_cjk = is_bmp ? bit_in(maps.cjk, code) : utf8_is_cjk(code);
+        bool is_part = !is_cjk && (is_bmp ? bit_in(maps.alnum, code) : utf8_is_alnum(code));
         units += is_cjk | (is_part & !in_run);
         in_run = is_part;
     }
@@ -203,7 +216,7 @@ static void structure_run(const void *state, const struct facts *f, const uint64
     (void)wanted, (void)request;
     const struct structure *s = state;
     const struct scan *scan = s->needs_scan ? scan_text(s->scanner, f->evaluation_text) : NULL;
-    uint64_t units = s->needs_units ? structure_units(f->evaluation_text) : 0;
+    uint64_t units = s->needs_units ? structure_units(s->maps, f->evaluation_text) : 0;
     for (size_t i = 0; i < s->n; i++) {
         const struct rule_code *r = &s->rules[i];
         double value = structure_value(r, scan, f, units);
@@ -301,6 +314,7 @@ static void structure_make(struct signal_build *b, const struct signal_rule *con
     struct structure *s = ARENA_NEW(b->a, struct structure);
     struct signal_unit *u = policy_unit(b->policy, S("structure"), 30);
     s->scanner = b->scanner;
+    s->maps = (struct maps){ utf8_alnum_map(), utf8_cjk_map() };
     s->rules = ARENA_ARRAY(b->a, struct rule_code, n);
     for (size_t i = 0; i < n; i++) {
         struct rule_code *r = &s->rules[s->n++];
@@ -310,7 +324,7 @@ static void structure_make(struct signal_build *b, const struct signal_rule *con
         s->needs_units |= r->measure == MEASURE_DENSITY;
     }
     if (s->needs_scan)
-        u->cost_ns = s->needs_units ? 7000 : 5100;
+        u->cost_ns = s->needs_units ? 5500 : 4200;    /* less when others have scanned already */
     u->state = s;
     u->run = structure_run;
 }

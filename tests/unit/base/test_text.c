@@ -88,10 +88,10 @@ static void letters_have_ascii_readings(void **state)
     static const char *const pairs[][2] = {
         { "café", "cafe" }, { "Straße", "Strasse" }, { "Привет", "Privet" }, { "щи", "shchi" },
         { "ёж", "iozh" }, { "かな", "kana" }, { "カナ", "kana" }, { "ガ", "ga" }, { "가", "ga" },
-        { "한글", "hangeul" }, { "中文", "h4e2d h6587 " }, { "“a”—b…", "\"a\"--b..." },
+        { "한글", "hangeul" }, { "中文", "h20013 h25991 " }, { "“a”—b…", "\"a\"--b..." },
         { "don’t", "don't" }, { "Ｆｕｌｌ", "Full" }, { "ﬁ", "fi" }, { "½", "1[?]2" },
         { "αθήνα", "athina" }, { "\xF0\x9F\x98\x80", "[?]" }, { "Łódź", "Lodz" },
-        { "e\xCC\x81", "e" }, { "\xC2\xA0", " " }, { "ش", "x634" }, { "ĳ", "ij" },
+        { "e\xCC\x81", "e" }, { "\xC2\xA0", " " }, { "ش", "x1588" }, { "ĳ", "ij" },
     };
     for (size_t i = 0; i < COUNT_OF(pairs); i++) {
         char out[256];
