@@ -1,6 +1,8 @@
 # signalbox: `make help` lists the targets. One page; everything is built below $(B).
 
 B       ?= build
+LLHTTP  := build/deps/llhttp
+Q       := $(if $(V),,@)                # V=1 shows the commands
 CC      ?= gcc
 CXX     ?= g++
 OPT     ?= -O2
@@ -8,12 +10,11 @@ SAN     ?=
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2 \
            -Wcast-qual -Wwrite-strings -Wdouble-promotion -fno-common
 CFLAGS  := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -fstack-protector-strong -fno-omit-frame-pointer \
-           -MMD -MP -Isrc -Iinclude -I$(B)/gen $(SAN) $(CFLAGS_EXTRA)
+           -MMD -MP -Isrc -I$(LLHTTP) $(SAN) $(CFLAGS_EXTRA)
 CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -MMD -MP -Isrc $(SAN)
 LDLIBS  := -lyaml -lre2 -lutf8proc -lssl -lcrypto -lz -lzstd -lboost_context -lpthread -lm -lstdc++
 LDFLAGS := $(SAN)
 
-LLHTTP  := build/deps/llhttp
 YYJSON  := build/deps/yyjson
 
 SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c))
@@ -42,7 +43,8 @@ unit: $(UNITBIN) $(B)/signalbox           ## unit tests only
 	@tools/run-unit $(UNITBIN)
 
 $(B)/signalbox: $(B)/obj/main.o $(B)/libsignalbox.a
-	$(CXX) $(LDFLAGS) -o $@ $< -Wl,--whole-archive $(B)/libsignalbox.a -Wl,--no-whole-archive $(LDLIBS)
+	@echo "  LINK  $@"
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--whole-archive $(B)/libsignalbox.a -Wl,--no-whole-archive $(LDLIBS)
 
 $(B)/libsignalbox.a: $(OBJ)
 	@rm -f $@
@@ -50,19 +52,21 @@ $(B)/libsignalbox.a: $(OBJ)
 
 $(B)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -I$(LLHTTP) -c -o $@ $<
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
 $(B)/obj/%.o: src/%.cc
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS) -c -o $@ $<
+	@echo "  CXX   $<"
+	$(Q)$(CXX) $(CXXFLAGS) -c -o $@ $<
 
 $(B)/obj/%.S.o: src/%.S
 	@mkdir -p $(@D)
-	$(CC) -Isrc -MMD -MP -c -o $@ $<
+	$(Q)$(CC) -Isrc -MMD -MP -c -o $@ $<
 
 $(B)/obj/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) $(OPT) -g $(SAN) -I$(LLHTTP) -c -o $@ $<
+	$(Q)$(CC) $(OPT) -g $(SAN) -I$(LLHTTP) -c -o $@ $<
 
 $(LLHTTP)/api.c $(LLHTTP)/http.c $(LLHTTP)/llhttp.c $(LLHTTP)/llhttp.h:
 	@tools/deps sources
@@ -71,11 +75,13 @@ $(OBJ): | $(LLHTTP)/llhttp.h
 
 $(B)/mockllm: tools/mockllm.c
 	@mkdir -p $(@D)
-	$(CC) -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) $(SAN) -o $@ $< -lssl -lcrypto -lpthread
+	@echo "  CC    $<"
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) $(SAN) -o $@ $< -lssl -lcrypto -lpthread
 
 $(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
+	@echo "  TEST  $<"
+	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
 
 asan:                                     ## the unit and end-to-end tests under ASan + UBSan
 	@$(MAKE) --no-print-directory B=$(B)/asan OPT=-O1 \
@@ -93,4 +99,6 @@ layers:                                   ## check the layer rule over #include 
 help:                                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s'|'
 
--include $(OBJ:.o=.d) $(B)/obj/main.d
+-include $(OBJ:.o=.d) $(B)/obj/main.d $(UNITBIN:%=%.d)
+
+$(B)/obj/signal/langid.o: src/signal/langid_table.bin

@@ -135,7 +135,8 @@ static void decision_result(const struct eval_in *in, struct json_writer *w)
     text(w, "decision_name", d ? d->name : S(""));
     if (d) {
         text(w, "algorithm", algorithm_of(in));
-        number(w, "confidence", in->decision->confidence);
+        jw_key(w, S("confidence"));
+        jw_float(w, (float)in->decision->confidence);
         integer(w, "priority", d->priority);
         integer(w, "tier", d->tier);
         jw_key(w, S("failed"));
@@ -282,7 +283,8 @@ static void metrics(const struct eval_in *in, struct json_writer *w)
         jw_key(w, type);
         jw_begin(w, '{');
         number(w, "execution_time_ms", (double)ns / 1e6);
-        number(w, "confidence", best_confidence(in, type));
+        jw_key(w, S("confidence"));
+        jw_float(w, (float)best_confidence(in, type));
         jw_end(w, '}');
     }
     jw_end(w, '}');

@@ -23,6 +23,7 @@ enum {
     BLOCK_BYTES = 16 * 1024,
     KEPT_MAX = 64,                              /* 1 MB a thread; beyond: back to malloc */
     RESERVE_BLOCKS = 64,                        /* 64 requests may run out of memory at once */
+    RESERVE_ALLOC_MAX = BLOCK_BYTES - 64,
 };
 
 struct block {
@@ -219,7 +220,7 @@ void *arena_alloc(struct arena *a, size_t n)
 {
     void *p = arena_try(a, n);
     if (!p) {
-        if (n > BLOCK_BYTES / 4) {
+        if (n > RESERVE_ALLOC_MAX) {
             fputs("signalbox: out of memory\n", stderr);
             abort();                            /* sizes of strangers go through arena_try */
         }
@@ -246,21 +247,18 @@ size_t arena_bytes(const struct arena *a)
 
 char *arena_cstr(struct arena *a, str s)
 {
-    char *p = arena_try(a, s.len + 1);
-    if (!p) {
-        p = arena_alloc(a, 1);                  /* empty, and the arena says exhausted */
-        return p;
-    }
-    if (s.len)
-        memcpy(p, s.ptr, s.len);
-    p[s.len] = 0;
-    return p;
+    return (char *)(uintptr_t)arena_str(a, s).ptr;
 }
 
 str arena_str(struct arena *a, str s)
 {
-    char *p = arena_cstr(a, s);
-    return (str){ p, arena_exhausted(a) ? strlen(p) : s.len };
+    char *p = arena_try(a, s.len + 1);
+    if (!p)
+        return (str){ arena_alloc(a, 1), 0 };   /* empty, and the arena says exhausted */
+    if (s.len)
+        memcpy(p, s.ptr, s.len);
+    p[s.len] = 0;
+    return (str){ p, s.len };
 }
 
 str arena_vprintf(struct arena *a, const char *format, va_list args)

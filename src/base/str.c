@@ -60,7 +60,7 @@ bool str_int(str s, int64_t *out)
     char *end;
     errno = 0;
     long long v = strtoll(text, &end, 10);
-    if (errno || *end)
+    if (errno || end != text + s.len)
         return false;
     *out = v;
     return true;
@@ -78,7 +78,7 @@ bool str_double(str s, double *out)
     text[s.len] = 0;
     char *end;
     double v = strtod(text, &end);
-    if (*end || !isfinite(v))
+    if (end != text + s.len || !isfinite(v))
         return false;
     *out = v;
     return true;

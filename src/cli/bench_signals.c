@@ -16,8 +16,8 @@
 #include "signal/signal.h"
 
 enum {
-    ROUNDS = 9,                         /* the median counts */
-    ROUND_RUNS = 400,
+    RUNS = 2000,                        /* the median of single runs counts: a busy machine adds little */
+    WARM_RUNS = 200,
     COPIES = 10,
     TEXT_BYTES = 2048,
     UNITS_MAX = 32,                     /* beyond: not shown one by one */
@@ -136,8 +136,8 @@ static int by_value(const void *a, const void *b)
 
 static double median(double *v)
 {
-    qsort(v, ROUNDS, sizeof *v, by_value);
-    return v[ROUNDS / 2];
+    qsort(v, RUNS, sizeof *v, by_value);
+    return v[RUNS / 2];
 }
 
 static str text_of(struct arena *a, const char *piece)
@@ -162,50 +162,40 @@ static str text_numbered(char *buffer, str text, unsigned number)
 static struct figures measure(const struct policy *p, struct decide_scratch *s, str text)
 {
     static char buffer[TEXT_BYTES + 16];
-    static double all[ROUNDS], language[ROUNDS], unit[UNITS_MAX][ROUNDS];
+    static double all[RUNS], language[RUNS], unit[UNITS_MAX][RUNS];
     struct chat chat = { 0 };
     struct sigset *out = decide_sigset(s);
     struct figures f = { .n_units = policy_n_units(p) };
     uint64_t *wanted = calloc(out->n_words + 1, sizeof *wanted);
     struct mallinfo2 before = { 0 };
-    unsigned number = 0;
     if (!wanted)
         return f;
     memset(wanted, 0xFF, out->n_words * sizeof *wanted);
-    memset(unit, 0, sizeof unit);
-    for (int round = -1; round < ROUNDS; round++) {     /* the first one warms up */
-        uint64_t total = 0, total_language = 0;
-        if (round == 0)
+    for (int run = -WARM_RUNS; run < RUNS; run++) {
+        unsigned at = run < 0 ? 0 : (unsigned)run;
+        str now = text_numbered(buffer, text, (unsigned)(run + WARM_RUNS));
+        struct facts facts = { .chat = &chat, .current_user = now, .current_user_raw = now,
+                               .evaluation_text = now, .sampled_text = now };
+        struct arena *request = arena_new();
+        if (run == 0)
             before = mallinfo2();
-        for (int run = 0; run < ROUND_RUNS; run++) {
-            str now = text_numbered(buffer, text, number++);
-            struct facts facts = { .chat = &chat, .current_user = now, .current_user_raw = now,
-                                   .evaluation_text = now, .sampled_text = now };
-            struct arena *request = arena_new();
-            for (uint32_t u = 0; request && u < f.n_units; u++) {
-                const struct signal_unit *is = policy_unit_at(p, u);
-                uint64_t start = clock_now();
-                is->run(is->state, &facts, wanted, request, out);
-                uint64_t took = clock_now() - start;
-                if (str_eq(is->type, S("language")))
-                    total_language += took;
-                else
-                    total += took;
-                if (u < UNITS_MAX && round >= 0)
-                    unit[u][round] += (double)took / ROUND_RUNS;
-            }
-            if (round >= 0 && request)
-                f.arena_bytes += (double)arena_bytes(request) / (ROUNDS * ROUND_RUNS);
-            arena_free(request);
+        all[at] = language[at] = 0;
+        for (uint32_t u = 0; request && u < f.n_units; u++) {
+            const struct signal_unit *is = policy_unit_at(p, u);
+            uint64_t start = clock_now();
+            is->run(is->state, &facts, wanted, request, out);
+            double took = (double)(clock_now() - start);
+            *(str_eq(is->type, S("language")) ? &language[at] : &all[at]) += took;
+            if (u < UNITS_MAX)
+                unit[u][at] = took;
         }
-        if (round >= 0) {
-            all[round] = (double)total / ROUND_RUNS;
-            language[round] = (double)total_language / ROUND_RUNS;
-        }
+        if (run >= 0 && request)
+            f.arena_bytes += (double)arena_bytes(request) / RUNS;
+        arena_free(request);
     }
     struct mallinfo2 after = mallinfo2();
     f.heap_bytes = ((double)(after.uordblks + after.hblkhd)
-                    - (double)(before.uordblks + before.hblkhd)) / (ROUNDS * ROUND_RUNS);
+                    - (double)(before.uordblks + before.hblkhd)) / RUNS;
     f.all_ns = median(all);
     f.language_ns = median(language);
     for (uint32_t u = 0; u < f.n_units && u < UNITS_MAX; u++)

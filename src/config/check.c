@@ -880,6 +880,14 @@ static void ranking_check(struct checking *k)
     }
 }
 
+static bool answers_itself(const struct decision_conf *d)
+{
+    for (size_t i = 0; i < d->n_plugins; i++)
+        if (str_eq(d->plugins[i].type, S("fast_response")))
+            return true;
+    return false;
+}
+
 static void decisions_check(struct checking *k)
 {
     struct map names = { .a = k->a };
@@ -892,6 +900,10 @@ static void decisions_check(struct checking *k)
         if (d->rules)
             rule_check(k, d->rules, arena_printf(k->a, STR_FMT ".rules", STR_ARG(path)), true);
         refs_check(k, d, path);
+        if (d->n_refs == 0 && k->c->default_model.len == 0 && !answers_itself(d))
+            finding_add(k->out, "no-model", SEVERITY_WARNING, d->at, path,
+                        S("add modelRefs, or providers.defaults.default_model"),
+                        "nothing answers when `" STR_FMT "` wins", STR_ARG(d->name));
         both_check(k, d, path);
         annotations_check(k, d, path);
     }

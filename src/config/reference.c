@@ -37,6 +37,7 @@ static const struct { const char *name, *meaning; } names[] = {
     { "block-mismatch", "settings of one algorithm or backend beside the choice of another" },
     { "missing-card", "a model of providers.models without a card" },
     { "no-backend", "a model that runs nowhere" },
+    { "no-model", "a decision that names no model while there is no default model" },
     { "no-effect", "a setting that nothing looks at where it stands" },
     { "open-management", "the management API is reachable from elsewhere and asks for no key" },
     { "tls-not-verified", "a backend's certificate is not looked at" },
@@ -132,6 +133,8 @@ static void anchor_put(struct buf *out, str path)       /* GitHub's: letters, di
             buf_char(out, c);
         else if (c >= 'A' && c <= 'Z')
             buf_char(out, (char)(c | 32));
+        else if (c == ' ')
+            buf_char(out, '-');
     }
 }
 

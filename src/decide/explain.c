@@ -51,6 +51,13 @@ static void jw_number(struct json_writer *w, const char *key, double value)
     jw_double(w, value);
 }
 
+/* Confidences come from floats: seven digits are all they have. */
+static void jw_confidence(struct json_writer *w, double value)
+{
+    char digits[32];
+    jw_raw(w, (str){ digits, (size_t)snprintf(digits, sizeof digits, "%.7g", value) });
+}
+
 static const char *node_type(const struct node *n)
 {
     static const char *const names[] = {
@@ -106,7 +113,8 @@ static void node_json(const struct policy *p, const struct decide_scratch *s, ui
     if (n->rule && n->rule->kind == RULE_LEAF)
         leaf_json(s, n, state, w);
     jw_truth(w, "matched", state == STATE_YES);
-    jw_number(w, "confidence", state == STATE_YES ? o.confidence.lo : 0);
+    jw_key(w, S("confidence"));
+    jw_confidence(w, state == STATE_YES ? o.confidence.lo : 0);
     if (state == STATE_OPEN)
         jw_truth(w, "not_evaluated", true);
     if (n->next > at + 1) {
@@ -129,8 +137,8 @@ void decide_trace_json(const struct policy *p, const struct decide_scratch *s,
         jw_begin(w, '{');
         jw_text(w, "decision_name", c->conf->name);
         jw_truth(w, "matched", o->is_certain);
-        jw_number(w, "confidence",
-                  o->lo == 2 ? node_outlook(p, s, c->tree.root).confidence.lo : 0);
+        jw_key(w, S("confidence"));
+        jw_confidence(w, o->lo == 2 ? node_outlook(p, s, c->tree.root).confidence.lo : 0);
         if (o->lo == 1 && o->hi == 1)
             jw_truth(w, "unknown", true);
         jw_key(w, S("priority"));
@@ -245,18 +253,16 @@ void decide_numbers_json(const struct policy *p, const struct decide_scratch *s,
                    : slot_state(s, i) == STATE_YES ? (double)s->out.confidence[i]
                                                    : (double)NAN;
         size_t n = p->type[i].len + 1 + p->name[i].len;
-        if (isnan(v) || n > sizeof small)
+        if (!isfinite(v) || n > sizeof small)
             continue;
         memcpy(small, p->type[i].ptr, p->type[i].len);
         small[p->type[i].len] = ':';
         memcpy(small + p->type[i].len + 1, p->name[i].ptr, p->name[i].len);
         jw_key(w, (str){ small, n });
-        if (which == NUMBERS_CONFIDENCE) {      /* seven digits are all that a float has */
-            char digits[32];
-            jw_raw(w, (str){ digits, (size_t)snprintf(digits, sizeof digits, "%.7g", v) });
-        } else {
+        if (which == NUMBERS_CONFIDENCE)
+            jw_confidence(w, v);
+        else
             jw_double(w, v);
-        }
     }
     jw_end(w, '}');
 }

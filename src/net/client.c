@@ -57,10 +57,12 @@ void client_drop(struct upstream *u)
     loop_free_later(u->conn.loop, u, release);
 }
 
-/* Anything that arrives on an idle connection, data or end, means it is of no use. */
+/* Anything that arrives on an idle connection, data or end, means it is of no use; except what TLS says to
+ * itself. */
 static void idle_ready(struct io *io)
 {
-    client_drop((struct upstream *)(void *)io);
+    if (!conn_is_quiet((struct conn *)(void *)io))
+        client_drop((struct upstream *)(void *)io);
 }
 
 static void idle_expired(struct timer *t)
@@ -72,8 +74,7 @@ void client_put(struct upstream *u)
 {
     struct loop *l = u->conn.loop;
     struct bucket *b = bucket_of(l, u->key, true);
-    if (!b || b->n >= CLIENT_IDLE_MAX || h1_has_kept(&u->in) || conn_has_pending(&u->conn)
-        || (u->conn.io.ready & IO_HUP)) {
+    if (!b || b->n >= CLIENT_IDLE_MAX || h1_has_kept(&u->in) || !conn_is_quiet(&u->conn)) {
         client_drop(u);
         return;
     }
@@ -91,6 +92,8 @@ void client_put(struct upstream *u)
 WAITS int client_get(struct loop *l, const struct origin *o, bool fresh, uint64_t deadline,
                      struct upstream **out, const char **why, const char **detail)
 {
+    *why = "connect";
+    *detail = NULL;
     struct bucket *b = fresh ? NULL : bucket_of(l, o->key, false);
     if (b && b->idle) {
         struct upstream *u = b->idle;
@@ -104,7 +107,6 @@ WAITS int client_get(struct loop *l, const struct origin *o, bool fresh, uint64_
         return -ENOMEM;
     u->key = o->key;
     u->conn.io.fd = -1;
-    *why = "connect";
     int rc = conn_dial(&u->conn, l, o->host, o->port, deadline);
     if (rc < 0) {
         if (rc == -ENOENT || rc == -EAGAIN)

@@ -34,6 +34,7 @@ static ssize_t tls_code(struct conn *c, int rc, int *wait_for)
 static ssize_t read_now(struct conn *c, void *to, size_t n, int *wait_for)
 {
     if (c->ssl) {
+        ERR_clear_error();                      /* another connection's error must not become ours */
         errno = 0;
         int rc = SSL_read(c->ssl, to, n > INT_MAX ? INT_MAX : (int)n);
         return rc > 0 ? rc : tls_code(c, rc, wait_for);
@@ -64,6 +65,8 @@ WAITS ssize_t conn_read(struct conn *c, void *to, size_t n, uint64_t deadline)
         if (got != -EAGAIN) {
             if (got > 0)
                 c->bytes_in += (uint64_t)got;
+            else if (got == 0)
+                c->io.ready |= IO_HUP;          /* read before its event was: not to be pooled */
             return got;
         }
         c->io.ready &= (uint8_t)~(wait_for & ~(c->io.ready & IO_HUP ? IO_IN : 0));
@@ -78,6 +81,27 @@ bool conn_has_pending(const struct conn *c)
     return c->ssl && SSL_pending(c->ssl) > 0;
 }
 
+bool conn_is_quiet(struct conn *c)
+{
+    char byte;
+    if (c->io.fd < 0 || (c->io.ready & IO_HUP))
+        return false;
+    if (!(c->io.ready & IO_IN))
+        return !conn_has_pending(c);
+    if (c->ssl) {
+        int wait_for;
+        ERR_clear_error();
+        errno = 0;
+        int rc = SSL_peek(c->ssl, &byte, 1);    /* session tickets are taken in, and are not data */
+        if (rc > 0 || tls_code(c, rc, &wait_for) != -EAGAIN)
+            return false;
+    } else if (recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
+        return false;
+    }
+    c->io.ready &= (uint8_t)~IO_IN;
+    return true;
+}
+
 /* ---- writing ---- */
 
 ssize_t conn_write_some(struct conn *c, const struct iovec *v, int n)
@@ -89,6 +113,7 @@ ssize_t conn_write_some(struct conn *c, const struct iovec *v, int n)
         for (int i = 0; i < n; i++) {
             if (v[i].iov_len == 0)
                 continue;
+            ERR_clear_error();
             errno = 0;
             size_t len = v[i].iov_len > INT_MAX ? INT_MAX : v[i].iov_len;
             int rc = SSL_write(c->ssl, v[i].iov_base, (int)len);

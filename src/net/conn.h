@@ -28,6 +28,7 @@ WAITS int conn_write(struct conn *c, str bytes, uint64_t deadline);
 /* What the socket takes now: bytes written, possibly fewer than asked (0: full), or a negative code. */
 ssize_t conn_write_some(struct conn *c, const struct iovec *v, int n);
 bool conn_has_pending(const struct conn *c);        /* TLS holds decrypted bytes */
+bool conn_is_quiet(struct conn *c);                 /* open, and nothing there to read; never waits */
 void conn_close(struct conn *c);                    /* TLS close_notify if it can be sent at once */
 void conn_reset(struct conn *c);                    /* RST: the peer shall notice at once */
 

@@ -4,7 +4,10 @@
 #include <assert.h>
 #include <errno.h>
 
-enum { FIRST_READ = 4096 };         /* a head and a small body in one read */
+enum {
+    FIRST_READ = 4096,              /* a head and a small body in one read */
+    IDLE_BYTES_MAX = 64 * 1024,     /* chunk extensions and trailers without a byte of body; beyond: 400 */
+};
 
 /* ---- llhttp callbacks: collect spans of the head, pause behind it; collect body spans ---- */
 
@@ -274,6 +277,7 @@ static int head_parse(struct h1 *h, struct arena *a, str bytes, struct http_head
     h->is_complete = no_body;
     h->left = !no_body && out->content_length > 0 ? out->content_length : -1;
     h->in_body = !no_body && h->left < 0;
+    h->idle_bytes = 0;
     if (h->in_body) {
         h->parser.settings = &body_settings;
         h->parser.data = h;
@@ -357,10 +361,11 @@ WAITS int h1_body_next(struct h1 *h, char *to, size_t room, str spans[H1_SPANS_M
         if (piece.len) {
             h->kept = str_from(h->kept, piece.len);
         } else {
-            ssize_t got = conn_read(h->c, to, (uint64_t)h->left < room ? (size_t)h->left : room, deadline);
+            ssize_t got = conn_read(h->c, to, room, deadline);  /* a short read saves the one that says EAGAIN */
             if (got <= 0)
                 return got ? (int)got : -EPIPE;
-            piece = (str){ to, (size_t)got };
+            piece = str_upto((str){ to, (size_t)got }, (size_t)h->left);
+            h->kept = (str){ to + piece.len, (size_t)got - piece.len };
         }
         h->left -= (int64_t)piece.len;
         h->is_complete = h->left == 0;
@@ -373,6 +378,7 @@ WAITS int h1_body_next(struct h1 *h, char *to, size_t room, str spans[H1_SPANS_M
     while (!h->is_complete) {
         int rc;
         if (h->kept.len) {
+            h->idle_bytes += h->kept.len;
             rc = parse_piece(h, h->kept);
         } else {
             ssize_t got = conn_read(h->c, to, room, deadline);
@@ -385,12 +391,17 @@ WAITS int h1_body_next(struct h1 *h, char *to, size_t room, str spans[H1_SPANS_M
                 }
                 return -EPIPE;
             }
+            h->idle_bytes += (size_t)got;
             rc = parse_piece(h, (str){ to, (size_t)got });
         }
         if (rc < 0)
             return rc;
-        if (h->n_spans)
+        if (h->n_spans) {
+            h->idle_bytes = 0;
             return (int)h->n_spans;
+        }
+        if (h->idle_bytes > IDLE_BYTES_MAX)
+            return refuse(h, 400, "chunk extensions or trailers are too long");
     }
     return 0;
 }
@@ -449,9 +460,12 @@ WAITS int h1_read_body(struct h1 *h, struct arena *a, const struct http_head *he
         if (copy && body.len)
             memcpy(copy, body.ptr, body.len);
         *out = (str){ copy, body.len };
-        n = copy ? 0 : -ENOMEM;
-        if (h->kept.len)                        /* the next message began in `piece`, which is on this stack */
-            h->kept = arena_str(a, h->kept);
+        char *rest = h->kept.len ? arena_try(a, h->kept.len) : NULL;
+        n = copy && (rest || !h->kept.len) ? 0 : -ENOMEM;
+        if (rest)                               /* the next message began in `piece`, which is on this stack */
+            h->kept.ptr = memcpy(rest, h->kept.ptr, h->kept.len);
+        else
+            h->kept = (str){ 0 };
     }
     buf_free(&body);
     return n;

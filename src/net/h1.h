@@ -23,6 +23,7 @@ struct h1 {                         /* the reading half of one connection */
     int64_t left;                   /* of a length body read directly; -1: through the parser */
     str *spans; unsigned n_spans, spans_max;        /* during h1_body_next */
     bool spans_full;
+    size_t idle_bytes;              /* of chunk extensions and trailers since the last byte of body */
     /* why a head was refused */
     int status;                     /* 400, 431, 501, 505 */
     const char *why;

@@ -12,6 +12,7 @@ size_t sse_event_end(struct sse *s, str bytes)
     size_t i = 0;
     while (s->bom < 3 && i < bytes.len) {
         if ((unsigned char)bytes.ptr[i] != bom[s->bom]) {
+            s->at_line_start = s->bom == 0;     /* half a mark is text */
             s->bom = 4;
             break;
         }

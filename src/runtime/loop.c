@@ -25,6 +25,7 @@ enum {
 
 struct letter { struct letter *next; void (*fn)(void *); void *arg; };
 struct dead { void *p; void (*release)(void *); };
+struct io_waiter { struct fiber *fiber; bool is_closed; };     /* outlives the io: it is on the waiter's stack */
 
 struct loop {
     int epoll, wake;
@@ -107,6 +108,8 @@ void loop_free(struct loop *l)
         next = m->next;
         free(m);
     }
+    for (size_t i = 0; i < l->n_dead; i++)      /* died after the last turn */
+        l->dead[i].release(l->dead[i].p);
     free(l->dead);
     fiber_set_free(l->fibers);
     free(l->scratch);
@@ -251,8 +254,11 @@ void io_close(struct io *io)
     io->ready = IO_HUP;
     io->victim = NULL;
     io->on_ready = NULL;
-    if (io->waiter)
-        fiber_cancel(io->waiter);
+    if (io->waiter) {
+        io->waiter->is_closed = true;
+        fiber_wake(io->waiter->fiber);
+        io->waiter = NULL;
+    }
 }
 
 static int wait_on_thread(struct io *io, int mask, uint64_t deadline)
@@ -288,9 +294,14 @@ int io_wait(struct io *io, int mask, uint64_t deadline)
     if (!f)
         return wait_on_thread(io, mask, deadline);
     while (!(io->ready & mask)) {
-        io->waiter = f;
+        if (io->fd < 0)
+            return -ECANCELED;
+        struct io_waiter w = { f, false };
+        io->waiter = &w;
         io->waits_for = (uint8_t)mask;
         int rc = fiber_park(deadline);
+        if (w.is_closed)                        /* and perhaps freed */
+            return -ECANCELED;
         io->waiter = NULL;
         if (rc < 0)
             return rc;
@@ -312,7 +323,7 @@ static void io_event(struct io *io, uint32_t events)
         fiber_cancel(io->victim);
     if (io->waiter) {
         if (io->ready & io->waits_for)
-            fiber_wake(io->waiter);
+            fiber_wake(io->waiter->fiber);
     } else if (io->on_ready && (bits & (IO_IN | IO_HUP))) {
         io->on_ready(io);
     }

@@ -16,7 +16,7 @@ struct io {                         /* embedded in connections; loop only */
     int fd;
     uint8_t ready;                  /* reported and not used up */
     uint8_t waits_for;
-    struct fiber *waiter;           /* parked in io_wait */
+    struct io_waiter *waiter;       /* parked in io_wait; a record on its stack */
     struct fiber *victim;           /* cancelled when the peer hangs up */
     void (*on_ready)(struct io *io);    /* while nobody waits: listeners and idle connections */
 };
@@ -41,7 +41,7 @@ uint64_t loop_now(const struct loop *l);        /* monotonic ns at the start of 
 bool loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
 int  io_open(struct loop *l, struct io *io, int fd);    /* starts watching; -errno */
-void io_close(struct io *io);                           /* closes the descriptor; a waiter gets -ECANCELED */
+void io_close(struct io *io);   /* closes the descriptor; a waiter gets -ECANCELED, shielded or not, and io may go */
 
 /* Waits until one of `mask` may be done. Returns the bits, -ETIMEDOUT or -ECANCELED. Works on plain threads. */
 WAITS int io_wait(struct io *io, int mask, uint64_t deadline);

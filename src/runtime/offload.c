@@ -109,6 +109,7 @@ void offload_stop(void)
     is_stopping = true;
     pthread_cond_broadcast(&more);
     unsigned n = n_threads;
+    n_threads = 0;
     pthread_mutex_unlock(&lock);
     for (unsigned i = 0; i < n; i++)
         pthread_join(threads[i], NULL);

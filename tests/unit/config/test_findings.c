@@ -124,6 +124,10 @@ static const struct {
     { "unused-rule", SEVERITY_INFO, 3, "routing:\n  signals:\n" KEYWORD },
     { "!unused-rule", 0, 0, "routing:\n  signals:\n" KEYWORD
       "  decisions: [{name: d, rules: {type: keyword, name: k}}]" },
+    { "no-model", SEVERITY_WARNING, 1, "routing: {decisions: [{name: d}]}" },
+    { "!no-model", 0, 0, "routing: {decisions: [{name: d, plugins: "
+      "[{type: fast_response, configuration: {message: no}}]}]}" },
+    { "!no-model", 0, 0, "routing: {decisions: [{name: d}]}\nproviders: {defaults: {default_model: m}}" },
     /* ranking */
     { "tier-mixing", SEVERITY_WARNING, 1, "routing: {decisions: [{name: a, tier: 1}, {name: b}]}" },
     { "shadowed-decision", SEVERITY_WARNING, 6, "routing:\n  signals:\n" KEYWORD "  decisions:\n"
