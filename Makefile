@@ -81,7 +81,7 @@ $(B)/mockllm: tools/mockllm.c
 $(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
 	@mkdir -p $(@D)
 	@echo "  TEST  $<"
-	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) -I$(LLHTTP) -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
 
 asan:                                     ## the unit and end-to-end tests under ASan + UBSan
 	@$(MAKE) --no-print-directory B=$(B)/asan OPT=-O1 \

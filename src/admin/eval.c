@@ -183,7 +183,8 @@ static void selection(const struct eval_in *in, struct json_writer *w)
         text(w, "selection_method", S("default"));
         if (in->default_model.len)
             text(w, "selected_model", in->default_model);
-        text(w, "selection_reason", d ? S("the decision names no model") : S("no decision matched"));
+        text(w, "selection_reason",
+             d ? S("the decision names no model") : S("no decision matched"));
         return;
     }
     if (in->selector && in->selector->is_flow) {
@@ -200,7 +201,8 @@ static void selection(const struct eval_in *in, struct json_writer *w)
     text(w, "selected_model", ref_name(&d->refs[first]));
     if (!in->pick)
         return;
-    text(w, "selection_reason", str_of(in->pick->fallback ? in->pick->fallback : in->pick->reason));
+    text(w, "selection_reason",
+         str_of(in->pick->fallback ? in->pick->fallback : in->pick->reason));
     number(w, "selection_confidence", in->pick->confidence);
     number(w, "selection_propensity", in->pick->propensity);
     if (in->pick->fallback)

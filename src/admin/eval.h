@@ -19,8 +19,8 @@ struct eval_request {
     struct chat chat;                   /* chat.model may be empty */
 };
 
-/* Reads {text | messages, model?, tools?, ...}. Texts point into body and a; raw JSON is measured as Go's
- * json.Marshal would write it, as VSR does here. Returns 0, or -1 and a sentence in e. */
+/* Reads {text | messages, model?, tools?, ...}. Texts point into body and a; raw JSON is measured
+ * as Go's json.Marshal would write it, as VSR does here. Returns 0, or -1 and a sentence in e. */
 int eval_parse(struct arena *a, str body, struct eval_request *out, struct err *e);
 
 struct eval_in {

@@ -1,8 +1,8 @@
 /* cli/bench_decide.c -- how long a decision takes, in this process, without a network.
  *
- * For every profile of a configuration. `given`: all signals are there, only the policy is computed;
- * SETS different random outcomes are decided in turn, so that the branch predictor does not learn one
- * by heart. `lazy`: a request from its facts to its decision with as few signals as it takes, for a
+ * For every profile of a configuration. `given`: all signals are there, only the policy is
+ * computed; SETS different random outcomes are decided in turn, so that the branch predictor does
+ * not learn one by heart. `lazy`: a request from its facts to its decision with as few signals as it takes, for a
  * short, a middle and a long text; `winner`: the same without waiting for the winner's confidence;
  * `eager`: with all signals. */
 #include <linux/perf_event.h>
@@ -155,10 +155,12 @@ static void signals_random(const struct policy *p, struct decide_scratch *s, uin
 
 static const struct { const char *name, *text; unsigned times; } texts[] = {
     { "short", "What is the capital of France?", 1 },
-    { "2 KB", "Compare the two designs step by step, prove the bound from first principles and cite "
-              "your sources; then write the function in Rust and explain why it is correct. ", 12 },
-    { "16 KB", "The quarterly report lists revenue, costs and headcount for every region, with notes "
-               "on currency and one-off effects that the auditors asked about in the spring. ", 98 },
+    { "2 KB",
+      "Compare the two designs step by step, prove the bound from first principles and cite "
+      "your sources; then write the function in Rust and explain why it is correct. ", 12 },
+    { "16 KB",
+      "The quarterly report lists revenue, costs and headcount for every region, with notes "
+      "on currency and one-off effects that the auditors asked about in the spring. ", 98 },
 };
 
 static const struct { const char *name; enum decide_mode mode; } modes[] = {

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "base/version.h"
 #include "pipeline/snap.h"
 
 #define X(name) int cli_##name(int argc, char **argv);
@@ -14,8 +15,6 @@
 #undef X
 int bench_decide(int argc, char **argv);        /* of `bench`; argv[0]: "decide" */
 int bench_signals(int argc, char **argv);
-
-#define SIGNALBOX_VERSION "0.1.0"
 
 enum { CLI_FINE = 0, CLI_FINDING = 1, CLI_USAGE = 2 };  /* exit codes; 2: also files that cannot be read */
 

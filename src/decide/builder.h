@@ -1,4 +1,6 @@
-/* decide/builder.h -- a policy in the making: shared by policy.c, tree.c, projection_build.c, reach.c. */
+/* decide/builder.h -- a policy in the making.
+ *
+ * Shared by policy.c, tree.c, projection_build.c and reach.c, and gone when the policy is there. */
 #ifndef SBX_DECIDE_BUILDER_H
 #define SBX_DECIDE_BUILDER_H
 

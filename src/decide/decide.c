@@ -22,13 +22,13 @@ static void need_signal(struct decide_scratch *s, uint32_t slot)
         bit_put(s->need, slot, true);
 }
 
-static void need_group(struct decide_scratch *s, const struct group *g)
-{
-    for (uint32_t i = 0; i < g->n; i++)
-        need_signal(s, g->members[i]);
-}
-
 static void need_slot(struct decide_scratch *s, uint32_t slot);
+
+static void need_group(struct decide_scratch *s, const struct group *g, uint32_t slot)
+{
+    for (uint32_t i = 0; group_has(g, slot) && i < g->n; i++)
+        need_slot(s, g->members[i]);
+}
 
 static void need_score(struct decide_scratch *s, uint32_t index)
 {
@@ -58,12 +58,10 @@ static void need_slot(struct decide_scratch *s, uint32_t slot)
         return;
     }
     need_signal(s, slot);
-    if (p->group_of[slot] != NO_INDEX)
-        need_group(s, &p->groups[p->group_of[slot]]);
-    for (uint32_t i = 0; i < p->n_cuts; i++) {
-        if (str_eq(p->type[slot], p->type[p->cuts[i].members[0]]))
-            need_group(s, &p->cuts[i]);
-    }
+    for (uint32_t i = 0; i < p->n_groups; i++)
+        need_group(s, &p->groups[i], slot);
+    for (uint32_t i = 0; i < p->n_cuts; i++)
+        need_group(s, &p->cuts[i], slot);
     /* A composer saw its leaves before top-k cut some of them, so the planes cannot tell which of
      * them it still depends on: all. */
     if (p->composer_of[slot] != NO_INDEX && !bit_is(s->set, slot)) {

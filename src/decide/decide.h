@@ -85,14 +85,14 @@ struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *
 enum decide_mode {
     DECIDE_LAZY,                        /* until the winner and its confidence are settled */
     DECIDE_EAGER,                       /* everything, for explanations */
-    DECIDE_WINNER,                      /* until the winner is settled; its confidence may stay a range */
+    DECIDE_WINNER,                      /* until the winner is; its confidence may stay a range */
 };
 
 struct decision {
     const struct decision_conf *conf;   /* NULL: none matched -> default model */
     uint32_t index;                     /* in profile->decisions */
     double confidence;
-    double confidence_max;              /* equal but with DECIDE_WINNER: then confidence is the least */
+    double confidence_max;              /* differs with DECIDE_WINNER only: it is at most this */
     bool is_failed;                     /* on_unknown: fail_request -> 503 */
     uint32_t n_units_run, n_units_avoided;
     const struct sigset *signals;       /* in the scratch, valid until its next run */

@@ -105,7 +105,6 @@ struct policy {
     str *type, *name;                   /* [n_slots] */
     uint32_t *unit_of;                  /* [n_slots] a unit that fills it; NO_INDEX: none */
     uint32_t *mapping_of;               /* [n_slots] a mapping's output; NO_INDEX */
-    uint32_t *group_of;                 /* [n_slots] partition; NO_INDEX */
     uint32_t *composer_of;              /* [n_slots] NO_INDEX */
     bool *is_used, *is_hidden;          /* [n_slots] */
     const char **why_absent;            /* [n_slots] why nothing can tell: "not-built"; NULL */
@@ -175,6 +174,15 @@ static inline void bit_put(uint64_t *set, uint32_t bit, bool on)
 {
     uint64_t mask = 1ull << (bit & 63);
     set[bit >> 6] = on ? set[bit >> 6] | mask : set[bit >> 6] & ~mask;
+}
+
+static inline bool group_has(const struct group *g, uint32_t slot)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (g->members[i] == slot)
+            return true;
+    }
+    return false;
 }
 
 /* settle.c: the planes, then the literals. */

@@ -207,7 +207,6 @@ static void slots_number(struct policy_builder *b)
     p->why_absent = ARENA_ARRAY(b->a, const char *, n);
     p->unit_of = indices(b, n);
     p->mapping_of = indices(b, n);
-    p->group_of = indices(b, n);
     p->composer_of = indices(b, n);
     p->undefined = words(b, p->slot_words);
     p->unitless = words(b, p->slot_words);
@@ -226,10 +225,6 @@ static void slots_number(struct policy_builder *b)
     for (uint32_t i = 0; i < p->n_mappings; i++) {
         for (size_t k = 0; k < p->mappings[i].conf->n_outputs; k++)
             p->mapping_of[p->mappings[i].slots[k]] = i;
-    }
-    for (uint32_t i = 0; i < p->n_groups; i++) {
-        for (uint32_t k = 0; k < p->groups[i].n; k++)
-            p->group_of[p->groups[i].members[k]] = i;
     }
     for (uint32_t i = 0; i < p->n_composers; i++)
         p->composer_of[p->composers[i].slot] = i;

@@ -1,13 +1,13 @@
 /* decide/rank.c -- which of the decisions that match comes first.
  *
- * Snapshot (spec 01, section 4.3): if any matched decision has a tier, tier ascending
- * with an unset tier as 0, confidence, priority, name; else by the strategy, then the other key,
- * then the name.
+ * Snapshot (spec 01, section 4.3): if any matched decision has a tier, tier ascending with an
+ * unset tier as 0, confidence, priority, name; else by the strategy, then the other key, then the
+ * name.
  *
- * Later revision (section 0.2): tier ascending, an unset tier behind all set ones;
- * catch-alls last; the strategy's key, the other key, the name. Confidence counts only if every
- * matched decision of the same tier and class carries a real score and all are of one kind;
- * otherwise it is left out. A decision whose rules are unknown ranks as if it matched when its
+ * Later revision (section 0.2): tier ascending, an unset tier behind all set ones; catch-alls
+ * last; the strategy's key, the other key, the name. Confidence counts only if every matched
+ * decision of the same tier and class carries a real score and all are of one kind; otherwise it
+ * is left out. A decision whose rules are unknown ranks as if it matched when its
  * on_unknown is `match` or `fail_request`; if one with `fail_request` wins, the request fails. */
 #include <math.h>
 
@@ -35,8 +35,7 @@ static int by_confidence(struct range a, struct range b, int rest)
     return OPEN;
 }
 
-bool is_confidence_next(const struct policy *p, const struct choice *a,
-                               const struct choice *b)
+bool is_confidence_next(const struct policy *p, const struct choice *a, const struct choice *b)
 {
     return p->profile->strategy == STRATEGY_CONFIDENCE ||
            a->conf->priority == b->conf->priority;

@@ -34,11 +34,13 @@ static void reach_slot(const struct reach *r, uint32_t slot, uint64_t *out)
     bit_put(out, slot, true);
     if (p->composer_of[slot] != NO_INDEX)
         reach_tree(r, p->composers[p->composer_of[slot]].root, out);
-    if (r->with_groups && p->group_of[slot] != NO_INDEX)
-        reach_group(r, &p->groups[p->group_of[slot]], out);
-    for (uint32_t c = 0; r->with_groups && c < p->n_cuts; c++) {
-        if (str_eq(p->type[slot], p->type[p->cuts[c].members[0]]))
-            reach_group(r, &p->cuts[c], out);
+    for (uint32_t i = 0; r->with_groups && i < p->n_groups; i++) {
+        if (group_has(&p->groups[i], slot))
+            reach_group(r, &p->groups[i], out);
+    }
+    for (uint32_t i = 0; r->with_groups && i < p->n_cuts; i++) {
+        if (group_has(&p->cuts[i], slot))
+            reach_group(r, &p->cuts[i], out);
     }
     if (p->mapping_of[slot] != NO_INDEX && p->mappings[p->mapping_of[slot]].score != NO_INDEX)
         reach_score(r, p->mappings[p->mapping_of[slot]].score, out);

@@ -324,7 +324,7 @@ WAITS int explain_answer(struct req *r)
         whole_write(&v, &out);
     r->t.sent = r->t.first_byte = clock_now();
     int rc = -1;
-    if (text.is_failed || out.is_failed) {
+    if (text.is_failed || out.is_failed || arena_exhausted(r->a)) {
         req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
         rc = relay_fail(r);
     } else {

@@ -20,6 +20,7 @@
 #include "observe/metrics.h"
 #include "pipeline/account.h"
 #include "pipeline/body.h"
+#include "pipeline/count.h"
 #include "pipeline/relay.h"
 #include "pipeline/route.h"
 
@@ -40,6 +41,12 @@ int64_t gateway_in_flight(void)
 
 /* ---- identity of a request ---- */
 
+static void hex_put(char *to, uint64_t v, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++, v >>= 4)
+        to[i] = "0123456789abcdef"[v & 15];
+}
+
 static void request_id_make(struct req *r)
 {
     str given = http_get(&r->head, S("x-request-id"));
@@ -52,9 +59,10 @@ static void request_id_make(struct req *r)
     static _Thread_local uint64_t state;
     if (!state)
         state = rand_system();
-    int n = snprintf(r->id_text, sizeof r->id_text, "req_%016llx%08llx", (unsigned long long)rand_next(&state),
-                     (unsigned long long)(rand_next(&state) >> 32));
-    r->request_id = (str){ r->id_text, (size_t)n };
+    memcpy(r->id_text, "req_", 4);
+    hex_put(r->id_text + 4, rand_next(&state), 16);
+    hex_put(r->id_text + 20, rand_next(&state), 8);
+    r->request_id = (str){ r->id_text, 28 };
 }
 
 /* ---- refusals that leave the body unread ---- */
@@ -188,17 +196,25 @@ static int body_parse(struct req *r)
 
 /* ---- a model's answer ---- */
 
-static int chain_on_request(struct req *r)
+static WAITS int step_run(struct req *r, const struct plugin_step *s, int (*hook)(struct req *r, const void *conf))
+{
+    if (!hook)
+        return PLUGIN_PASS;
+    uint64_t from = clock_now();
+    int rc = hook(r, s->conf);
+    count_plugin(r, s->ops->type, rc, clock_now() - from);
+    return rc;
+}
+
+static WAITS int chain_run(struct req *r)
 {
     for (unsigned i = 0; r->plan && i < r->plan->n_chain; i++) {
-        const struct plugin_step *s = &r->plan->chain[i];
-        int rc = s->ops->on_request ? s->ops->on_request(r, s->conf) : PLUGIN_PASS;
+        int rc = step_run(r, &r->plan->chain[i], r->plan->chain[i].ops->on_request);
         if (rc != PLUGIN_PASS)
             return rc;
     }
     for (unsigned i = 0; r->plan && i < r->plan->n_chain; i++) {
-        const struct plugin_step *s = &r->plan->chain[i];
-        int rc = s->ops->on_send ? s->ops->on_send(r, s->conf) : PLUGIN_PASS;
+        int rc = step_run(r, &r->plan->chain[i], r->plan->chain[i].ops->on_send);
         if (rc < 0)
             return rc;
     }
@@ -230,7 +246,7 @@ static WAITS int answer_model(struct req *r)
     r->t.routed = clock_now();
     if (rc < 0)
         return relay_fail(r);
-    rc = chain_on_request(r);
+    rc = chain_run(r);
     if (rc == PLUGIN_REPLY)
         return r->is_client_gone ? -1 : 0;
     if (rc < 0)

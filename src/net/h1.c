@@ -232,16 +232,24 @@ static int head_check(struct h1 *h, struct http_head *head)
     if (n_host > 1 || (n_host == 0 && head->minor >= 1))
         return refuse(h, 400, n_host ? "more than one host header" : "the host header is missing");
     str target = head->target;
+    if (target.ptr != head->method.ptr + head->method.len + 1 || target.ptr[target.len + 1] != 'H')
+        return refuse(h, 400, "the request line has more than one space in a row");
+    bool has_path = true;
     if (str_starts(target, S("http://")) || str_starts(target, S("https://"))) {
         long at = str_find(target, S("://"));   /* absolute-form: take the path */
         str rest = str_from(target, (size_t)at + 3);
-        long slash = str_chr(rest, '/');
-        target = slash < 0 ? S("/") : str_from(rest, (size_t)slash);
+        size_t host = 0;
+        while (host < rest.len && rest.ptr[host] != '/' && rest.ptr[host] != '?')
+            host++;
+        target = str_from(rest, host);
+        has_path = target.len > 0 && target.ptr[0] == '/';
     }
-    if (target.len == 0 || (target.ptr[0] != '/' && !str_eq(target, S("*"))))
+    if (has_path && (target.len == 0 || (target.ptr[0] != '/' && !str_eq(target, S("*")))))
         return refuse(h, 400, "the request target must begin with '/'");
     head->query = target;
     head->path = str_cut(&head->query, '?');
+    if (!has_path)                              /* RFC 9110 4.2.3: an empty path is "/" */
+        head->path = S("/");
     return 0;
 }
 

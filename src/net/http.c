@@ -54,15 +54,17 @@ const char *http_reason(int status)
 
 bool http_is_hop_by_hop(str name)
 {
-    static const str names[] = {
-        { "connection", 10 }, { "keep-alive", 10 }, { "proxy-connection", 16 }, { "te", 2 },
-        { "trailer", 7 }, { "transfer-encoding", 17 }, { "upgrade", 7 }, { "content-length", 14 },
-        { "proxy-authenticate", 18 }, { "proxy-authorization", 19 },
-    };
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (str_ieq(name, names[i]))
-            return true;
-    return false;
+    switch (name.len) {
+    case 2:  return str_ieq(name, S("te"));
+    case 7:  return str_ieq(name, S("trailer")) || str_ieq(name, S("upgrade"));
+    case 10: return str_ieq(name, S("connection")) || str_ieq(name, S("keep-alive"));
+    case 14: return str_ieq(name, S("content-length"));
+    case 16: return str_ieq(name, S("proxy-connection"));
+    case 17: return str_ieq(name, S("transfer-encoding"));
+    case 18: return str_ieq(name, S("proxy-authenticate"));
+    case 19: return str_ieq(name, S("proxy-authorization"));
+    default: return false;
+    }
 }
 
 static int hex_digit(char c)
@@ -106,7 +108,9 @@ str http_date(void)
     static _Thread_local time_t last = -1;
     static _Thread_local char text[32];
     static _Thread_local size_t len;
-    time_t now = (time_t)(clock_wall() / NS_PER_S);
+    struct timespec coarse;                     /* of the last tick: half the price, and seconds are all we tell */
+    clock_gettime(CLOCK_REALTIME_COARSE, &coarse);
+    time_t now = coarse.tv_sec;
     if (now != last) {
         struct tm tm;
         gmtime_r(&now, &tm);

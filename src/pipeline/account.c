@@ -113,6 +113,19 @@ static void model_observe(struct req *r, double cost)
     }
 }
 
+/* "type:name" */
+static str joined(struct arena *a, str type, str name)
+{
+    size_t n = type.len + 1 + name.len;
+    char *to = arena_try(a, n);
+    if (!to)
+        return name;
+    memcpy(to, type.ptr, type.len);
+    to[type.len] = ':';
+    memcpy(to + type.len + 1, name.ptr, name.len);
+    return (str){ to, n };
+}
+
 static size_t signals_list(const struct req *r, str *list, size_t max)
 {
     size_t n = 0;
@@ -123,8 +136,7 @@ static size_t signals_list(const struct req *r, str *list, size_t max)
         for (uint64_t bits = r->decision.signals->yes[w]; bits && n < max; bits &= bits - 1) {
             uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(bits);
             if (slot < policy_n_slots(p))
-                list[n++] = arena_printf(r->a, STR_FMT ":" STR_FMT, STR_ARG(policy_slot_type(p, slot)),
-                                         STR_ARG(policy_slot_name(p, slot)));
+                list[n++] = joined(r->a, policy_slot_type(p, slot), policy_slot_name(p, slot));
         }
     return n;
 }

@@ -340,6 +340,7 @@ static WAITS int request_send(struct req *r, struct upstream *u, const struct ba
         p.n = 1;
         piece_add(&p, buf_view(&whole));
     }
+    fiber_late();
     int rc = head.is_failed || whole.is_failed || arena_exhausted(r->a) ? -ENOMEM : conn_writev(&u->conn, p.v, p.n, deadline);
     buf_free(&head);
     buf_free(&whole);

@@ -7,7 +7,8 @@
 #include "front/server.h"
 #include "signal/signal.h"
 
-/* One reservation, three copies: a response has twenty of these. */
+/* One reservation, three copies: a response has twenty of these. The value is known to hold no line break: it is
+ * ours, or came in a header. */
 static void line(struct buf *out, str name, str value)
 {
     if (!buf_reserve(out, name.len + value.len + 4))
@@ -18,27 +19,39 @@ static void line(struct buf *out, str name, str value)
     *to++ = ':';
     *to++ = ' ';
     memcpy(to, value.ptr ? value.ptr : "", value.len);
-    for (size_t i = 0; i < value.len; i++)      /* names of configurations may hold line breaks; headers must not */
-        if ((unsigned char)to[i] < 0x20 || to[i] == 0x7f)
-            to[i] = ' ';
     memcpy(to + value.len, "\r\n", 2);
     out->len += name.len + value.len + 4;
+}
+
+/* A name of the configuration, which may hold line breaks; headers must not. */
+static void line_named(struct buf *out, str name, str value)
+{
+    line(out, name, value);
+    if (out->is_failed)
+        return;
+    char *written = out->ptr + out->len - 2 - value.len;
+    for (size_t i = 0; i < value.len; i++)
+        if ((unsigned char)written[i] < 0x20 || written[i] == 0x7f)
+            written[i] = ' ';
 }
 
 /* Headers of the provider that are not for the client. */
 static bool is_dropped(str name)
 {
-    static const str names[] = {
-        { "set-cookie", 10 }, { "server", 6 }, { "date", 4 }, { "content-type", 12 }, { "alt-svc", 7 },
-        { "cf-ray", 6 }, { "cf-cache-status", 15 }, { "strict-transport-security", 25 }, { "x-request-id", 12 },
-        { "server-timing", 13 }, { "via", 3 }, { "access-control-expose-headers", 29 },
-    };
-    if (http_is_hop_by_hop(name))
-        return true;
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (str_ieq(name, names[i]))
-            return true;
-    return str_ieq(str_upto(name, 6), S("x-vsr-"));
+    switch (name.len) {
+    case 3:  return str_ieq(name, S("via"));
+    case 4:  return str_ieq(name, S("date"));
+    case 6:  return str_ieq(name, S("server")) || str_ieq(name, S("cf-ray")) || str_ieq(name, S("x-vsr-"));
+    case 7:  if (str_ieq(name, S("alt-svc"))) return true; break;
+    case 10: if (str_ieq(name, S("set-cookie"))) return true; break;
+    case 12: if (str_ieq(name, S("content-type")) || str_ieq(name, S("x-request-id"))) return true; break;
+    case 13: if (str_ieq(name, S("server-timing"))) return true; break;
+    case 15: if (str_ieq(name, S("cf-cache-status"))) return true; break;
+    case 25: if (str_ieq(name, S("strict-transport-security"))) return true; break;
+    case 29: if (str_ieq(name, S("access-control-expose-headers"))) return true; break;
+    default: break;
+    }
+    return http_is_hop_by_hop(name) || str_ieq(str_upto(name, 6), S("x-vsr-"));
 }
 
 static void phase(struct buf *out, const char *name, uint64_t from, uint64_t to, bool *is_first)
@@ -93,9 +106,24 @@ static void debug_headers(const struct req *r, struct buf *out)
             buf_str(&names, policy_slot_name(p, slot));
         }
         if (names.len)
-            line(out, str_of(signal_all[k]->header), str_upto(buf_view(&names), 2048));
+            line_named(out, str_of(signal_all[k]->header), str_upto(buf_view(&names), 2048));
         buf_free(&names);
     }
+}
+
+/* "%.4f", which would cost more than all the rest of the head. */
+static str share_text(char to[32], double v)
+{
+    if (!(v >= 0 && v < 1000))
+        return (str){ to, (size_t)snprintf(to, 32, "%.4f", v) };
+    unsigned scaled = (unsigned)(v * 10000 + 0.5);
+    size_t n = 0;
+    for (unsigned unit = scaled >= 1000000 ? 1000000 : scaled >= 100000 ? 100000 : 10000; unit; unit /= 10) {
+        to[n++] = (char)('0' + scaled / unit % 10);
+        if (unit == 10000)
+            to[n++] = '.';
+    }
+    return (str){ to, n };
 }
 
 static void decision_headers(const struct req *r, int status, struct buf *out)
@@ -106,17 +134,16 @@ static void decision_headers(const struct req *r, int status, struct buf *out)
     if (status < 200 || status > 299)
         return;
     if (r->recipe) {
-        line(out, S("x-vsr-selected-recipe"), r->recipe->profile->name);
+        line_named(out, S("x-vsr-selected-recipe"), r->recipe->profile->name);
         if (r->decision.conf) {
-            line(out, S("x-vsr-selected-decision"), r->decision.conf->name);
-            int n = snprintf(text, sizeof text, "%.4f", r->decision.confidence);
-            line(out, S("x-vsr-selected-confidence"), (str){ text, (size_t)n });
+            line_named(out, S("x-vsr-selected-decision"), r->decision.conf->name);
+            line(out, S("x-vsr-selected-confidence"), share_text(text, r->decision.confidence));
         }
         if (r->method)
             line(out, S("x-vsr-selected-algorithm"), str_of(r->method));
     }
     if (r->model)
-        line(out, S("x-vsr-selected-model"), r->ref && r->ref->lora_name.len ? r->ref->lora_name : r->model->name);
+        line_named(out, S("x-vsr-selected-model"), r->ref && r->ref->lora_name.len ? r->ref->lora_name : r->model->name);
     if (r->response_path && strcmp(r->response_path, "fast_response") == 0)
         buf_str(out, S("x-vsr-fast-response: true\r\n"));
     if (r->wants_debug && r->recipe && r->decision.signals)

@@ -71,24 +71,22 @@ static bool usage_glance(struct req *r, str text)
     at += sizeof key - 1;
     while (at < end && *at == ' ')
         at++;
-    unsigned depth = 0;
+    /* Its end: a string that holds a brace misleads this, and then the parser says so. */
     const char *close = at;
-    for (; close < end; close++) {
-        if (*close == '"') {                    /* keys and, perhaps, short strings */
-            while (++close < end && *close != '"' && *close != '\\')
-                ;
-            if (close >= end || *close == '\\')
-                return false;
-        } else if (*close == '{') {
-            depth++;
-        } else if (*close == '}' && --depth == 0) {
-            break;
-        } else if (depth == 0) {
+    for (int depth = 0; ; close++) {
+        const char *from = close;
+        close = memchr(from, '}', (size_t)(end - from));
+        if (!close)
             return false;
-        }
+        for (const char *p = from; (p = memchr(p, '{', (size_t)(close - p))) != NULL; p++)
+            depth++;
+        if (--depth == 0)
+            break;
+        if (depth < 0)
+            return false;
     }
     struct json j;
-    if (close >= end || json_parse(r->a, (str){ at, (size_t)(close + 1 - at) }, &j, NULL) < 0)
+    if (json_parse(r->a, (str){ at, (size_t)(close + 1 - at) }, &j, NULL) < 0)
         return false;
     usage_object(r, &j, 0);
     const char *reason = memmem(text.ptr, text.len, finish, sizeof finish - 1);
@@ -188,7 +186,17 @@ static WAITS int head_send(struct req *r, int status, str content_type, int64_t 
 
 static int chunk_size_text(char to[24], size_t n)
 {
-    return snprintf(to, 24, "%zx\r\n", n);
+    static const char digits[] = "0123456789abcdef";
+    char text[16];
+    int len = 0, k = 0;
+    do
+        text[len++] = digits[n & 15];
+    while (n >>= 4);
+    while (len)
+        to[k++] = text[--len];
+    to[k++] = '\r';
+    to[k++] = '\n';
+    return k;
 }
 
 /* ---- relaying whole answers ---- */
@@ -203,6 +211,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
     struct kept kept = { 0 };
     char *scratch = loop_scratch(r->loop);
     bool is_first = true;
+    str answer = { 0 };
     int n = 0, rc = 0;
     if (in->is_complete)
         length = 0;
@@ -220,16 +229,19 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         int k = 0;
         for (int i = 0; i < n; i++)
             bytes += spans[i].len;
+        bool ends = n == 0 || in->is_complete;
+        bool is_whole = is_first && ends && came_with_head && n == 1;   /* in the arena, in one piece: read it there */
         if (chunked && n > 0)
             v[k++] = (struct iovec){ size, (size_t)chunk_size_text(size, bytes) };
         for (int i = 0; i < n; i++) {
             v[k++] = (struct iovec){ (void *)(uintptr_t)spans[i].ptr, spans[i].len };
-            if (tee.len + spans[i].len <= TEE_MAX)
+            if (!is_whole && tee.len + spans[i].len <= TEE_MAX)
                 buf_str(&tee, spans[i]);
         }
         if (chunked && n > 0)
             v[k++] = (struct iovec){ (void *)(uintptr_t)"\r\n", 2 };
-        bool ends = n == 0 || in->is_complete;
+        if (is_whole)
+            answer = spans[0];
         if (chunked && ends)
             v[k++] = (struct iovec){ (void *)(uintptr_t)"0\r\n\r\n", 5 };
         if (is_first)
@@ -244,7 +256,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
     if (n < 0)                                  /* the upstream broke in the middle: so must we */
         r->client->keep_alive = false;
     if (rc == 0 && n >= 0)
-        usage_read(r, buf_view(&tee));
+        usage_read(r, answer.len ? answer : buf_view(&tee));
     buf_free(&tee);
     kept_free(r, in, &kept);
     return rc < 0 ? rc : n < 0 ? n : 0;

@@ -8,6 +8,7 @@
 #include "observe/latency.h"
 #include "observe/metrics.h"
 #include "pipeline/attempt.h"
+#include "pipeline/count.h"
 #include "signal/signal.h"
 
 static double price(double v)
@@ -51,14 +52,6 @@ static void identity_read(struct req *r)
     }
 }
 
-static bool needs_identity(const struct recipe *recipe)
-{
-    for (size_t i = 0; i < recipe->profile->n_signals; i++)
-        if (strcmp(recipe->profile->signals[i].ops->type, "authz") == 0)
-            return true;
-    return false;
-}
-
 static void order_one(struct req *r, const struct model *m)
 {
     r->order = ARENA_ARRAY(r->a, const struct model *, 1);
@@ -70,7 +63,7 @@ static int pick_models(struct req *r)
 {
     const struct plan *p = r->plan;
     size_t n = p->conf->n_refs;
-    uint64_t now = r->loop ? loop_now(r->loop) : clock_now();
+    uint64_t from = clock_now(), now = r->loop ? loop_now(r->loop) : from;
     struct select_in in = {
         .candidates = route_candidates(r->a, p, now), .n = (uint32_t)n,
         .facts = &r->facts, .conf = p->conf->algorithm.conf, .seed = r->facts.seed,
@@ -89,6 +82,8 @@ static int pick_models(struct req *r)
         return req_fail(r, 503, "server_error", "no_model", "no_model",
                         "decision '" STR_FMT "' names no model that the configuration has a provider for",
                         STR_ARG(p->conf->name));
+    if (r->loop)
+        count_pick(r, clock_now() - from);
     return 0;
 }
 
@@ -116,12 +111,17 @@ int route_request(struct req *r)
         order_one(r, m);
         return 0;
     }
-    if (needs_identity(r->recipe) && !r->facts.has_identity && !r->snap->config->authz_fail_open)
+    if (r->recipe->needs_identity && !r->facts.has_identity && !r->snap->config->authz_fail_open)
         return req_fail(r, 403, "permission_error", "identity_required", "identity",
                         "this policy has role bindings and the request carries no user id (header '" STR_FMT "')",
                         STR_ARG(r->snap->config->user_id_header));
     struct decide_scratch *scratch = decide_scratch_new(r->a, r->recipe->policy);
+    uint64_t from = clock_now();
+    if (count_times_units(r))
+        decide_clock(scratch, clock_now);
     r->decision = decide_run(r->recipe->policy, &r->facts, scratch, r->a, DECIDE_LAZY, NULL);
+    if (r->loop)                                /* a served request, not a question of the command line */
+        count_decision(r, scratch, clock_now() - from);
     if (r->decision.is_failed)
         return req_fail(r, 503, "server_error", "signal_unknown", "signal_unknown",
                         "a signal that the policy needs could not be evaluated (on_unknown: fail_request)");

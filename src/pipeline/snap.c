@@ -12,6 +12,7 @@
 #include "signal/scanner.h"
 #include "signal/signal.h"
 #include "pipeline/attempt.h"
+#include "pipeline/count.h"
 
 enum { SCHEDULE_MAX = 256 };
 
@@ -329,6 +330,9 @@ static bool recipes_build(struct snap *s, struct findings *out)
         r->policy = policy_build(s->a, r->profile, signal_make_all, &arg, out);
         if (!r->policy)
             return false;
+        count_cells(s->a, r);
+        for (size_t k = 0; k < r->profile->n_signals; k++)
+            r->needs_identity |= strcmp(r->profile->signals[k].ops->type, "authz") == 0;
         r->plans = ARENA_ARRAY(s->a, struct plan, r->profile->n_decisions);
         for (size_t k = 0; k < r->profile->n_decisions; k++)
             plan_build(s, r, &r->profile->decisions[k], &r->plans[k]);

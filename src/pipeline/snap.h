@@ -89,7 +89,9 @@ struct recipe {
     const struct profile *profile;
     struct policy *policy;
     struct plan *plans;                 /* [profile->n_decisions] */
-    uint32_t *cell_type_match;
+    bool needs_identity;                /* it has role bindings */
+    struct slot_cells { uint32_t extracted, matched; } *slot_cells;     /* [policy_n_slots] */
+    struct unit_cells { uint32_t run, avoided, seconds; } *unit_cells;  /* [policy_n_units] */
 };
 
 struct snap {

@@ -132,7 +132,7 @@ static void event_compile(struct signal_build *b, const struct event_conf *c, st
 static void event_make(struct signal_build *b, const struct signal_rule *const *rules, size_t n)
 {
     struct event *e = ARENA_NEW(b->a, struct event);
-    struct signal_unit *u = policy_unit(b->policy, S("event"), 5200);
+    struct signal_unit *u = policy_unit(b->policy, S("event"), 4100);
     e->scanner = b->scanner;
     e->rules = ARENA_ARRAY(b->a, struct rule_code, n);
     for (size_t i = 0; i < n; i++) {

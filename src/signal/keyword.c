@@ -266,10 +266,10 @@ static const struct {
     void (*run)(const void *state, const struct facts *f, const uint64_t *wanted,
                 struct arena *request, struct sigset *out);
 } method_table[METHOD_N] = {
-    [METHOD_SCAN]  = { 5000, scan_run },
-    [METHOD_BM25]  = { 12000, bm25_run },
-    [METHOD_NGRAM] = { 15000, ngram_run },
-    [METHOD_FUZZY] = { 16000, fuzzy_run },
+    [METHOD_SCAN]  = { 4000, scan_run },
+    [METHOD_BM25]  = { 27000, bm25_run },
+    [METHOD_NGRAM] = { 25000, ngram_run },
+    [METHOD_FUZZY] = { 14000, fuzzy_run },
 };
 
 static const void *method_model(enum method method, struct arena *a,

@@ -74,7 +74,7 @@ static void language_run(const void *state, const struct facts *f, const uint64_
 static void language_make(struct signal_build *b, const struct signal_rule *const *rules, size_t n)
 {
     struct language *l = ARENA_NEW(b->a, struct language);
-    struct signal_unit *u = policy_unit(b->policy, S("language"), 20000);
+    struct signal_unit *u = policy_unit(b->policy, S("language"), 15000);
     l->rules = ARENA_ARRAY(b->a, struct rule_code, n);
     for (size_t i = 0; i < n; i++) {
         const struct language_conf *c = rules[i]->conf;

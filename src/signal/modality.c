@@ -142,7 +142,7 @@ static void modality_make(struct signal_build *b, const struct signal_rule *cons
     field_decode(b->a, &detector_fields, conf, S("global.model_catalog.modules.modality_detector"),
                  &d, b->findings);
     struct modality *m = ARENA_NEW(b->a, struct modality);
-    struct signal_unit *u = policy_unit(b->policy, S("modality"), 5500);
+    struct signal_unit *u = policy_unit(b->policy, S("modality"), 4200);
     *m = (struct modality){ .scanner = b->scanner, .is_enabled = d.enabled };
     m->rules = ARENA_ARRAY(b->a, struct rule_code, n);
     for (size_t i = 0; i < n; i++)

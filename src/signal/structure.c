@@ -324,7 +324,7 @@ static void structure_make(struct signal_build *b, const struct signal_rule *con
         s->needs_units |= r->measure == MEASURE_DENSITY;
     }
     if (s->needs_scan)
-        u->cost_ns = s->needs_units ? 5500 : 4200;    /* less when others have scanned already */
+        u->cost_ns = s->needs_units ? 5000 : 4200;    /* less when others have scanned already */
     u->state = s;
     u->run = structure_run;
 }

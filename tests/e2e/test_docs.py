@@ -146,6 +146,42 @@ def test_recipe(path):
         check(name + ": all probes were compared", got.get("compared") == got.get("lines"), r.stdout)
 
 
+def test_explain(served):
+    """The built-in model answers in the caller's form, says that it is none, and claims no token."""
+    def ask(path, body):
+        r = subprocess.run(["curl", "-s", "-w", "\n%{http_code} %header{x-vsr-response-path}", "http://127.0.0.1:%d%s" % (served.data, path),
+                            "-d", json.dumps(body)], capture_output=True, text=True, timeout=30)
+        text, _, last = r.stdout.rpartition("\n")
+        return text, last.split(" ")[0], last.split(" ")[-1]
+
+    model, question = "signalbox/explain", [{"role": "user", "content": "Prove that 2 is prime"}]
+    text, status, path = ask("/v1/chat/completions", {"model": model, "messages": question})
+    answer = json.loads(text)
+    message = answer["choices"][0]["message"]
+    check("explain: whole", status == "200" and path == "explain" and answer["object"] == "chat.completion" and answer["model"] == model, text)
+    check("explain: says what it is", "not a language model" in message["content"] and message["role"] == "assistant", text)
+    check("explain: says what was decided", "math_and_proof" in message["content"] and "proof_words" in message["content"], text)
+    check("explain: honest usage", answer["usage"]["completion_tokens"] == 0 and answer["usage"]["prompt_tokens"] > 0, text)
+    for wants_usage in (False, True):
+        body = {"model": model, "messages": question, "stream": True}
+        if wants_usage:
+            body["stream_options"] = {"include_usage": True}
+        text, status, path = ask("/v1/chat/completions", body)
+        data = [e[len("data: "):] for e in text.strip().split("\n\n")]
+        chunks = [json.loads(d) for d in data[:-1]]
+        name = "explain: stream%s" % (", with usage" if wants_usage else "")
+        check(name, status == "200" and data[-1] == "[DONE]" and len({c["id"] for c in chunks}) == 1, text)
+        deltas = [c["choices"][0]["delta"] for c in chunks if c["choices"]]
+        check(name + ": role first", deltas[0] == {"role": "assistant", "content": ""} and deltas[-1] == {}, text)
+        check(name + ": the same text", "".join(d.get("content", "") for d in deltas) == message["content"], text)
+        check(name + ": finish", [c["choices"][0]["finish_reason"] for c in chunks if c["choices"]].count("stop") == 1, text)
+        check(name + ": usage", ("usage" in chunks[0]) == wants_usage and (chunks[-1]["choices"] == []) == wants_usage, text)
+    text, status, path = ask("/v1/completions", {"model": model, "prompt": "hello"})
+    check("explain: completions", json.loads(text)["object"] == "text_completion" and json.loads(text)["choices"][0]["text"], text)
+    text, status, path = ask("/v1/embeddings", {"model": model, "input": "hello"})
+    check("explain: embeddings", status == "400" and "no embedding model" in json.loads(text)["error"]["message"], text)
+
+
 def command_names():
     text = subprocess.run([SIGNALBOX, "help"], capture_output=True, text=True).stdout
     return re.findall(r"^  (\w+) {2,}\S", text.split("Commands\n")[1].split("\n\n")[0], re.M)
@@ -182,6 +218,7 @@ def main():
             test_document(path, served)
             test_links(path)
             test_names(path)
+        test_explain(served)
     finally:
         served.stop()
     for path in sorted(glob.glob(os.path.join(ROOT, "recipes", "*.yaml"))):

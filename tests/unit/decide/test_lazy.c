@@ -113,7 +113,7 @@ static void random_facts(struct world *w, unsigned size)
 {
     w->n_units = 1 + (uint32_t)below(w, UNITS_MAX);
     for (uint32_t i = 0; i < w->n_units; i++)
-        w->cost[i] = (uint32_t)below(w, 5) * 200;   /* around LOOK_NS, so with and without batches */
+        w->cost[i] = (uint32_t)below(w, 5) * 200;   /* some worth a look before them */
     w->n_facts = 2 + (uint32_t)below(w, size < SIGNALS_MAX - 2 ? size : SIGNALS_MAX - 2);
     for (uint32_t i = 0; i < w->n_facts; i++) {
         struct fact *f = &w->facts[i];
@@ -137,17 +137,14 @@ static void random_facts(struct world *w, unsigned size)
 static void random_partitions(struct world *w)
 {
     struct profile *p = &w->profile;
-    p->partitions = ARENA_ARRAY(w->a, struct partition_conf, 2);
-    bool taken[SIGNALS_MAX] = { false };
-    for (unsigned k = 0; k < 2; k++) {
+    p->partitions = ARENA_ARRAY(w->a, struct partition_conf, 3);
+    for (unsigned k = 0; k < 3; k++) {          /* the last two may overlap */
         str type = k ? S("domain") : S("embedding");
         struct partition_conf c = { .name = name_of(w, "partition", k), .temperature = .5 };
         c.semantics = chance(w, 50) ? S("exclusive") : S("softmax_exclusive");
         for (uint32_t i = 0; i < w->n_facts; i++) {
-            if (str_eq(w->facts[i].type, type) && chance(w, 70) && !taken[i]) {
-                taken[i] = true;
+            if (str_eq(w->facts[i].type, type) && chance(w, 70))
                 *PUSH(w->a, c.members.items, c.members.n) = w->facts[i].name;
-            }
         }
         if (c.members.n == 0 || chance(w, 30))
             continue;

@@ -1,0 +1,92 @@
+/* pipeline/count.c */
+#include "pipeline/count.h"
+
+#include <stdio.h>
+
+#include "observe/metrics.h"
+
+enum { TIMED_ONE_IN = 16 };
+
+void count_cells(struct arena *a, struct recipe *r)
+{
+    uint32_t n = policy_n_slots(r->policy);
+    r->slot_cells = ARENA_ARRAY(a, struct slot_cells, n);
+    for (uint32_t i = 0; i < n; i++) {
+        str labels[2] = { policy_slot_type(r->policy, i), policy_slot_name(r->policy, i) };
+        r->slot_cells[i].extracted = metric_cell(METRIC_SIGNAL_EXTRACTION, labels);
+        r->slot_cells[i].matched = metric_cell(METRIC_SIGNAL_MATCH, labels);
+    }
+    n = policy_n_units(r->policy);
+    r->unit_cells = ARENA_ARRAY(a, struct unit_cells, n);
+    for (uint32_t i = 0; i < n; i++) {
+        str type = policy_unit_at(r->policy, i)->type;
+        r->unit_cells[i].run = metric_cell(METRIC_UNITS_RUN, &type);
+        r->unit_cells[i].avoided = metric_cell(METRIC_UNITS_AVOIDED, &type);
+        r->unit_cells[i].seconds = metric_cell(METRIC_SIGNAL_LATENCY, &type);
+    }
+}
+
+bool count_times_units(const struct req *r)
+{
+    return r->facts.seed % TIMED_ONE_IN == 0;
+}
+
+static void slots_count(const struct req *r, const struct sigset *sig)
+{
+    for (uint32_t w = 0; w < sig->n_words; w++) {
+        for (uint64_t bits = sig->known[w]; bits; bits &= bits - 1)
+            metric_add(r->recipe->slot_cells[w * 64 + (uint32_t)__builtin_ctzll(bits)].extracted, 1);
+        for (uint64_t bits = sig->yes[w]; bits; bits &= bits - 1)
+            metric_add(r->recipe->slot_cells[w * 64 + (uint32_t)__builtin_ctzll(bits)].matched, 1);
+    }
+}
+
+void count_decision(const struct req *r, const struct decide_scratch *s, uint64_t ns)
+{
+    static _Thread_local uint32_t total, seconds;
+    if (!total) {
+        total = metric_cell(METRIC_DECISION_EVALUATION, NULL);
+        seconds = metric_cell(METRIC_DECISION_LATENCY, NULL);
+    }
+    metric_add(total, 1);
+    metric_observe(seconds, (double)ns / 1e9);
+    slots_count(r, r->decision.signals);
+    for (uint32_t i = 0; i < policy_n_units(r->recipe->policy); i++) {
+        uint64_t unit_ns;
+        const struct unit_cells *c = &r->recipe->unit_cells[i];
+        switch (decide_unit_fate(s, i, &unit_ns)) {
+        case UNIT_RUN:
+            metric_add(c->run, 1);
+            if (unit_ns)
+                metric_observe(c->seconds, (double)unit_ns / 1e9);
+            break;
+        case UNIT_AVOIDED:
+            metric_add(c->avoided, 1);
+            break;
+        case UNIT_SKIPPED:
+            break;
+        }
+    }
+    if (r->decision.conf)
+        metric_observe(r->recipe->plans[r->decision.index].cell_confidence, r->decision.confidence);
+}
+
+void count_pick(const struct req *r, uint64_t ns)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%lld", (long long)r->plan->conf->tier);
+    str method = str_of(r->method), tier = { text, (size_t)n };
+    metric_add(metric_cell(METRIC_SELECTION, (str[]){ method, r->order[0]->name, r->plan->conf->name, tier }), 1);
+    metric_observe(metric_cell(METRIC_SELECTION_DURATION, (str[]){ method, tier }), (double)ns / 1e9);
+    if (r->pick.fallback)
+        metric_add(metric_cell(METRIC_SELECTION_FALLBACK,
+                               (str[]){ method, r->plan->conf->name, str_of(r->pick.fallback) }), 1);
+}
+
+void count_plugin(const struct req *r, const char *type, int rc, uint64_t ns)
+{
+    str name = str_of(type);
+    metric_add(metric_cell(METRIC_PLUGIN_EXECUTION, (str[]){ name, r->plan->conf->name,
+                                                             rc < 0 ? S("error") : S("success") }), 1);
+    metric_observe(metric_cell(METRIC_PLUGIN_LATENCY, &name), (double)ns / 1e9);
+}
