@@ -11,10 +11,10 @@
 #include "select/select.h"
 
 #define EVAL_INVALID_INPUT "INVALID_INPUT"              /* 400: whatever eval_parse refuses */
-#define EVAL_INVALID_MODEL "INVALID_ROUTING_MODEL"      /* 400: the caller's, for an unknown model */
+#define EVAL_INVALID_MODEL "INVALID_ROUTING_MODEL"      /* 400: the caller's, for unknown models */
 
 struct eval_request {
-    str text;                           /* shown as original_text: the text, else the current user's */
+    str text;                           /* for original_text: the text, else the current user's */
     bool is_text;                       /* {"text": ...}: behaves as one user message */
     struct chat chat;                   /* chat.model may be empty */
 };
@@ -33,7 +33,7 @@ struct eval_in {
     const struct select_ops *selector;  /* of the decision; NULL: static */
     const struct pick *pick;            /* over decision->conf->refs; NULL: nothing was picked */
     const char *method;                 /* what select_run reported; NULL */
-    str default_model;                  /* for no decision, or one without candidates; may be empty */
+    str default_model;                  /* for no decision or one without models; may be empty */
     bool with_trace;                    /* ?trace=true */
     /* The same request decided lazily: tells what the data plane spares. NULL: not shown. */
     const struct decision *lazy;

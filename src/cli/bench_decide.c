@@ -2,9 +2,9 @@
  *
  * For every profile of a configuration. `given`: all signals are there, only the policy is
  * computed; SETS different random outcomes are decided in turn, so that the branch predictor does
- * not learn one by heart. `lazy`: a request from its facts to its decision with as few signals as it takes, for a
- * short, a middle and a long text; `winner`: the same without waiting for the winner's confidence;
- * `eager`: with all signals. */
+ * not learn one by heart. `lazy`: a request from its facts to its decision with as few signals as
+ * it takes, for a short, a middle and a long text; `winner`: the same without waiting for the
+ * winner's confidence; `eager`: with all signals. */
 #include <linux/perf_event.h>
 #include <malloc.h>
 #include <math.h>

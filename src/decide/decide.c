@@ -112,7 +112,7 @@ static void want_reach(struct decide_scratch *s, uint32_t i)
 
 enum {
     CONTENDERS_MAX = 64,                /* compared pairwise; beyond: taken to be tied */
-    LOOK_NS = 300,                      /* what another look costs: units as cheap run without one */
+    LOOK_NS = 300,                      /* what a look costs: units as cheap run without another */
 };
 
 struct contest {

@@ -131,7 +131,8 @@ void decide_signals_json(const struct policy *p, const struct decide_scratch *s,
                          bool used_only, struct json_writer *w);
 void decide_scores_json(const struct policy *p, const struct decide_scratch *s, struct json_writer *w);
 /* Names that some decision can depend on, whatever they said; by response key. */
-void decide_used_json(const struct policy *p, const struct decide_scratch *s, struct json_writer *w);
+void decide_used_json(const struct policy *p, const struct decide_scratch *s,
+                      struct json_writer *w);
 /* [{type, name, reason, used}]: signals without an answer. */
 void decide_unknown_json(const struct policy *p, const struct decide_scratch *s,
                          struct json_writer *w);

@@ -177,16 +177,34 @@ static int content(struct reader *r, struct message *m, uint32_t i, jref n)
 
 /* ---- tool calls ---- */
 
+/* Where a call stands in its message; spelled out only when something is wrong with it. */
+struct call_place {
+    bool is_listed;                     /* in tool_calls, at `at`; else the older function_call */
+    uint32_t at;
+    str member;
+};
+
+static int wrong_call(struct reader *r, jref n, const char *expected, uint32_t i,
+                      const struct call_place *p, const char *member)
+{
+    if (p->is_listed)
+        return wrong(r, n, expected, "messages[%u].tool_calls[%u]." STR_FMT "%s", i, p->at,
+                     STR_ARG(p->member), member);
+    return wrong(r, n, expected, "messages[%u]." STR_FMT "%s", i, STR_ARG(p->member), member);
+}
+
 /* Adds the string or, as some servers write arguments, the object. */
-static int arguments(struct reader *r, struct message *m, uint32_t i, jref n, const char *where)
+static int arguments(struct reader *r, struct message *m, uint32_t i, jref n,
+                     const struct call_place *p, const char *member)
 {
     if (n != JSON_NONE && json_kind(r->j, n) != JSON_STRING && json_kind(r->j, n) != JSON_OBJECT)
-        return wrong(r, n, "a string", "messages[%u].%s", i, where);
+        return wrong_call(r, n, "a string", i, p, member);
     m->structured_bytes += size_of(r, n);
     return 0;
 }
 
-static int function(struct reader *r, struct message *m, uint32_t i, jref n, const char *where)
+static int function(struct reader *r, struct message *m, uint32_t i, jref n,
+                    const struct call_place *p)
 {
     enum { NAME, ARGUMENTS, INPUT, N };
     static const str names[N] = {
@@ -195,18 +213,15 @@ static int function(struct reader *r, struct message *m, uint32_t i, jref n, con
     if (n == JSON_NONE)
         return 0;
     if (json_kind(r->j, n) != JSON_OBJECT)
-        return wrong(r, n, "an object", "messages[%u].%s", i, where);
+        return wrong_call(r, n, "an object", i, p, "");
     jref v[N];
-    char path[96];
     members(r->j, n, names, N, v);
     if (!is_kind_or_absent(r, v[NAME], JSON_STRING))
-        return wrong(r, v[NAME], "a string", "messages[%u].%s.name", i, where);
+        return wrong_call(r, v[NAME], "a string", i, p, ".name");
     m->text_bytes += json_str_bytes(r->j, v[NAME]);
-    snprintf(path, sizeof path, "%s.arguments", where);
-    if (arguments(r, m, i, v[ARGUMENTS], path) < 0)
+    if (arguments(r, m, i, v[ARGUMENTS], p, ".arguments") < 0)
         return -1;
-    snprintf(path, sizeof path, "%s.input", where);
-    return arguments(r, m, i, v[INPUT], path);
+    return arguments(r, m, i, v[INPUT], p, ".input");
 }
 
 static int tool_call(struct reader *r, struct message *m, uint32_t i, jref n, uint32_t at)
@@ -218,7 +233,6 @@ static int tool_call(struct reader *r, struct message *m, uint32_t i, jref n, ui
     if (json_kind(r->j, n) != JSON_OBJECT)
         return wrong(r, n, "an object", "messages[%u].tool_calls[%u]", i, at);
     jref v[N];
-    char path[64];
     members(r->j, n, names, N, v);
     for (int k = ID; k <= TYPE; k++) {
         if (!is_kind_or_absent(r, v[k], JSON_STRING))
@@ -227,10 +241,8 @@ static int tool_call(struct reader *r, struct message *m, uint32_t i, jref n, ui
         m->text_bytes += json_str_bytes(r->j, v[k]);
     }
     for (int k = FUNCTION; k <= CUSTOM; k++) {
-        if (v[k] == JSON_NONE)
-            continue;
-        snprintf(path, sizeof path, "tool_calls[%u]." STR_FMT, at, STR_ARG(names[k]));
-        if (function(r, m, i, v[k], path) < 0)
+        struct call_place place = { true, at, names[k] };
+        if (function(r, m, i, v[k], &place) < 0)
             return -1;
     }
     m->n_tool_calls++;
@@ -282,7 +294,8 @@ static int message(struct reader *r, uint32_t i, jref n)
             if (tool_call(r, m, i, call, at++) < 0)
                 return -1;
     }
-    return function(r, m, i, v[FUNCTION_CALL], "function_call");
+    struct call_place place = { false, 0, names[FUNCTION_CALL] };
+    return function(r, m, i, v[FUNCTION_CALL], &place);
 }
 
 static int messages(struct reader *r, jref n)

@@ -120,7 +120,11 @@ static const char policy[] =
     "    - name: general\n"
     "      description: everything else\n"
     "      priority: 1\n"
-    "      modelRefs: [{model: balanced}, {model: fast}]\n";
+    "      modelRefs: [{model: balanced}, {model: fast}]\n"
+    "global:\n"
+    "  services:\n"
+    "    observability:\n"
+    "      tracing: {enabled: false}\n";
 
 static const struct { const char *name, *description; } pools[POOLS] = {
     { "fast", "the cheapest model that will do" },

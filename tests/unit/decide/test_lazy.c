@@ -926,7 +926,7 @@ static void stopping_early_changes_nothing(void **state)
 {
     (void)state;
     unsigned long only = env_number("SIGNALBOX_SEED", 0);
-    unsigned long cases = env_number("SIGNALBOX_CASES", 20000);
+    unsigned long cases = env_number("SIGNALBOX_CASES", 50000);
     for (unsigned long seed = only ? only : 1; seed <= (only ? only : cases); seed++) {
         struct arena *a = arena_new();
         struct world w;
