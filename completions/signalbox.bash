@@ -1,6 +1,7 @@
 # bash completion of signalbox; made by `signalbox completions bash`
 _signalbox() {
-    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options= words= files=
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    local options= words= files=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         COMPREPLY=($(compgen -W 'serve check route replay config bench completions version help' -- "$cur"))

@@ -230,6 +230,14 @@ void *arena_alloc(struct arena *a, size_t n)
     return memset(p, 0, n);
 }
 
+void arena_trim(struct arena *a, void *p, size_t had, size_t keep)
+{
+    had = (had + 15) & ~(size_t)15;
+    keep = (keep + 15) & ~(size_t)15;
+    if ((char *)p + had == a->at && keep < had)
+        a->at = (char *)p + keep;
+}
+
 bool arena_exhausted(const struct arena *a)
 {
     return a->is_exhausted;

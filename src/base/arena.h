@@ -18,6 +18,7 @@ struct arena *arena_new(void);                         /* NULL: no memory */
 void  arena_free(struct arena *a);                     /* NULL is fine */
 void *arena_alloc(struct arena *a, size_t n);          /* zeroed, aligned to 16; never NULL */
 void *arena_try(struct arena *a, size_t n);            /* not zeroed; NULL: no memory */
+void  arena_trim(struct arena *a, void *p, size_t had, size_t keep);   /* the newest allocation shrinks, if it is p */
 bool  arena_exhausted(const struct arena *a);          /* malloc has failed since arena_new */
 void  arena_fail(struct arena *a);                     /* a buffer on its way into the arena ran out of memory */
 size_t arena_bytes(const struct arena *a);             /* held from malloc */

@@ -51,7 +51,7 @@ struct more { uint32_t next; uint8_t class; };
 
 struct output {                         /* words that end in a state */
     uint32_t first, n;                  /* in `words` */
-    uint32_t suffix;                    /* output of the longest proper ending with words; 0: none */
+    uint32_t suffix;                    /* output of the longest ending with words; 0: none */
 };
 
 struct automaton {

@@ -757,6 +757,13 @@ void json_quote(struct buf *out, str s)
     quote(out, s, false);
 }
 
+str json_quoted(struct arena *a, str s)
+{
+    struct buf b = { 0 };
+    json_quote(&b, s);
+    return buf_to_arena(&b, a);
+}
+
 static void comma(struct json_writer *w)
 {
     if (w->need_comma)

@@ -99,5 +99,6 @@ void jw_bool(struct json_writer *w, bool v);
 void jw_null(struct json_writer *w);
 void jw_raw(struct json_writer *w, str raw);                /* already JSON */
 void json_quote(struct buf *out, str s);                    /* a string literal alone */
+str  json_quoted(struct arena *a, str s);                   /* the same in an arena */
 
 #endif

@@ -1,4 +1,4 @@
-/* base/text.h -- likeness of texts: edit distance over code points, ASCII transliteration, words. */
+/* base/text.h -- likeness of texts: edit distance, ASCII readings, words. */
 #ifndef SBX_TEXT_H
 #define SBX_TEXT_H
 

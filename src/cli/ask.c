@@ -42,7 +42,8 @@ static int parse(struct req *r, struct err *e)
         r->chat.model = model;
         return rc;
     }
-    bool is_prompt = json_get(j, 0, S("prompt")) != JSON_NONE, is_input = json_get(j, 0, S("input")) != JSON_NONE;
+    bool is_prompt = json_get(j, 0, S("prompt")) != JSON_NONE,
+         is_input = json_get(j, 0, S("input")) != JSON_NONE;
     if (json_get(j, 0, S("messages")) != JSON_NONE) {
         r->endpoint = ENDPOINT_CHAT;
         return openai_chat_parse_partial(r->a, j, SIZES_AS_SENT, &r->chat, e);
@@ -50,7 +51,7 @@ static int parse(struct req *r, struct err *e)
     if (!is_prompt && !is_input)
         return err_set(e, "none of messages, prompt, input, text is there");
     struct json whole = *j;
-    if (json_get(j, 0, S("model")) == JSON_NONE) {          /* these two parsers insist on a model */
+    if (json_get(j, 0, S("model")) == JSON_NONE) { /* these two parsers insist on a model */
         struct json_edits edits = { .a = r->a };
         struct buf out = { 0 };
         json_edit_set(&edits, j, 0, S("model"), S("\"\""));

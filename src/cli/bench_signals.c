@@ -16,7 +16,7 @@
 #include "signal/signal.h"
 
 enum {
-    RUNS = 2000,                        /* the median of single runs counts: a busy machine adds little */
+    RUNS = 2000,                        /* the median counts: a busy machine adds little */
     WARM_RUNS = 200,
     COPIES = 10,
     TEXT_BYTES = 2048,
@@ -94,7 +94,7 @@ static const struct value *signals_of(const struct config *c, size_t profile)
     return NULL;
 }
 
-/* The rules of a profile, `copies` times; languages stay as they are, their names mean something. */
+/* The rules of a profile, `copies` times; but languages once, their names mean something. */
 static struct profile profile_of(struct arena *a, const struct config *c, size_t profile,
                                  unsigned copies)
 {
@@ -104,7 +104,8 @@ static struct profile profile_of(struct arena *a, const struct config *c, size_t
         const struct signal_ops *ops = signal_by_collection(signals->pairs[i].key);
         const struct value *list = signals->pairs[i].value;
         for (size_t k = 0; ops && ops->is_built && k < list->n_items; k++) {
-            for (unsigned copy = 0; copy < (strcmp(ops->type, "language") == 0 ? 1 : copies); copy++) {
+            unsigned n = strcmp(ops->type, "language") == 0 ? 1 : copies;
+            for (unsigned copy = 0; copy < n; copy++) {
                 const struct value *name = value_get(list->items[k], S("name"));
                 struct findings ignored = { .a = a };
                 struct signal_rule rule = { .ops = ops, .at = list->items[k]->at };
@@ -125,7 +126,7 @@ static struct profile profile_of(struct arena *a, const struct config *c, size_t
 struct figures {
     uint32_t n_units;
     double unit_ns[UNITS_MAX], all_ns, language_ns;
-    double heap_bytes, arena_bytes;     /* kept from malloc, taken from the request's arena; a run */
+    double heap_bytes, arena_bytes;     /* kept from malloc, of the request's arena; a run */
 };
 
 static int by_value(const void *a, const void *b)

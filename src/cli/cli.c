@@ -12,7 +12,8 @@
 /* ---- suggestions ---- */
 
 /* The nearest of the names that `name_at(i)` gives; NULL when none is near. */
-static const char *nearest(str word, const char *(*name_at)(const void *list, size_t i), const void *list)
+static const char *nearest(str word, const char *(*name_at)(const void *list, size_t i),
+                           const void *list)
 {
     const char *best = NULL, *name;
     unsigned limit = word.len < 4 ? 1 : word.len < 8 ? 2 : 3;
@@ -50,7 +51,9 @@ const struct command *command_find(str name)
 
 struct cli_args cli_args_start(const char *command, int argc, char **argv)
 {
-    return (struct cli_args){ .command = command_find(str_of(command)), .words = argv, .n = argc, .at = 1 };
+    return (struct cli_args){
+        .command = command_find(str_of(command)), .words = argv, .n = argc, .at = 1
+    };
 }
 
 int cli_usage_error(const char *command, const char *format, ...)
@@ -82,8 +85,11 @@ static const struct cli_option *option_short(const struct command *c, char lette
 
 static int option_unknown(const struct cli_args *a, str name, bool is_long)
 {
-    const char *like = is_long && a->command->options ? nearest(name, option_name_at, a->command->options) : NULL;
-    fprintf(stderr, "signalbox %s: unknown option %s" STR_FMT, a->command->name, is_long ? "--" : "-", STR_ARG(name));
+    const char *like = is_long && a->command->options
+                           ? nearest(name, option_name_at, a->command->options)
+                           : NULL;
+    fprintf(stderr, "signalbox %s: unknown option %s" STR_FMT, a->command->name,
+            is_long ? "--" : "-", STR_ARG(name));
     if (like)
         fprintf(stderr, "; did you mean --%s?", like);
     fprintf(stderr, "\nTry `signalbox %s --help`.\n", a->command->name);
@@ -220,7 +226,9 @@ struct snap *cli_snap(struct arena *a, const char *path, enum severity from)
     struct snap *s = snap_build(text, file, false, &list);
     cli_findings(stderr, &list, s ? from : SEVERITY_ERROR);
     if (!s)
-        fprintf(stderr, "signalbox: %s cannot be used; `signalbox check -c %s` shows all findings\n", file, file);
+        fprintf(stderr,
+                "signalbox: %s cannot be used; `signalbox check -c %s` shows all findings\n", file,
+                file);
     return s;
 }
 
@@ -237,8 +245,8 @@ void cli_findings(FILE *f, const struct findings *list, enum severity from)
             continue;
         if (x->at.file && x->at.line)
             fprintf(f, "%s:%u:%u: ", x->at.file, x->at.line, x->at.col);
-        fprintf(f, "%s%s%s [%s] ", colour ? looks[x->severity].colour : "", looks[x->severity].name, colour ? "\033[0m" : "",
-                x->name);
+        fprintf(f, "%s%s%s [%s] ", colour ? looks[x->severity].colour : "", looks[x->severity].name,
+                colour ? "\033[0m" : "", x->name);
         if (x->path.len)
             fprintf(f, STR_FMT ": ", STR_ARG(x->path));
         fprintf(f, STR_FMT "\n", STR_ARG(x->text));
@@ -274,7 +282,7 @@ static int run(const struct command *c, int argc, char **argv)
 
 int cli_main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN);                   /* a reader that left is an error of write, told once */
+    signal(SIGPIPE, SIG_IGN); /* a reader that left is an error of write, told once */
     const char *word = argc > 1 ? argv[1] : "help";
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
         word = "help";

@@ -26,7 +26,8 @@ static void bash_write(FILE *f)
 {
     fprintf(f, "# bash completion of signalbox; made by `signalbox completions bash`\n"
                "_signalbox() {\n"
-               "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options= words= files=\n"
+               "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+               "    local options= words= files=\n"
                "    COMPREPLY=()\n"
                "    if ((COMP_CWORD == 1)); then\n"
                "        COMPREPLY=($(compgen -W '");
@@ -140,7 +141,8 @@ static void fish_text(FILE *f, const char *text)
 
 static void fish_write(FILE *f)
 {
-    fprintf(f, "# fish completion of signalbox; made by `signalbox completions fish`\ncomplete -c signalbox -f\n");
+    fprintf(f, "# fish completion of signalbox; made by `signalbox completions fish`\n"
+               "complete -c signalbox -f\n");
     for (const struct command *c = commands; c->name; c++) {
         fprintf(f, "complete -c signalbox -n __fish_use_subcommand -a %s -d ", c->name);
         fish_text(f, c->summary);
@@ -157,7 +159,8 @@ static void fish_write(FILE *f)
         }
         if (c->words) {
             bool is_file = strcmp(c->words, "FILE") == 0;
-            fprintf(f, "complete -c signalbox -n '__fish_seen_subcommand_from %s' %s", c->name, is_file ? "-F" : "-a '");
+            fprintf(f, "complete -c signalbox -n '__fish_seen_subcommand_from %s' %s", c->name,
+                    is_file ? "-F" : "-a '");
             words_of(f, c, " ");
             fprintf(f, is_file ? "\n" : "'\n");
         }
@@ -179,6 +182,7 @@ int cli_completions(int argc, char **argv)
             shells[i].write(stdout);
             return fflush(stdout) == 0 ? CLI_FINE : CLI_USAGE;
         }
-    return o == CLI_WORD ? cli_usage_error("completions", "no completions for '%s'; there is: bash, zsh, fish", a.value)
-                         : cli_usage_error("completions", "say which shell: bash, zsh or fish");
+    if (o == CLI_WORD)
+        return cli_usage_error("completions", "no completions for '%s'; there is: bash, zsh, fish", a.value);
+    return cli_usage_error("completions", "say which shell: bash, zsh or fish");
 }

@@ -20,9 +20,10 @@ static void lines_indented(FILE *f, const char *text, const char *before)
 void cli_help_all(FILE *f)
 {
     struct ink k = ink_of(f);
-    fprintf(f, "%ssignalbox%s sets the points for language models: it reads each request, decides by declared policy\n"
-               "which model answers, and carries the request there and the answer back.\n\n"
-               "%sUsage%s\n  signalbox COMMAND [options]\n\n%sCommands%s\n", k.bold, k.off, k.bold, k.off, k.bold, k.off);
+    fprintf(f, "%ssignalbox%s sets the points for language models: it reads each request, decides by\n"
+               "declared policy which model answers, and carries the request there and the answer back.\n\n"
+               "%sUsage%s\n  signalbox COMMAND [options]\n\n%sCommands%s\n",
+            k.bold, k.off, k.bold, k.off, k.bold, k.off);
     for (const struct command *c = commands; c->name; c++)
         fprintf(f, "  %s%-12s%s %s\n", k.bold, c->name, k.off, c->summary);
     fprintf(f, "\n%sFirst steps%s\n", k.bold, k.off);
@@ -31,7 +32,8 @@ void cli_help_all(FILE *f)
         "signalbox route --explain 'Prove it'       # see a decision without calling a model\n"
         "signalbox config dump > signalbox.yaml     # the configuration in use, to start from\n"
         "signalbox check -c signalbox.yaml          # what is wrong with a configuration, and where\n", "  ");
-    fprintf(f, "\n`signalbox COMMAND --help` tells more. Exit codes: 0 fine, 1 a negative finding, 2 usage or I/O error.\n");
+    fprintf(f, "\n`signalbox COMMAND --help` tells more.\n"
+               "Exit codes: 0 fine, 1 a negative finding, 2 usage or I/O error.\n");
 }
 
 void command_help(const struct command *c, FILE *f)
@@ -51,8 +53,8 @@ void command_help(const struct command *c, FILE *f)
     for (const struct cli_option *o = c->options; o->id; o++) {
         char left[64];
         bool has_letter = o->id >= 'a' && o->id <= 'z';
-        snprintf(left, sizeof left, "%c%c%s --%s%s%s", has_letter ? '-' : ' ', has_letter ? o->id : ' ', has_letter ? "," : " ",
-                 o->name, o->value ? " " : "", o->value ? o->value : "");
+        snprintf(left, sizeof left, "%c%c%c --%s%s%s", has_letter ? '-' : ' ', has_letter ? o->id : ' ',
+                 has_letter ? ',' : ' ', o->name, o->value ? " " : "", o->value ? o->value : "");
         fprintf(f, "  %-26s %s\n", left, o->help);
     }
     fprintf(f, "  %-26s %s\n\n%sExamples%s\n", "-h, --help", "this text", k.bold, k.off);

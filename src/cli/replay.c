@@ -59,8 +59,10 @@ static bool record_read(struct arena *a, const struct json *j, struct record *ou
     if (!out->body.len)
         out->body = json_str(j, json_get(j, 0, S("request_text")), a);
     if (!out->body.len) {
-        bool is_request = json_get(j, 0, S("messages")) != JSON_NONE || json_get(j, 0, S("prompt")) != JSON_NONE
-                          || json_get(j, 0, S("input")) != JSON_NONE || json_get(j, 0, S("text")) != JSON_NONE;
+        bool is_request = json_get(j, 0, S("messages")) != JSON_NONE ||
+                          json_get(j, 0, S("prompt")) != JSON_NONE ||
+                          json_get(j, 0, S("input")) != JSON_NONE ||
+                          json_get(j, 0, S("text")) != JSON_NONE;
         out->body = is_request ? json_raw(j, 0) : (str){ 0 };
         return is_request;
     }
@@ -84,8 +86,8 @@ static void headers_take(struct req *r, const struct json *j, jref headers)
 }
 
 /* NULL: the line is no request that could be decided. */
-static const struct req *decide(struct snap *s, struct arena *a, const struct json *j, const struct record *rec,
-                                struct verdict *out, struct err *e)
+static const struct req *decide(struct snap *s, struct arena *a, const struct json *j,
+                                const struct record *rec, struct verdict *out, struct err *e)
 {
     struct req *r = ask_new(a, s, rec->body, e);
     if (!r)
@@ -106,8 +108,9 @@ static struct verdict verdict_keep(struct arena *a, struct verdict v)
 
 static void count(struct replay *p, struct arena *a, struct verdict from, struct verdict to)
 {
-    str key = arena_printf(a, STR_FMT "\t" STR_FMT "\t" STR_FMT "\t" STR_FMT, STR_ARG(from.decision), STR_ARG(from.model),
-                           STR_ARG(to.decision), STR_ARG(to.model));
+    str key = arena_printf(a, STR_FMT "\t" STR_FMT "\t" STR_FMT "\t" STR_FMT,
+                           STR_ARG(from.decision), STR_ARG(from.model), STR_ARG(to.decision),
+                           STR_ARG(to.model));
     if (p->cells.n >= CELLS_MAX && !map_has(&p->cells, key)) {
         from = to = (struct verdict){ S("(others)"), S("(others)") };
         key = S("(others)");
@@ -121,12 +124,14 @@ static void count(struct replay *p, struct arena *a, struct verdict from, struct
     c->n++;
 }
 
-static void example_keep(struct replay *p, const struct req *r, struct verdict from, struct verdict to)
+static void example_keep(struct replay *p, const struct req *r, struct verdict from,
+                         struct verdict to)
 {
     if ((int64_t)p->n_examples >= p->examples_max)
         return;
     str text = str_upto(r->facts.current_user, EXCERPT);
-    while (text.len && text.len < r->facts.current_user.len && (r->facts.current_user.ptr[text.len] & 0xC0) == 0x80)
+    while (text.len && text.len < r->facts.current_user.len &&
+           (r->facts.current_user.ptr[text.len] & 0xC0) == 0x80)
         text.len--;                             /* not in the middle of a character */
     struct example *x = PUSH(p->a, p->examples, p->n_examples);
     *x = (struct example){ p->lines, verdict_keep(p->a, from), verdict_keep(p->a, to), arena_str(p->a, text) };
@@ -150,7 +155,8 @@ static void line_replay(struct replay *p, struct arena *a, str line)
     const struct req *r = e.text[0] ? NULL : decide(p->under, a, &j, &rec, &to, &e);
     if (!r) {
         if (p->unreadable++ == 0)
-            p->first_trouble = arena_printf(p->a, "line %llu: %s", (unsigned long long)p->lines, e.text);
+            p->first_trouble = arena_printf(p->a, "line %llu: %s", (unsigned long long)p->lines,
+                                            e.text);
         return;
     }
     p->requests++;
@@ -233,7 +239,8 @@ static bool replay_all(struct replay *p, FILE *f)
 static int cell_more(const void *a, const void *b)
 {
     const struct cell *x = *(const struct cell *const *)a, *y = *(const struct cell *const *)b;
-    return x->n != y->n ? (x->n < y->n) - (x->n > y->n) : str_cmp(x->from.decision, y->from.decision);
+    return x->n != y->n ? (x->n < y->n) - (x->n > y->n)
+                        : str_cmp(x->from.decision, y->from.decision);
 }
 
 static bool cell_changes(const struct cell *c)
@@ -252,11 +259,13 @@ static struct cell **cells_sorted(struct replay *p)
 
 static str verdict_text(struct arena *a, struct verdict v)
 {
-    return arena_printf(a, STR_FMT "%s" STR_FMT, STR_ARG(v.decision.len ? v.decision : S("(no decision)")), v.model.len ? " -> " : "",
-                        STR_ARG(v.model));
+    return arena_printf(a, STR_FMT "%s" STR_FMT,
+                        STR_ARG(v.decision.len ? v.decision : S("(no decision)")),
+                        v.model.len ? " -> " : "", STR_ARG(v.model));
 }
 
-static void table(struct replay *p, struct cell **cells, bool changes, const char *title, struct buf *out)
+static void table(struct replay *p, struct cell **cells, bool changes, const char *title,
+                  struct buf *out)
 {
     bool any = false;
     for (size_t i = 0; i < p->cells.n; i++) {
@@ -268,7 +277,8 @@ static void table(struct replay *p, struct cell **cells, bool changes, const cha
         str from = verdict_text(p->a, cells[i]->from), to = verdict_text(p->a, cells[i]->to);
         buf_printf(out, "%9llu  " STR_FMT, (unsigned long long)cells[i]->n, STR_ARG(from));
         if (changes)
-            buf_printf(out, "%*s  =>  " STR_FMT, from.len < 36 ? (int)(36 - from.len) : 0, "", STR_ARG(to));
+            buf_printf(out, "%*s  =>  " STR_FMT, from.len < 36 ? (int)(36 - from.len) : 0, "",
+                       STR_ARG(to));
         buf_char(out, '\n');
     }
 }
@@ -277,7 +287,8 @@ static void report_text(struct replay *p, struct buf *out)
 {
     struct cell **cells = cells_sorted(p);
     double share = p->compared ? 100 * (double)p->changed / (double)p->compared : 0;
-    buf_printf(out, "%llu requests in %llu lines", (unsigned long long)p->requests, (unsigned long long)p->lines);
+    buf_printf(out, "%llu requests in %llu lines", (unsigned long long)p->requests,
+               (unsigned long long)p->lines);
     if (p->bodyless)
         buf_printf(out, ", %llu lines without a body", (unsigned long long)p->bodyless);
     if (p->unreadable)
@@ -288,18 +299,22 @@ static void report_text(struct replay *p, struct buf *out)
     if (p->refused)
         buf_printf(out, "%llu would be refused\n", (unsigned long long)p->refused);
     if (p->compared)
-        buf_printf(out, "%llu of %llu change (%.1f %%)\n", (unsigned long long)p->changed, (unsigned long long)p->compared, share);
+        buf_printf(out, "%llu of %llu change (%.1f %%)\n", (unsigned long long)p->changed,
+                   (unsigned long long)p->compared, share);
     else if (p->requests)
-        buf_str(out, S("nothing to compare with: the lines hold requests only; --against FILE compares two configurations\n"));
+        buf_str(out, S("nothing to compare with: the lines hold requests only; --against FILE compares "
+                       "two configurations\n"));
     table(p, cells, true, "Changed", out);
-    table(p, cells, false, p->compared == p->requests ? "Unchanged" : p->compared ? "Unchanged, or nothing to compare with" : "Decided", out);
+    const char *rest = p->compared == p->requests ? "Unchanged"
+                     : p->compared ? "Unchanged, or nothing to compare with" : "Decided";
+    table(p, cells, false, rest, out);
     if (p->n_examples)
         buf_str(out, S("\nExamples\n"));
     for (size_t i = 0; i < p->n_examples; i++) {
         const struct example *x = &p->examples[i];
         str from = verdict_text(p->a, x->from), to = verdict_text(p->a, x->to);
-        buf_printf(out, "%s:%llu: " STR_FMT "  =>  " STR_FMT "\n    ", p->log, (unsigned long long)x->line, STR_ARG(from),
-                   STR_ARG(to));
+        buf_printf(out, "%s:%llu: " STR_FMT "  =>  " STR_FMT "\n    ", p->log,
+                   (unsigned long long)x->line, STR_ARG(from), STR_ARG(to));
         json_quote(out, x->text);
         buf_char(out, '\n');
     }
@@ -391,12 +406,15 @@ int cli_replay(int argc, char **argv)
         case 'a': against = args.value; break;
         case 'J': json = true; break;
         case 'n':
-            if (!str_int(str_of(args.value), &p.examples_max) || p.examples_max < 0 || p.examples_max > EXAMPLES_MAX)
-                return cli_usage_error("replay", "--examples %s: a number from 0 to %d", args.value, EXAMPLES_MAX);
+            if (!str_int(str_of(args.value), &p.examples_max) || p.examples_max < 0 ||
+                p.examples_max > EXAMPLES_MAX)
+                return cli_usage_error("replay", "--examples %s: a number from 0 to %d", args.value,
+                                       EXAMPLES_MAX);
             break;
         case CLI_WORD:
             if (p.log)
-                return cli_usage_error("replay", "one LOG at a time; '%s' is a second one", args.value);
+                return cli_usage_error("replay", "one LOG at a time; '%s' is a second one",
+                                       args.value);
             p.log = args.value;
             break;
         default:

@@ -43,12 +43,13 @@ static void verdict_text(const struct req *r, struct buf *out)
     const struct decision *d = &r->decision;
     label(out, "decision");
     if (!r->recipe)
-        buf_printf(out, "none: '" STR_FMT "' is a model's own name and passes through\n", STR_ARG(r->chat.model));
+        buf_printf(out, "none: '" STR_FMT "' is a model's own name and passes through\n",
+                   STR_ARG(r->chat.model));
     else if (!d->conf)
         buf_str(out, S("none matched, so the default model answers\n"));
     else
-        buf_printf(out, STR_FMT " (priority %lld, confidence %.4f)\n", STR_ARG(d->conf->name), (long long)d->conf->priority,
-                   d->confidence);
+        buf_printf(out, STR_FMT " (priority %lld, confidence %.4f)\n", STR_ARG(d->conf->name),
+                   (long long)d->conf->priority, d->confidence);
     models_lines(r, out);
     if (!r->recipe)
         return;
@@ -59,16 +60,19 @@ static void verdict_text(const struct req *r, struct buf *out)
     }
     if (r->method) {
         label(out, "picked by");
-        buf_printf(out, "%s%s%s\n", r->method, r->pick.reason ? ", " : "", r->pick.reason ? r->pick.reason : "");
+        buf_printf(out, "%s%s%s\n", r->method, r->pick.reason ? ", " : "",
+                   r->pick.reason ? r->pick.reason : "");
     }
     if (r->pick.fallback) {
         label(out, "fallback");
         buf_printf(out, "%s\n", r->pick.fallback);
     }
     label(out, "recipe");
-    buf_printf(out, STR_FMT ", as model '" STR_FMT "'\n", STR_ARG(r->recipe->profile->name), STR_ARG(r->chat.model));
+    buf_printf(out, STR_FMT ", as model '" STR_FMT "'\n", STR_ARG(r->recipe->profile->name),
+               STR_ARG(r->chat.model));
     label(out, "signals");
-    buf_printf(out, "%u unit%s run, %u not needed\n", d->n_units_run, d->n_units_run == 1 ? "" : "s", d->n_units_avoided);
+    buf_printf(out, "%u unit%s run, %u not needed\n", d->n_units_run,
+               d->n_units_run == 1 ? "" : "s", d->n_units_avoided);
 }
 
 static void number(struct buf *out, double v, int width)
@@ -86,8 +90,10 @@ static void candidates_text(const struct req *r, struct buf *out)
     size_t width = 5;
     for (size_t i = 0; i < p->conf->n_refs; i++)
         width = list[i].model.len > width ? list[i].model.len : width;
-    buf_printf(out, "\nCandidates (prices in USD per million tokens; times in seconds)\n  %-*s %8s %8s %8s %9s %9s %8s  %s\n", (int)width,
-               "model", "prompt", "answer", "quality", "ttft p50", "tpot p50", "running", "state");
+    buf_printf(out,
+               "\nCandidates (prices in USD per million tokens; times in seconds)\n"
+               "  %-*s %8s %8s %8s %9s %9s %8s  %s\n", (int)width, "model", "prompt", "answer",
+               "quality", "ttft p50", "tpot p50", "running", "state");
     for (size_t i = 0; i < p->conf->n_refs; i++) {
         const struct candidate *c = &list[i];
         bool known = p->candidates[i] != NULL;
@@ -97,7 +103,10 @@ static void candidates_text(const struct req *r, struct buf *out)
         number(out, c->quality, 8);
         number(out, c->latency ? c->latency->ttft_s(c->latency, 50) : (double)NAN, 9);
         number(out, c->latency ? c->latency->tpot_s(c->latency, 50) : (double)NAN, 9);
-        buf_printf(out, " %8u  %s%s", c->in_flight, !known ? "no provider" : c->is_healthy ? "usable" : "no usable backend",
+        buf_printf(out, " %8u  %s%s", c->in_flight,
+                   !known          ? "no provider"
+                   : c->is_healthy ? "usable"
+                                   : "no usable backend",
                    r->n_order && known && r->order[0] == p->candidates[i] ? ", chosen" : "");
         if (r->pick.scores && !isnan(r->pick.scores[i]))
             buf_printf(out, ", score %.4f", (double)r->pick.scores[i]);
@@ -138,10 +147,18 @@ static void verdict_json(const struct req *r, bool with_trace, struct buf *out)
     struct decide_scratch *scratch;
     struct decision d = explained(r, &scratch);
     struct eval_in in = {
-        .original_text = r->facts.current_user, .requested_model = r->chat.model, .recipe = r->recipe->profile->name,
-        .policy = r->recipe->policy, .scratch = scratch, .decision = &d, .facts = &r->facts,
-        .selector = r->plan ? r->plan->selector : NULL, .pick = r->pick.order ? &r->pick : NULL, .method = r->method,
-        .default_model = r->snap->config->default_model, .with_trace = with_trace,
+        .original_text = r->facts.current_user,
+        .requested_model = r->chat.model,
+        .recipe = r->recipe->profile->name,
+        .policy = r->recipe->policy,
+        .scratch = scratch,
+        .decision = &d,
+        .facts = &r->facts,
+        .selector = r->plan ? r->plan->selector : NULL,
+        .pick = r->pick.order ? &r->pick : NULL,
+        .method = r->method,
+        .default_model = r->snap->config->default_model,
+        .with_trace = with_trace,
     };
     eval_render(&in, out);
     buf_char(out, '\n');
@@ -224,7 +241,8 @@ static bool body_get_ready(struct arena *a, const struct wish *w, str *body)
         return true;
     }
     if (!w->request && isatty(STDIN_FILENO)) {
-        cli_usage_error("route", "say what to route: a text, --request FILE, or text on standard input");
+        cli_usage_error("route",
+                        "say what to route: a text, --request FILE, or text on standard input");
         return false;
     }
     if (!cli_read(a, w->request ? w->request : "-", body, &e)) {
@@ -261,8 +279,9 @@ static int route(struct arena *a, struct snap *s, const struct wish *w, str body
     else if (w->json)
         failure_json(r, &out);
     else
-        fprintf(stderr, "signalbox route: the gateway would refuse this with status %d: " STR_FMT "\n", r->fail.status,
-                STR_ARG(r->fail.message));
+        fprintf(stderr,
+                "signalbox route: the gateway would refuse this with status %d: " STR_FMT "\n",
+                r->fail.status, STR_ARG(r->fail.message));
     if (rc == CLI_FINE && w->explain && !w->json && r->recipe)
         explanation_text(r, &out);
     int put = cli_put(stdout, buf_view(&out));
@@ -277,7 +296,8 @@ int cli_route(int argc, char **argv)
     str body;
     int rc = words_read(a, argc, argv, &w);
     if (rc == 0) {
-        struct snap *s = body_get_ready(a, &w, &body) ? cli_snap(a, w.config, SEVERITY_ERROR) : NULL;
+        struct snap *s = body_get_ready(a, &w, &body) ? cli_snap(a, w.config, SEVERITY_ERROR)
+                                                      : NULL;
         rc = s ? route(a, s, &w, body) : CLI_USAGE;
         snap_free(s);
     }

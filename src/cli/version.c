@@ -25,14 +25,16 @@ static void build_id_read(const struct dl_phdr_info *info, struct loaded *out)
         const ElfW(Phdr) *h = &info->dlpi_phdr[i];
         if (h->p_type != PT_NOTE)
             continue;
-        const char *at = (const char *)(uintptr_t)(info->dlpi_addr + h->p_vaddr), *end = at + h->p_memsz;
+        const char *at = (const char *)(uintptr_t)(info->dlpi_addr + h->p_vaddr),
+                   *end = at + h->p_memsz;
         while ((size_t)(end - at) >= sizeof(ElfW(Nhdr))) {
             ElfW(Nhdr) n;
             memcpy(&n, at, sizeof n);
             const char *name = at + sizeof n, *bytes = name + ((n.n_namesz + 3) & ~3u);
             if (bytes > end || n.n_descsz > (size_t)(end - bytes))
                 break;
-            if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && memcmp(name, "GNU", 4) == 0 && n.n_descsz <= 20) {
+            if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && memcmp(name, "GNU", 4) == 0 &&
+                n.n_descsz <= 20) {
                 for (unsigned k = 0; k < n.n_descsz; k++)
                     snprintf(out->build_id + 2 * k, 3, "%02x", (unsigned char)bytes[k]);
                 break;
@@ -87,17 +89,24 @@ int cli_version(int argc, char **argv)
     bool json = false;
     for (int o; (o = cli_next(&a)) != CLI_END; ) {
         if (o != 'J')
-            return o == CLI_WORD ? cli_usage_error("version", "unexpected word '%s'", a.value) : CLI_USAGE;
+            return o == CLI_WORD ? cli_usage_error("version", "unexpected word '%s'", a.value)
+                                 : CLI_USAGE;
         json = true;
     }
     struct loaded loaded = { .build_id = "", .re2 = "static", .boost_context = "static" };
     dl_iterate_phdr(loaded_see, &loaded);
     char llhttp[32];
-    snprintf(llhttp, sizeof llhttp, "%d.%d.%d", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+    snprintf(llhttp, sizeof llhttp, "%d.%d.%d", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR,
+             LLHTTP_VERSION_PATCH);
     const struct { const char *name, *version; } libraries[] = {
-        { "openssl", OpenSSL_version(OPENSSL_VERSION_STRING) }, { "libyaml", yaml_get_version_string() },
-        { "re2", loaded.re2 }, { "utf8proc", utf8proc_version() }, { "zlib", zlibVersion() },
-        { "zstd", ZSTD_versionString() }, { "llhttp", llhttp }, { "boost_context", loaded.boost_context },
+        { "openssl", OpenSSL_version(OPENSSL_VERSION_STRING) },
+        { "libyaml", yaml_get_version_string() },
+        { "re2", loaded.re2 },
+        { "utf8proc", utf8proc_version() },
+        { "zlib", zlibVersion() },
+        { "zstd", ZSTD_versionString() },
+        { "llhttp", llhttp },
+        { "boost_context", loaded.boost_context },
     };
     struct feature features[8];
     size_t n = features_find(features);
@@ -130,7 +139,8 @@ int cli_version(int argc, char **argv)
         buf_printf(&out, "signalbox %s\nbuild      %s, %s\nlibraries ", SIGNALBOX_VERSION,
                    loaded.build_id[0] ? loaded.build_id : "no build id", COMPILER);
         for (size_t i = 0; i < COUNT_OF(libraries); i++)
-            buf_printf(&out, " %s %s%s", libraries[i].name, libraries[i].version, i + 1 < COUNT_OF(libraries) ? "," : "\n");
+            buf_printf(&out, " %s %s%s", libraries[i].name, libraries[i].version,
+                       i + 1 < COUNT_OF(libraries) ? "," : "\n");
         for (size_t i = 0; i < n; i++)
             buf_printf(&out, "%-10s %s: %s (%s)\n", i ? "" : "cpu", features[i].name,
                        features[i].is_there ? "in use" : "not there", features[i].used_by);

@@ -226,10 +226,8 @@ struct rule *composer_rule(struct policy_builder *b, const struct value *v,
         return r;
     }
     str operator = text_of(v, S("operator"));
-    if (str_ieq(operator, S("OR")))
-        r->kind = RULE_OR;
-    else if (str_ieq(operator, S("NOT")))
-        r->kind = RULE_NOT;
+    if (operator.len && !str_ieq(operator, S("AND")))
+        r->kind = str_ieq(operator, S("NOT")) ? RULE_NOT : RULE_OR;    /* misspelt: as OR */
     const struct value *list = value_get(v, S("conditions"));
     if (!list || list->kind != VALUE_LIST)
         return r;

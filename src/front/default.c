@@ -1,6 +1,6 @@
 /* front/default.c -- a useful gateway before anybody has written a line of configuration.
  *
- * The policy is fixed text: six decisions over signals that need no model. What differs from machine to machine is
+ * The policy is fixed text: seven decisions over signals that need no model. What differs from machine to machine is
  * only who answers for the four pools that the decisions name, and that is looked up here: the OpenAI key in the
  * environment, else a server on this machine that lists its models, else the built-in model that explains itself. */
 #include "front/default.h"
@@ -159,8 +159,9 @@ static const char *env(const char *name)
 
 static bool overridden(struct found *f)         /* names that somebody has chosen; true: all three */
 {
-    static const char *const names[POOLS] = { "SIGNALBOX_FAST_MODEL", "SIGNALBOX_BALANCED_MODEL", "SIGNALBOX_STRONG_MODEL",
-                                              "SIGNALBOX_LONG_MODEL" };
+    static const char *const names[POOLS] = {
+        "SIGNALBOX_FAST_MODEL", "SIGNALBOX_BALANCED_MODEL", "SIGNALBOX_STRONG_MODEL", "SIGNALBOX_LONG_MODEL",
+    };
     bool all = true;
     for (int i = 0; i < POOLS; i++) {
         const char *v = env(names[i]);
@@ -230,7 +231,9 @@ struct sized { str name; double size; size_t order; };
 static int by_size(const void *a, const void *b)
 {
     const struct sized *x = a, *y = b;
-    return x->size != y->size ? (x->size > y->size) - (x->size < y->size) : (x->order > y->order) - (x->order < y->order);
+    if (x->size != y->size)
+        return x->size > y->size ? 1 : -1;
+    return (x->order > y->order) - (x->order < y->order);
 }
 
 enum asked { ASKED_NOTHING, ASKED_NAMES, ASKED_US };
@@ -268,7 +271,8 @@ static enum asked names_pick(struct arena *a, str body, str names[POOLS])
 }
 
 /* GET <path>/models on a plain connection. */
-static enum asked models_ask(struct arena *a, str host, uint16_t port, str path, const char *key, str names[POOLS])
+static enum asked models_ask(struct arena *a, str host, uint16_t port, str path, const char *key,
+                             str names[POOLS])
 {
     uint64_t until = clock_now() + DEFAULT_PROBE_MS * NS_PER_MS;
     struct conn c = { 0 };
@@ -284,8 +288,9 @@ static enum asked models_ask(struct arena *a, str host, uint16_t port, str path,
     struct http_head head;
     str body;
     h1_init(&in, &c, H1_RESPONSES);
-    bool ok = conn_write(&c, buf_view(&out), until) == 0 && h1_read_head(&in, a, 65536, &head, until, false) == 1
-              && head.status == 200 && h1_read_body(&in, a, &head, PROBE_BODY_MAX, &body, until) == 0;
+    bool ok = conn_write(&c, buf_view(&out), until) == 0
+              && h1_read_head(&in, a, 65536, &head, until, false) == 1 && head.status == 200
+              && h1_read_body(&in, a, &head, PROBE_BODY_MAX, &body, until) == 0;
     buf_free(&out);
     conn_close(&c);
     return ok ? names_pick(a, body, names) : ASKED_NOTHING;
@@ -301,7 +306,8 @@ static bool local_find(struct arena *a, struct found *f)
         if (models_ask(a, S("127.0.0.1"), servers[i].port, S("/v1"), NULL, f->names) != ASKED_NAMES)
             continue;
         snprintf(f->base_url, sizeof f->base_url, "http://127.0.0.1:%u/v1", servers[i].port);
-        snprintf(f->source, sizeof f->source, "a local server on 127.0.0.1:%u (%s's port)", servers[i].port, servers[i].name);
+        snprintf(f->source, sizeof f->source, "a local server on 127.0.0.1:%u (%s's port)", servers[i].port,
+                 servers[i].name);
         f->type = servers[i].type;
         overridden(f);
         return true;
@@ -312,7 +318,8 @@ static bool local_find(struct arena *a, struct found *f)
 /* The variables for SDKs may point at this very gateway; then they are not about a provider. */
 static bool points_at_us(const struct endpoint *at)
 {
-    bool is_here = str_eq(at->host, S("127.0.0.1")) || str_eq(at->host, S("localhost")) || str_eq(at->host, S("::1"));
+    bool is_here = str_eq(at->host, S("127.0.0.1")) || str_eq(at->host, S("localhost"))
+                   || str_eq(at->host, S("::1"));
     return is_here && at->port == OUR_PORT;
 }
 
@@ -348,7 +355,8 @@ static bool key_find(struct arena *a, struct found *f)
     f->type = "openai";
     snprintf(f->base_url, sizeof f->base_url, STR_FMT, STR_ARG(base));
     f->is_public = strcmp(f->base_url, PUBLIC_URL) == 0;
-    snprintf(f->source, sizeof f->source, "%s at %.200s", key ? "OPENAI_API_KEY" : "OPENAI_BASE_URL, without a key,", f->base_url);
+    snprintf(f->source, sizeof f->source, "%s at %.200s",
+             key ? "OPENAI_API_KEY" : "OPENAI_BASE_URL, without a key,", f->base_url);
     return true;
 }
 
@@ -451,7 +459,8 @@ void default_config_write(struct buf *out)
         buf_str(&cards, S(", description: \"asked for by name\"}\n"));
     }
     model_write(out, &f, S(EXPLAIN_MODEL), S(EXPLAIN_MODEL));
-    buf_str(&cards, S("    - {name: \"" EXPLAIN_MODEL "\", description: \"tells what the policy decides; no language model\"}\n"));
+    buf_str(&cards, S("    - {name: \"" EXPLAIN_MODEL "\","
+                      " description: \"tells what the policy decides; no language model\"}\n"));
     buf_char(&cards, '\0');
     if (cards.is_failed)
         out->is_failed = true;

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "pipeline/relay.h"
 
 enum { DETAIL_MAX = 120, SIGNALS_MAX = 40 /* named; the rest is counted */ };
@@ -17,8 +16,8 @@ enum { DETAIL_MAX = 120, SIGNALS_MAX = 40 /* named; the rest is counted */ };
 static void words_of_facts(const struct req *r, struct buf *out)
 {
     uint32_t n = r->chat.n_messages;
-    buf_printf(out, "What it saw: %u message%s, %llu tokens to plan for (text and the room for an answer)", n, n == 1 ? "" : "s",
-               (unsigned long long)r->facts.context_tokens);
+    buf_printf(out, "What it saw: %u message%s, %llu tokens to plan for (text and the room for an answer)",
+               n, n == 1 ? "" : "s", (unsigned long long)r->facts.context_tokens);
     if (r->chat.n_tools)
         buf_printf(out, ", %u tool%s", r->chat.n_tools, r->chat.n_tools == 1 ? "" : "s");
     if (r->facts.n_images)
@@ -26,9 +25,11 @@ static void words_of_facts(const struct req *r, struct buf *out)
     buf_str(out, S(".\n\n"));
 }
 
-static void words_of_signal(const struct policy *p, const struct sigset *s, uint32_t slot, struct buf *out)
+static void words_of_signal(const struct policy *p, const struct sigset *s, uint32_t slot,
+                            struct buf *out)
 {
-    buf_printf(out, "- " STR_FMT " `" STR_FMT "`", STR_ARG(policy_slot_type(p, slot)), STR_ARG(policy_slot_name(p, slot)));
+    buf_printf(out, "- " STR_FMT " `" STR_FMT "`", STR_ARG(policy_slot_type(p, slot)),
+               STR_ARG(policy_slot_name(p, slot)));
     if (s->detail[slot].len)
         buf_printf(out, ": " STR_FMT "%s", STR_ARG(str_upto(s->detail[slot], DETAIL_MAX)),
                    s->detail[slot].len > DETAIL_MAX ? "..." : "");
@@ -56,8 +57,8 @@ static void words_of_signals(const struct policy *p, const struct sigset *s, str
 }
 
 /* The leaves that make a rule hold: of an OR those that are true, under NOT those that are not. */
-static void words_of_rule(const struct policy *p, const struct sigset *s, const struct rule *rule, bool negated, unsigned *n,
-                          struct buf *out)
+static void words_of_rule(const struct policy *p, const struct sigset *s, const struct rule *rule,
+                          bool negated, unsigned *n, struct buf *out)
 {
     if (rule->kind != RULE_LEAF) {
         for (size_t i = 0; i < rule->n_children; i++)
@@ -68,8 +69,8 @@ static void words_of_rule(const struct policy *p, const struct sigset *s, const 
     bool holds = rule->has_predicate || (slot >= 0 && sig_yes(s, (uint32_t)slot));
     if (holds == negated)
         return;
-    buf_printf(out, "%s%s" STR_FMT " `" STR_FMT "`", (*n)++ ? " and " : "", negated ? "not " : "", STR_ARG(rule->type),
-               STR_ARG(rule->name));
+    buf_printf(out, "%s%s" STR_FMT " `" STR_FMT "`", (*n)++ ? " and " : "", negated ? "not " : "",
+               STR_ARG(rule->type), STR_ARG(rule->name));
 }
 
 /* As the selector has ordered them; for a request that was not routed, as the file does. */
@@ -92,10 +93,12 @@ void explain_because(const struct policy *p, const struct decision *d, struct bu
     if (d->conf->rules)
         words_of_rule(p, d->signals, d->conf->rules, false, &n, out);
     if (n == 0)
-        buf_str(out, d->conf->rules ? S("its rule holds without any signal") : S("no decision above it holds and it has no rule"));
+        buf_str(out, d->conf->rules ? S("its rule holds without any signal")
+                                    : S("no decision above it holds and it has no rule"));
 }
 
-static void words_of_decision(const struct req *r, const struct recipe *recipe, const struct decision *d, struct buf *out)
+static void words_of_decision(const struct req *r, const struct recipe *recipe,
+                              const struct decision *d, struct buf *out)
 {
     if (!d->conf) {
         buf_str(out, S("Decision: none matched, so the default model would answer"));
@@ -137,10 +140,11 @@ void explain_text(const struct req *r, struct buf *out)
     struct decide_scratch *scratch = decide_scratch_new(r->a, recipe->policy);
     struct decision d = decide_run(recipe->policy, &r->facts, scratch, r->a, DECIDE_EAGER, NULL);
     if (r->recipe)
-        buf_str(out, S("This is signalbox, not a language model: no model is connected for this request, so nobody has answered it. "
-                       "Here is what the router did with it.\n\n"));
+        buf_str(out, S("This is signalbox, not a language model: no model is connected for this request, "
+                       "so nobody has answered it. Here is what the router did with it.\n\n"));
     else
-        buf_str(out, S("This is signalbox, not a language model. You asked for `" EXPLAIN_MODEL "`; here is what the router would do "
+        buf_str(out, S("This is signalbox, not a language model. You asked for `" EXPLAIN_MODEL
+                       "`; here is what the router would do "
                        "with this request if you asked for `auto`.\n\n"));
     words_of_facts(r, out);
     words_of_signals(recipe->policy, d.signals, out);
@@ -150,144 +154,12 @@ void explain_text(const struct req *r, struct buf *out)
         buf_str(out, str_of(how_to_connect));
     buf_str(out, S("The same decision without a gateway: signalbox route --explain 'your text'\n"));
     if (!connected && getenv("ANTHROPIC_API_KEY") && !getenv("OPENAI_API_KEY"))
-        buf_str(out, S("\nANTHROPIC_API_KEY is set, but Anthropic's dialect is not built into this version.\n"));
+        buf_str(out, S("\nANTHROPIC_API_KEY is set, but Anthropic's dialect is not built in yet.\n"));
 }
 
 /* ---- the same on the wire ---- */
 
-struct voice {                      /* what both forms of an answer share */
-    str id, text;
-    int64_t created, prompt_tokens;
-    bool is_chat, includes_usage;
-};
-
-static void usage_write(struct json_writer *w, const struct voice *v)
-{
-    jw_begin(w, '{');
-    jw_key(w, S("prompt_tokens"));
-    jw_int(w, v->prompt_tokens);
-    jw_key(w, S("completion_tokens"));
-    jw_int(w, 0);
-    jw_key(w, S("total_tokens"));
-    jw_int(w, v->prompt_tokens);
-    jw_end(w, '}');
-}
-
-static void envelope_begin(struct json_writer *w, const struct voice *v, const char *object)
-{
-    jw_begin(w, '{');
-    jw_key(w, S("id"));
-    jw_str(w, v->id);
-    jw_key(w, S("object"));
-    jw_str(w, str_of(object));
-    jw_key(w, S("created"));
-    jw_int(w, v->created);
-    jw_key(w, S("model"));
-    jw_str(w, S(EXPLAIN_MODEL));
-    jw_key(w, S("choices"));
-    jw_begin(w, '[');
-}
-
-static void choice_end(struct json_writer *w, const char *finish)
-{
-    jw_key(w, S("logprobs"));
-    jw_null(w);
-    jw_key(w, S("finish_reason"));
-    if (finish)
-        jw_str(w, str_of(finish));
-    else
-        jw_null(w);
-    jw_end(w, '}');
-}
-
-static void whole_write(const struct voice *v, struct buf *out)
-{
-    struct json_writer w = { .out = out };
-    envelope_begin(&w, v, v->is_chat ? "chat.completion" : "text_completion");
-    jw_begin(&w, '{');
-    jw_key(&w, S("index"));
-    jw_int(&w, 0);
-    if (v->is_chat) {
-        jw_key(&w, S("message"));
-        jw_begin(&w, '{');
-        jw_key(&w, S("role"));
-        jw_str(&w, S("assistant"));
-        jw_key(&w, S("content"));
-        jw_str(&w, v->text);
-        jw_key(&w, S("refusal"));
-        jw_null(&w);
-        jw_end(&w, '}');
-    } else {
-        jw_key(&w, S("text"));
-        jw_str(&w, v->text);
-    }
-    choice_end(&w, "stop");
-    jw_end(&w, ']');
-    jw_key(&w, S("usage"));
-    usage_write(&w, v);
-    jw_end(&w, '}');
-}
-
-/* One event. `role` and `text` of the delta, either may be NULL. */
-static void chunk_write(const struct voice *v, struct buf *out, const char *role, const str *text, const char *finish)
-{
-    struct json_writer w = { .out = out };
-    buf_str(out, S("data: "));
-    envelope_begin(&w, v, v->is_chat ? "chat.completion.chunk" : "text_completion");
-    jw_begin(&w, '{');
-    jw_key(&w, S("index"));
-    jw_int(&w, 0);
-    if (v->is_chat) {
-        jw_key(&w, S("delta"));
-        jw_begin(&w, '{');
-        if (role) {
-            jw_key(&w, S("role"));
-            jw_str(&w, str_of(role));
-        }
-        if (text) {
-            jw_key(&w, S("content"));
-            jw_str(&w, *text);
-        }
-        jw_end(&w, '}');
-    } else {
-        jw_key(&w, S("text"));
-        jw_str(&w, text ? *text : S(""));
-    }
-    choice_end(&w, finish);
-    jw_end(&w, ']');
-    if (v->includes_usage) {
-        jw_key(&w, S("usage"));
-        jw_null(&w);
-    }
-    jw_end(&w, '}');
-    buf_str(out, S("\n\n"));
-}
-
-static void stream_write(const struct voice *v, struct buf *out)
-{
-    if (v->is_chat)
-        chunk_write(v, out, "assistant", &(str){ "", 0 }, NULL);
-    for (str rest = v->text; rest.len; ) {      /* a line a chunk */
-        long end = str_chr(rest, '\n');
-        str piece = end < 0 ? rest : str_upto(rest, (size_t)end + 1);
-        rest = str_from(rest, piece.len);
-        chunk_write(v, out, NULL, &piece, NULL);
-    }
-    chunk_write(v, out, NULL, NULL, "stop");
-    if (v->includes_usage) {
-        struct json_writer w = { .out = out };
-        buf_str(out, S("data: "));
-        envelope_begin(&w, v, v->is_chat ? "chat.completion.chunk" : "text_completion");
-        jw_end(&w, ']');
-        jw_key(&w, S("usage"));
-        usage_write(&w, v);
-        jw_end(&w, '}');
-        buf_str(out, S("\n\n"));
-    }
-    buf_str(out, S("data: [DONE]\n\n"));
-}
-
-static int64_t prompt_tokens(const struct chat *c)      /* four bytes a token, as good as any guess */
+static int64_t prompt_tokens(const struct chat *c) /* four bytes a token, as good as any guess */
 {
     uint64_t bytes = c->structured_bytes;
     for (uint32_t i = 0; i < c->n_messages; i++)
@@ -300,38 +172,17 @@ WAITS int explain_answer(struct req *r)
     r->response_path = "explain";
     if (r->endpoint == ENDPOINT_EMBEDDINGS) {
         req_fail(r, 400, "invalid_request_error", "no_embedding_model", "no_embedding_model",
-                 "no embedding model is connected: name one under providers.models and ask for it by that name "
-                 "(the built-in " EXPLAIN_MODEL " only explains decisions)");
+                 "no embedding model is connected: name one under providers.models and ask for it by "
+                 "that name (the built-in " EXPLAIN_MODEL " only explains decisions)");
         return relay_fail(r);
     }
-    struct buf text = { 0 }, out = { 0 };
+    struct buf text = { 0 };
     explain_text(r, &text);
-    struct voice v = {
-        .text = buf_view(&text), .created = (int64_t)(clock_wall() / NS_PER_S),
-        .prompt_tokens = prompt_tokens(&r->chat), .is_chat = r->endpoint == ENDPOINT_CHAT,
-        .includes_usage = json_bool(&r->json, json_path(&r->json, "stream_options.include_usage"), false),
-    };
-    v.id = arena_printf(r->a, "%s-" STR_FMT, v.is_chat ? "chatcmpl" : "cmpl", STR_ARG(r->request_id));
     r->model = r->order[0];
     r->ref = r->refs ? r->refs[0] : NULL;
-    r->usage.prompt_tokens = v.prompt_tokens;
-    r->finish_reason = S("stop");
-    r->response_id = v.id;
+    r->usage.prompt_tokens = prompt_tokens(&r->chat);
     r->response_model = S(EXPLAIN_MODEL);
-    if (r->chat.is_streaming)
-        stream_write(&v, &out);
-    else
-        whole_write(&v, &out);
-    r->t.sent = r->t.first_byte = clock_now();
-    int rc = -1;
-    if (text.is_failed || out.is_failed || arena_exhausted(r->a)) {
-        req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
-        rc = relay_fail(r);
-    } else {
-        rc = r->chat.is_streaming ? relay_own_stream(r, buf_view(&out))
-                                  : relay_own(r, 200, S("application/json"), buf_view(&out));
-    }
+    int rc = relay_own_answer(r, r->response_model, buf_view(&text));
     buf_free(&text);
-    buf_free(&out);
     return rc;
 }

@@ -6,6 +6,8 @@
 
 enum {
     FIRST_READ = 4096,              /* a head and a small body in one read */
+    FIRST_READ_ANSWER = 16 * 1024,  /* a head and a usual answer, or what there is of a stream */
+    READ_SPARE = 256,
     IDLE_BYTES_MAX = 64 * 1024,     /* chunk extensions and trailers without a byte of body; beyond: 400 */
 };
 
@@ -263,6 +265,7 @@ static int head_parse(struct h1 *h, struct arena *a, str bytes, struct http_head
     llhttp_init(&h->parser, h->side == H1_REQUESTS ? HTTP_REQUEST : HTTP_RESPONSE, &head_settings);
     h->parser.data = &b;
     llhttp_errno_t rc = llhttp_execute(&h->parser, bytes.ptr, bytes.len);
+    arena_trim(a, out->headers, HEADERS_MAX * sizeof(struct header), out->n_headers * sizeof(struct header));
     if (b.overflow)
         return refuse(h, 431, "more than 128 headers");
     if (rc != HPE_PAUSED) {
@@ -294,14 +297,42 @@ static int head_parse(struct h1 *h, struct arena *a, str bytes, struct http_head
     return 1;
 }
 
+/* Reads behind the first `len` bytes of *buf, which grows. The first read goes through the loop's scratch, so that the
+ * arena, which a silent stream keeps for long, holds only what came. */
+static WAITS ssize_t read_some(struct h1 *h, struct arena *a, char **buf, size_t len, size_t *cap, uint64_t deadline)
+{
+    if (len == 0 && h->c->loop) {
+        char *scratch = loop_scratch(h->c->loop);
+        ssize_t got = conn_read(h->c, scratch, h->side == H1_REQUESTS ? FIRST_READ : FIRST_READ_ANSWER, deadline);
+        if (got <= 0)
+            return got;
+        *buf = arena_try(a, (size_t)got);
+        *cap = (size_t)got;
+        if (!*buf)
+            return -ENOMEM;
+        memcpy(*buf, scratch, (size_t)got);
+        return got;
+    }
+    if (len == *cap) {
+        size_t bigger = 2 * *cap > FIRST_READ ? 2 * *cap : FIRST_READ;
+        char *more = arena_try(a, bigger);
+        if (!more)
+            return -ENOMEM;
+        if (len)
+            memcpy(more, *buf, len);
+        *buf = more;
+        *cap = bigger;
+    }
+    return conn_read(h->c, *buf + len, *cap - len, deadline);
+}
+
 WAITS int h1_read_head(struct h1 *h, struct arena *a, size_t limit, struct http_head *out,
                        uint64_t deadline, bool answers_head_request)
 {
-    size_t cap = h->kept.len + 512 > FIRST_READ ? h->kept.len + FIRST_READ : FIRST_READ;
-    char *buf = arena_try(a, cap);
-    if (!buf)
+    size_t len = h->kept.len, looked = 0, cap = len;
+    char *buf = len ? arena_try(a, cap) : NULL;
+    if (len && !buf)
         return -ENOMEM;
-    size_t len = h->kept.len, looked = 0;
     if (len)
         memcpy(buf, h->kept.ptr, len);
     h->kept = (str){ 0 };
@@ -321,15 +352,7 @@ WAITS int h1_read_head(struct h1 *h, struct arena *a, size_t limit, struct http_
         }
         if (len >= limit)
             return refuse(h, 431, "the head is too large");
-        if (len == cap) {
-            char *more = arena_try(a, 2 * cap);
-            if (!more)
-                return -ENOMEM;
-            memcpy(more, buf, len);
-            buf = more;
-            cap *= 2;
-        }
-        ssize_t got = conn_read(h->c, buf + len, cap - len, deadline);
+        ssize_t got = read_some(h, a, &buf, len, &cap, deadline);
         if (got < 0)
             return got == -ETIMEDOUT && len == 0 ? -EAGAIN : (int)got;
         if (got == 0)
@@ -420,20 +443,23 @@ static WAITS int read_length_body(struct h1 *h, struct arena *a, size_t n, str *
         *out = str_upto(h->kept, n);
         h->kept = str_from(h->kept, n);
     } else {
-        char *body = arena_try(a, n);
+        /* With room to spare the last read comes back short, which says that the socket is empty. */
+        char *body = arena_try(a, n + READ_SPARE);
         if (!body)
             return -ENOMEM;
         size_t have = h->kept.len;
         if (have)
             memcpy(body, h->kept.ptr, have);
-        h->kept = (str){ 0 };
         while (have < n) {
-            ssize_t got = conn_read(h->c, body + have, n - have, deadline);
-            if (got <= 0)
+            ssize_t got = conn_read(h->c, body + have, n + READ_SPARE - have, deadline);
+            if (got <= 0) {
+                h->kept = (str){ 0 };
                 return got ? (int)got : -EPIPE;
+            }
             have += (size_t)got;
         }
         *out = (str){ body, n };
+        h->kept = (str){ body + n, have - n };  /* the next message has begun */
     }
     h->left = 0;
     h->is_complete = true;

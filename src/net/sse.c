@@ -71,10 +71,12 @@ str sse_data(str event, struct buf *joined, str *name)
     unsigned n = 0;
     if (name)
         *name = S("");
-    if (str_starts(event, S("\xef\xbb\xbf")))
-        event = str_from(event, 3);
+    bool is_first = true;                       /* line with text: a byte order mark may stand before it */
     while (event.len) {
         str line = line_cut(&event);
+        if (is_first && str_starts(line, S("\xef\xbb\xbf")))
+            line = str_from(line, 3);
+        is_first = is_first && line.len == 0;
         str value = line;
         str field = str_cut(&value, ':');
         if (value.len && value.ptr[0] == ' ')

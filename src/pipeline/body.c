@@ -16,16 +16,9 @@ void body_set(struct req *r, str key, str raw)
     *change_of(&r->out, r->a, key) = (struct json_change){ key, raw, false };
 }
 
-static str quoted(struct arena *a, str text)
-{
-    struct buf b = { 0 };
-    json_quote(&b, text);
-    return buf_to_arena(&b, a);
-}
-
 void body_set_text(struct req *r, str key, str text)
 {
-    body_set(r, key, quoted(r->a, text));
+    body_set(r, key, json_quoted(r->a, text));
 }
 
 void body_remove(struct req *r, str key)
@@ -108,10 +101,10 @@ static void reasoning_changes(struct req *r, const struct backend *b, struct out
     bool nested = str_eq(family->type, S("reasoning_effort")) && b->provider == &provider_vllm;
     if (nested) {
         *change_of(o, r->a, S("reasoning_effort")) = (struct json_change){ S("reasoning_effort"), S(""), true };
-        str raw = template_kwargs(r, o, S("reasoning_effort"), quoted(r->a, effort));
+        str raw = template_kwargs(r, o, S("reasoning_effort"), json_quoted(r->a, effort));
         *change_of(o, r->a, S("chat_template_kwargs")) = (struct json_change){ S("chat_template_kwargs"), raw, false };
     } else {
-        *change_of(o, r->a, S("reasoning_effort")) = (struct json_change){ S("reasoning_effort"), quoted(r->a, effort), false };
+        *change_of(o, r->a, S("reasoning_effort")) = (struct json_change){ S("reasoning_effort"), json_quoted(r->a, effort), false };
     }
 }
 
@@ -127,7 +120,7 @@ struct json_edits body_edits(struct req *r, const struct backend *b)
     if (!r->ref && !str_eq(r->chat.model, b->model->name) && !r->recipe)
         name = r->chat.model;                   /* a LoRA asked for by its own name */
     if (!str_eq(name, r->chat.model))
-        *change_of(&o, r->a, S("model")) = (struct json_change){ S("model"), quoted(r->a, name), false };
+        *change_of(&o, r->a, S("model")) = (struct json_change){ S("model"), json_quoted(r->a, name), false };
     reasoning_changes(r, b, &o);
     jref messages = json_get(&r->json, 0, S("messages"));
     if (json_is(&r->json, messages, JSON_ARRAY) && (r->out.gone_messages || r->out.front_message.len))

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "dialect/openai_answer.h"
 #include "front/server.h"
 #include "net/sse.h"
 #include "pipeline/headers.h"
@@ -165,16 +166,23 @@ static void kept_free(struct req *r, struct h1 *in, struct kept *k)
     buf_free(&k->copies[1]);
 }
 
+static void head_build(struct req *r, int status, str content_type, int64_t length, const struct http_head *from,
+                       struct buf *out)
+{
+    r->status = status;
+    r->is_head_sent = true;
+    headers_write(r, status, content_type, length, from, out);
+}
+
 /* `is_scratch`: the body lies in the loop's scratch, so this fiber must not let others run. */
 static WAITS int head_send(struct req *r, int status, str content_type, int64_t length, const struct http_head *from,
                            const struct iovec *body, int n_body, bool is_scratch)
 {
     struct buf head = { 0 };
-    r->status = status;
-    r->is_head_sent = true;
-    headers_write(r, status, content_type, length, from, &head);
-    struct iovec v[H1_SPANS_MAX + 2] = { { head.ptr, head.len } };
+    head_build(r, status, content_type, length, from, &head);
+    struct iovec v[H1_SPANS_MAX + 4];           /* the head, the spans, a chunk's size, its end, the end of chunks */
     int n = 1;
+    v[0] = (struct iovec){ head.ptr, head.len };
     for (int i = 0; i < n_body; i++)
         v[n++] = body[i];
     if (!is_scratch)
@@ -264,8 +272,12 @@ static WAITS int relay_body(struct req *r, struct answer *a)
 
 /* ---- relaying streams ---- */
 
+/* Frames of many KB, which must not lie under a stream that waits: its stack is kept as deep as it waits. */
+#define STACK_APART __attribute__((noinline))
+
 struct stream {
     struct req *r;
+    struct buf head;                /* not sent yet: goes with the first events */
     struct sse splitter;
     struct buf partial;             /* the beginning of an event whose end has not come yet */
     struct buf joined;
@@ -412,23 +424,35 @@ static void events_split(struct stream *s, str bytes, struct outlist *o)
 
 static WAITS int stream_send(struct stream *s, struct outlist *o, bool ends)
 {
-    struct iovec v[260];
+    struct iovec v[PIECES_PER_TURN + 5];
     char size[24];
     size_t bytes = 0;
-    int k = s->chunked ? 1 : 0;
+    int k = 0;
+    for (int i = 0; i < o->n; i++)
+        bytes += o->items[i].len;
+    if (s->head.len)
+        v[k++] = (struct iovec){ s->head.ptr, s->head.len };
+    if (s->chunked && bytes)
+        v[k++] = (struct iovec){ size, (size_t)chunk_size_text(size, bytes) };
     for (int i = 0; i < o->n; i++) {
         const struct piece *p = &o->items[i];
         v[k++] = (struct iovec){ (void *)(uintptr_t)(p->ptr ? p->ptr : s->out.ptr + p->at), p->len };
-        bytes += p->len;
     }
-    int first = s->chunked && bytes == 0 ? 1 : 0;
-    if (s->chunked && bytes) {
-        v[0] = (struct iovec){ size, (size_t)chunk_size_text(size, bytes) };
+    if (s->chunked && bytes)
         v[k++] = (struct iovec){ (void *)(uintptr_t)"\r\n", 2 };
-    }
     if (s->chunked && ends)
         v[k++] = (struct iovec){ (void *)(uintptr_t)"0\r\n\r\n", 5 };
-    return k > first ? send_v(s->r, v + first, k - first) : 0;
+    int rc = s->head.is_failed ? -ENOMEM : k ? send_v(s->r, v, k) : 0;
+    buf_free(&s->head);
+    return rc;
+}
+
+/* The head alone, or what ends the chunks. */
+static STACK_APART WAITS int stream_send_none(struct stream *s, bool ends)
+{
+    struct outlist none;
+    none.n = 0;
+    return stream_send(s, &none, ends);
 }
 
 struct trim { struct timer timer; struct fiber *f; };
@@ -439,17 +463,40 @@ static void trim_me(struct timer *t)
 }
 
 /* A stream that ends without [DONE], or breaks: told as an event, and not as a clean end. */
-static WAITS int stream_broken(struct stream *s, int code)
+static STACK_APART WAITS int stream_broken(struct stream *s, int code)
 {
     const char *text = code == -ETIMEDOUT ? "the provider stopped sending in the middle of its answer"
                                           : "the provider's stream broke off";
     struct buf event = { 0 };
     buf_printf(&event, "data: {\"error\":{\"message\":\"%s\",\"type\":\"upstream_error\",\"param\":null,\"code\":\"%s\"}}\n\n",
                text, code == -ETIMEDOUT ? "upstream_timeout" : "upstream_stream_broken");
-    struct outlist o = { .n = 0 };
+    struct outlist o;
+    o.n = 0;
     out_as_is(&o, s, buf_view(&event));
     int rc = stream_send(s, &o, true);
     buf_free(&event);
+    return rc;
+}
+
+/* What came in one read goes out in one write. `may_go_late`: nothing of it lies in the loop's scratch. */
+static STACK_APART WAITS int stream_turn(struct stream *s, const str *spans, int n, bool ends, bool may_go_late)
+{
+    struct outlist o;
+    o.n = 0;
+    for (int i = 0; i < n; i++)
+        events_split(s, spans[i], &o);
+    if (s->partial.len > EVENT_MAX) {           /* not an event we would change */
+        size_t from = s->out.len;
+        buf_str(&s->out, buf_view(&s->partial));
+        out_copied(&o, s, from);
+        s->partial.len = 0;
+    }
+    if (may_go_late)
+        fiber_late();
+    int rc = s->out.is_failed || s->partial.is_failed ? -ENOMEM : stream_send(s, &o, ends && s->is_done);
+    s->out.len = 0;
+    if (s->partial.len == 0)                    /* most likely the next one comes whole, or late */
+        buf_free(&s->partial);
     return rc;
 }
 
@@ -464,39 +511,26 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
     sse_init(&s.splitter);
     if (!s.chunked)
         r->client->keep_alive = false;
-    int rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), s.chunked ? -1 : -2, &a->head, NULL, 0, false);
+    head_build(r, a->head.status, http_get(&a->head, S("content-type")), s.chunked ? -1 : -2, &a->head, &s.head);
+    int rc = in->kept.len ? 0 : stream_send_none(&s, false);    /* else it goes with the first events */
     int n = 0;
     while (rc == 0) {
         uint64_t now = loop_now(r->loop), until = now + r->model->idle_ns;
+        bool came_with_head = s.head.len > 0;
         timer_arm(r->loop, &trim.timer, now + TRIM_AFTER_NS);
         n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until < r->deadline ? until : r->deadline);
         timer_stop(&trim.timer);
         if (n <= 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
-        struct outlist o;
-        o.n = 0;
-        for (int i = 0; i < n; i++)
-            events_split(&s, spans[i], &o);
-        if (s.partial.len > EVENT_MAX) {        /* not an event we would change */
-            size_t from = s.out.len;
-            buf_str(&s.out, buf_view(&s.partial));
-            out_copied(&o, &s, from);
-            s.partial.len = 0;
-        }
-        rc = s.out.is_failed || s.partial.is_failed ? -ENOMEM : stream_send(&s, &o, in->is_complete && s.is_done);
-        s.out.len = 0;
-        if (s.partial.len == 0 && s.partial.cap > 16384)
-            buf_free(&s.partial);
+        rc = stream_turn(&s, spans, n, in->is_complete, came_with_head);
         if (in->is_complete)
             break;
     }
     if (rc == 0 && n == 0 && s.is_done) {       /* the end came in a read of its own */
-        struct outlist none = { .n = 0 };
-        rc = stream_send(&s, &none, true);
+        rc = stream_send_none(&s, true);
     } else if (rc == 0 && !s.is_done && n != -ECANCELED) {
-        struct outlist none = { .n = 0 };
         if (s.has_error && n >= 0)              /* the upstream told it itself; its words have been relayed */
-            rc = stream_send(&s, &none, true);
+            rc = stream_send_none(&s, true);
         else
             rc = stream_broken(&s, n);
         if (n < 0)
@@ -510,6 +544,7 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
     buf_free(&s.partial);
     buf_free(&s.joined);
     buf_free(&s.out);
+    buf_free(&s.head);
     kept_free(r, in, &kept);
     return rc;
 }
@@ -559,7 +594,7 @@ WAITS int relay_own(struct req *r, int status, str content_type, str body)
     return head_send(r, status, content_type, (int64_t)body.len, NULL, &v, is_head ? 0 : 1, false);
 }
 
-WAITS int relay_own_stream(struct req *r, str events)
+static WAITS int own_stream(struct req *r, str events)
 {
     bool chunked = r->head.minor >= 1;
     char size[24];
@@ -572,6 +607,34 @@ WAITS int relay_own_stream(struct req *r, str events)
         r->client->keep_alive = false;
     return head_send(r, 200, S("text/event-stream"), chunked ? -1 : -2, NULL, chunked ? v : v + 1, chunked ? 3 : 1,
                      false);
+}
+
+WAITS int relay_own_answer(struct req *r, str model, str text)
+{
+    struct openai_answer a = {
+        .model = model, .text = text, .created = (int64_t)(clock_wall() / NS_PER_S),
+        .prompt_tokens = r->usage.prompt_tokens, .is_chat = r->endpoint == ENDPOINT_CHAT,
+        .includes_usage = json_bool(&r->json, json_path(&r->json, "stream_options.include_usage"), false),
+    };
+    a.id = arena_printf(r->a, "%s-" STR_FMT, a.is_chat ? "chatcmpl" : "cmpl", STR_ARG(r->request_id));
+    r->response_id = a.id;
+    r->finish_reason = S("stop");
+    r->t.sent = r->t.first_byte = clock_now();
+    struct buf out = { 0 };
+    if (r->chat.is_streaming)
+        openai_answer_write_stream(&a, &out);
+    else
+        openai_answer_write(&a, &out);
+    int rc;
+    if (out.is_failed || arena_exhausted(r->a)) {
+        req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
+        rc = relay_fail(r);
+    } else {
+        rc = r->chat.is_streaming ? own_stream(r, buf_view(&out))
+                                  : relay_own(r, 200, S("application/json"), buf_view(&out));
+    }
+    buf_free(&out);
+    return rc;
 }
 
 WAITS int relay_fail(struct req *r)

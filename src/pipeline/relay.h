@@ -14,8 +14,8 @@ WAITS int relay_run(struct req *r, struct answer *a);
 
 /* An answer of our own: whole body. */
 WAITS int relay_own(struct req *r, int status, str content_type, str body);
-/* Our own stream of server-sent events, ready made. */
-WAITS int relay_own_stream(struct req *r, str events);
+/* A text of our own as the answer the client asked for: chat or completion, whole or streamed. */
+WAITS int relay_own_answer(struct req *r, str model, str text);
 /* r->fail as an OpenAI error object. */
 WAITS int relay_fail(struct req *r);
 

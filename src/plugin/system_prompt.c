@@ -4,13 +4,6 @@
 #include "pipeline/body.h"
 #include "plugin/conf.h"
 
-static str quoted(struct arena *a, str text)
-{
-    struct buf b = { 0 };
-    json_quote(&b, text);
-    return buf_to_arena(&b, a);
-}
-
 /* The text of a content: a string, or its text parts joined by one space. */
 static str content_text(const struct json *j, jref content, struct arena *a)
 {
@@ -46,9 +39,9 @@ static int on_send(struct req *r, const void *conf)
             str old = content_text(j, content, r->a);
             text = arena_printf(r->a, "%.*s\n\n%.*s", (int)text.len, text.ptr, (int)old.len, old.ptr);
         }
-        json_edit_set(&r->out.edits, j, first, S("content"), quoted(r->a, text));
+        json_edit_set(&r->out.edits, j, first, S("content"), json_quoted(r->a, text));
     } else {
-        str q = quoted(r->a, c->system_prompt);
+        str q = json_quoted(r->a, c->system_prompt);
         r->out.front_message = arena_printf(r->a, "{\"role\":\"system\",\"content\":%.*s}", (int)q.len, q.ptr);
     }
     r->injected_system_prompt = true;

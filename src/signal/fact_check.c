@@ -13,7 +13,8 @@ static void fact_check_check(const struct signal_rule *rule, const struct profil
                              struct findings *out)
 {
     (void)p;
-    if (!str_eq(rule->name, S("needs_fact_check")) && !str_eq(rule->name, S("no_fact_check_needed")))
+    if (!str_eq(rule->name, S("needs_fact_check"))
+        && !str_eq(rule->name, S("no_fact_check_needed")))
         rule_finding(rule, out, "dead-rule", SEVERITY_WARNING,
                      S("the names are needs_fact_check and no_fact_check_needed"),
                      "fact_check never reports \"" STR_FMT "\"", STR_ARG(rule->name));

@@ -2,7 +2,7 @@
  *
  * Literal keywords and patterns of all rules are features of the scanner: a rule is a choice of
  * bits of its result. Rules that compare loosely (bm25, ngram, fuzzy) have a unit a method,
- * which is run later because it costs more. Loose methods are in keyword_bm25.c, keyword_ngram.c and
+ * which is run later because it costs more; they are in keyword_bm25.c, keyword_ngram.c and
  * keyword_fuzzy.c. */
 #include "signal/keyword.h"
 

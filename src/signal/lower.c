@@ -22,7 +22,7 @@ struct part {
     struct set exact;
     bool has_needs;
     struct set needs;                   /* none empty */
-    struct set edge;                    /* not exact: begins and ends with one of these; n 0: unknown */
+    struct set edge;                    /* not exact: has at both ends one of them; n 0: unknown */
 };
 
 struct parser {

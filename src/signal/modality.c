@@ -139,8 +139,9 @@ static void modality_make(struct signal_build *b, const struct signal_rule *cons
     struct modality_detector d;
     const struct value *conf = b->global
         ? value_path(b->global, "model_catalog.modules.modality_detector") : NULL;
+    struct findings told = { .a = b->a };       /* the loader reports on `global` */
     field_decode(b->a, &detector_fields, conf, S("global.model_catalog.modules.modality_detector"),
-                 &d, b->findings);
+                 &d, &told);
     struct modality *m = ARENA_NEW(b->a, struct modality);
     struct signal_unit *u = policy_unit(b->policy, S("modality"), 4200);
     *m = (struct modality){ .scanner = b->scanner, .is_enabled = d.enabled };

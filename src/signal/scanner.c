@@ -19,7 +19,7 @@
 
 enum {
     SET_BYTES = 32 << 20,               /* of the RE2 set's program and automaton */
-    DENSE_BYTES = 256 << 10,            /* of full automaton rows; measured: more gains 5 % at most */
+    DENSE_BYTES = 256 << 10,            /* of full rows; measured: more gains at most 5 % */
     NO_COUNTER = -1,
     NO_GATE = -1,
 };
@@ -41,7 +41,7 @@ struct feature {
     uint32_t n_steps;                   /* of a sequence */
     struct regex *regex;
     str pattern; bool fold;
-    int64_t gate;                       /* feature whose absence rules the pattern out, or NO_GATE */
+    int64_t gate;                       /* feature without which it cannot match, or NO_GATE */
 };
 
 struct scanner {

@@ -35,6 +35,7 @@ static struct facts facts_of(const struct said *s, uint32_t n)
     facts_build(&f, a, c);
     return f;
 }
+#define SAYS(who, what, ...) { .role = ROLE_##who, .text = what, __VA_ARGS__ }
 #define FACTS(...) \
     facts_of((const struct said[]){ __VA_ARGS__ }, COUNT_OF(((const struct said[]){ __VA_ARGS__ })))
 
@@ -46,9 +47,9 @@ static void assert_text(str got, const char *expected)
 static void the_last_user_text_is_current(void **state)
 {
     (void)state;
-    struct facts f = FACTS({ .role = ROLE_SYSTEM, .text = " be brief " }, { .role = ROLE_USER, .text = "first" },
-                           { .role = ROLE_ASSISTANT, .text = "answer" }, { .role = ROLE_USER, .text = " second\n" },
-                           { .role = ROLE_USER, .text = "  " }, { .role = ROLE_TOOL, .text = NULL }, { .role = ROLE_OTHER, .text = "x" });
+    struct facts f = FACTS(SAYS(SYSTEM, " be brief "), SAYS(USER, "first"),
+                           SAYS(ASSISTANT, "answer"), SAYS(USER, " second\n"),
+                           SAYS(USER, "  "), SAYS(TOOL, NULL), SAYS(OTHER, "x"));
     assert_text(f.current_user, "second");
     assert_text(f.current_user_raw, " second\n");
     assert_int_equal(f.n_prior_users, 1);
@@ -65,9 +66,9 @@ static void the_last_user_text_is_current(void **state)
 static void without_a_user_the_others_are_evaluated(void **state)
 {
     (void)state;
-    assert_text(FACTS({ .role = ROLE_SYSTEM, .text = "one" }, { .role = ROLE_DEVELOPER, .text = "two" },
-                      { .role = ROLE_TOOL, .text = "three" }).evaluation_text, "one two");
-    assert_text(FACTS({ .role = ROLE_SYSTEM, .text = "one" }, { .role = ROLE_USER, .text = NULL, .images = 1 }).evaluation_text,
+    assert_text(FACTS(SAYS(SYSTEM, "one"), SAYS(DEVELOPER, "two"),
+                      SAYS(TOOL, "three")).evaluation_text, "one two");
+    assert_text(FACTS(SAYS(SYSTEM, "one"), SAYS(USER, NULL, .images = 1)).evaluation_text,
                 "");
 }
 
@@ -86,17 +87,17 @@ static void several_parts_are_joined_by_a_space(void **state)
 static void a_tool_loop_is_active(void **state)
 {
     (void)state;
-    assert_false(FACTS({ .role = ROLE_USER, .text = "x" }).is_tool_loop_active);
-    assert_true(FACTS({ .role = ROLE_USER, .text = "x" }, { .role = ROLE_ASSISTANT, .text = NULL, .calls = 1 },
-                      { .role = ROLE_TOOL, .text = NULL }).is_tool_loop_active);
-    assert_true(FACTS({ .role = ROLE_ASSISTANT, .text = NULL, .calls = 1 }, { .role = ROLE_TOOL, .text = NULL },
-                      { .role = ROLE_USER, .text = "and?" }).is_tool_loop_active);
-    assert_true(FACTS({ .role = ROLE_USER, .text = "x" }, { .role = ROLE_ASSISTANT, .text = NULL, .calls = 2 },
-                      { .role = ROLE_TOOL, .text = NULL }, { .role = ROLE_ASSISTANT, .text = "y" }).is_tool_loop_active);
-    assert_false(FACTS({ .role = ROLE_ASSISTANT, .text = NULL, .calls = 1 }, { .role = ROLE_TOOL, .text = NULL },
-                       { .role = ROLE_ASSISTANT, .text = "done" }, { .role = ROLE_USER, .text = "thanks" }).is_tool_loop_active);
-    assert_false(FACTS({ .role = ROLE_TOOL, .text = NULL }, { .role = ROLE_USER, .text = "a" },
-                       { .role = ROLE_USER, .text = "b" }).is_tool_loop_active);
+    assert_false(FACTS(SAYS(USER, "x")).is_tool_loop_active);
+    assert_true(FACTS(SAYS(USER, "x"), SAYS(ASSISTANT, NULL, .calls = 1),
+                      SAYS(TOOL, NULL)).is_tool_loop_active);
+    assert_true(FACTS(SAYS(ASSISTANT, NULL, .calls = 1), SAYS(TOOL, NULL),
+                      SAYS(USER, "and?")).is_tool_loop_active);
+    assert_true(FACTS(SAYS(USER, "x"), SAYS(ASSISTANT, NULL, .calls = 2),
+                      SAYS(TOOL, NULL), SAYS(ASSISTANT, "y")).is_tool_loop_active);
+    assert_false(FACTS(SAYS(ASSISTANT, NULL, .calls = 1), SAYS(TOOL, NULL),
+                       SAYS(ASSISTANT, "done"), SAYS(USER, "thanks")).is_tool_loop_active);
+    assert_false(FACTS(SAYS(TOOL, NULL), SAYS(USER, "a"),
+                       SAYS(USER, "b")).is_tool_loop_active);
 }
 
 /* Every price of spec 01, section 2.4.9, once. */

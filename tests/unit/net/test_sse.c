@@ -17,6 +17,7 @@ static const struct sample samples[] = {
     { B("data: a\r\rdata: b\r\r"), "|a|1\n|b|1\n" },
     { B("data: a\r\n\ndata: b\n\r\ndata: c\r\r\ndata: d\n\r"), "|a|1\n|b|1\n|c|1\n|d|1\n" },
     { B("\xef\xbb\xbf" "data: a\n\ndata: b\n\n"), "|a|1\n|b|1\n" },
+    { B("data: a\r\n\r\n\xef\xbb\xbf" "data: b\n\n"), "|a|1\n|b|1\n" },
     { B("\xef\xbb" "data: a\n\ndata: b\n\n"), "|b|1\n" },
     { B("\xef\n\ndata: b\n\n"), "|b|1\n" },
     { B(": OPENROUTER PROCESSING\n\n:\n\ndata: a\n: between\ndata: b\n\n"), "|a\nb|3\n" },
