@@ -20,7 +20,8 @@
 #endif
 
 enum {
-    BLOCK_BYTES = 16 * 1024,
+    BLOCK_BYTES = 16 * 1024,                    /* what is not used of one costs no memory: it is never touched */
+    PAGE_BYTES = 4096,
     KEPT_MAX = 64,                              /* 1 MB a thread; beyond: back to malloc */
     RESERVE_BLOCKS = 64,                        /* 64 requests may run out of memory at once */
     RESERVE_ALLOC_MAX = BLOCK_BYTES - 64,
@@ -89,7 +90,7 @@ static struct block *block_get(size_t bytes)
     }
     if (bytes < BLOCK_BYTES)
         bytes = BLOCK_BYTES;
-    b = malloc(bytes);
+    b = aligned_alloc(PAGE_BYTES, bytes);       /* so that a page of it is one page of memory, not parts of two */
     if (b)
         *b = (struct block){ .bytes = bytes };
     return b;

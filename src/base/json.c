@@ -313,6 +313,7 @@ int json_parse(struct arena *a, str text, struct json *out, struct json_error *e
     space_skip(&s);
     if (s.p != s.end)
         return fail(&s, s.p, "unexpected text behind the document");
+    arena_trim(a, s.nodes, sizeof *s.nodes * (size_t)s.cap, sizeof *s.nodes * (size_t)s.n);
     *out = (struct json){ text, s.nodes, s.n };
     return 0;
 }

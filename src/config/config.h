@@ -87,6 +87,7 @@ struct observability_conf {
     bool tracing_enabled; str trace_endpoint; str trace_sampling; double trace_rate; str service_name;
     str environment;
     str access_log;                     /* a path, "stdout", "stderr" (default) or "off" */
+    bool access_log_capture;            /* with the bodies, for replay */
 };
 
 struct management_token { str env, role; };

@@ -398,7 +398,7 @@ static const struct field metrics_keys[] = {
     F(FIELD_INT, struct draft, config.observability.metrics_port, "port", "0",
       "a port of its own for /metrics, VSR's is 9190; 0: only the management port", .min = 0,
       .max = 65535, OURS),
-    KEY_MAP("windowed_metrics", windowed_metrics, "windowed gauges", UNBUILT),
+    KEY_MAP("windowed_metrics", windowed_metrics, "windowed gauges: always there", IGNORED),
 };
 static const struct fields metrics = FIELDS(struct draft, metrics_keys);
 static const struct field observability_keys[] = {
@@ -406,6 +406,8 @@ static const struct field observability_keys[] = {
     KEY_MAP("metrics", metrics, "Prometheus metrics"),
     F(FIELD_STR, struct draft, config.observability.access_log, "access_log", "stderr",
       "one line a request: a path, stdout, stderr or off", OURS),
+    F(FIELD_BOOL, struct draft, config.observability.access_log_capture, "access_log_capture",
+      "false", "put requests' bodies into the log, for `signalbox replay`", OURS),
 };
 static const struct fields observability = FIELDS(struct draft, observability_keys);
 
@@ -473,7 +475,7 @@ static const struct field management_keys[] = {
     F(FIELD_INT, struct draft, config.management.port, "port", "8080",
       "its port; 0: any free one", .min = 0, .max = 65535),
     F(FIELD_BOOL, struct draft, config.management.remote_exposure, "remote_exposure", "false",
-      "allow an address that is not loopback"),
+      "VSR's leave to bind beyond loopback; here a token is what that takes", IGNORED),
     KEY_MAP("auth", management_auth, "who may use it"),
 };
 static const struct fields management = FIELDS(struct draft, management_keys);

@@ -115,13 +115,10 @@ static void backend_check(struct loading *l, const struct backend_conf *b, str p
 static void reliability_check(struct loading *l, const struct model_conf *m, str path)
 {
     const struct reliability_conf *r = &m->reliability;
-    if (r->retry_count > 0 && r->retry_on.len == 0)
-        finding_add(l->out, "missing-key", SEVERITY_ERROR, m->at, path,
-                    S("write retry_on: \"5xx,connect-failure\""),
-                    "reliability.retry_count needs `retry_on`");
-    if (r->retry_count == 0 && r->retry_on.len)
+    enum { RETRY_ON_KEY = 2 };                  /* its line in the table */
+    if (r->retry_count == 0 && r->set >> RETRY_ON_KEY & 1)
         finding_add(l->out, "no-effect", SEVERITY_INFO, m->at, path, S("write retry_count: 1"),
-                    "reliability.retry_on has no effect without `retry_count`");
+                    "reliability.retry_on has no effect while `retry_count` is 0");
 }
 
 static bool has_family(const struct config *c, str name)

@@ -16,6 +16,7 @@
 
 #include "admin/admin.h"
 #include "base/clock.h"
+#include "base/version.h"
 #include "front/default.h"
 #include "front/gateway.h"
 #include "net/client.h"
@@ -105,14 +106,14 @@ static void observe_apply(const struct config *c)
 {
     const struct observability_conf *o = &c->observability;
     struct err e = { 0 };
-    struct access_conf access = { .sink = o->access_log };
+    struct access_conf access = { .sink = o->access_log, .capture = o->access_log_capture };
     if (access_open(&access, &e) < 0)
         log_error("access_log", "%s; the log stays where it is", e.text);
     /* VSR traces by default, to a collector of its own container set-up. That name says nobody has chosen one. */
     bool is_asked = !str_eq(o->trace_endpoint, S("vllm-sr-jaeger:4317"));
     struct trace_conf trace = {
         .is_enabled = is_asked && o->tracing_enabled && o->trace_endpoint.len, .endpoint = o->trace_endpoint, .is_secure = false,
-        .service_name = o->service_name, .service_version = S("0.1.0"), .environment = o->environment,
+        .service_name = o->service_name, .service_version = S(SIGNALBOX_VERSION), .environment = o->environment,
         .rate = o->trace_rate,
     };
     trace_sampling_parse(o->trace_sampling, &trace.sampling);
@@ -506,7 +507,7 @@ int process_run(const struct process_options *o)
     arena_free(found.a);
     if (rc < 0)
         return rc == -2 || listen_failed ? 2 : 1;
-    metric_set(metric_cell(METRIC_BUILD_INFO, (str[]){ S("0.1.0"), S(__VERSION__) }), 1);
+    metric_set(metric_cell(METRIC_BUILD_INFO, (str[]){ S(SIGNALBOX_VERSION), S(__VERSION__) }), 1);
     for (unsigned i = 0; i < n_loops; i++)
         pthread_create(&threads[i], NULL, loop_thread, loops[i]);
     run(signals);

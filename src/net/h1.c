@@ -277,6 +277,8 @@ static int head_parse(struct h1 *h, struct arena *a, str bytes, struct http_head
     out->status = h->parser.status_code;
     if (h->parser.http_major != 1)
         return refuse(h, 505, "only HTTP/1.0 and HTTP/1.1 are understood");
+    if (h->side == H1_RESPONSES && out->status < 100)
+        return refuse(h, 400, "the status code is below 100");
     int bad = head_check(h, out);
     if (bad < 0)
         return bad;
@@ -340,6 +342,8 @@ WAITS int h1_read_head(struct h1 *h, struct arena *a, size_t limit, struct http_
         while (len >= 2 && buf[0] == '\r' && buf[1] == '\n')     /* RFC 9112 2.2: ignore empty lines before */
             memmove(buf, buf + 2, len -= 2);
     for (;;) {
+        if (h->side == H1_REQUESTS && len && buf[0] != '\r' && (unsigned)((buf[0] | 32) - 'a') > 'z' - 'a')
+            return refuse(h, 400, "not an HTTP request");       /* a TLS handshake, say: do not wait for its end */
         long end = len ? head_end(h, (str){ buf, len }, &looked) : 0;
         if (end < 0)
             return (int)end;
@@ -358,8 +362,6 @@ WAITS int h1_read_head(struct h1 *h, struct arena *a, size_t limit, struct http_
         if (got == 0)
             return len ? -EPIPE : 0;
         len += (size_t)got;
-        if (h->side == H1_REQUESTS && buf[0] != '\r' && (unsigned)((buf[0] | 32) - 'a') > 'z' - 'a')
-            return refuse(h, 400, "not an HTTP request");       /* a TLS handshake, say: do not wait for its end */
         if (h->side == H1_REQUESTS && looked == 0)
             while (len >= 2 && buf[0] == '\r' && buf[1] == '\n')
                 memmove(buf, buf + 2, len -= 2);

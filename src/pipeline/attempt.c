@@ -3,6 +3,7 @@
 #include "pipeline/body.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -13,11 +14,8 @@
 
 enum {
     RETRIES_MAX = 5,
-    RETRIES_DEFAULT = 2,
     ERROR_BODY_MAX = 256 * 1024,    /* of an upstream's error; beyond: cut */
     HEAD_MAX = 64 * 1024,
-    CONSECUTIVE_DEFAULT = 5,
-    EJECT_DEFAULT_S = 30,
     EJECT_MAX_S = 300,
     WAIT_MAX_MS = 1000,             /* longest we sit on a request because of retry-after; beyond: tell the client */
     BACKOFF_MS = 25,                /* doubled at each retry, with jitter */
@@ -51,7 +49,7 @@ void attempt_retry_conf(const struct reliability_conf *r, int *count, unsigned *
         { { "retriable-4xx", 13 }, RETRY_429 }, { { "retriable-status-codes", 22 }, RETRY_429 },
         { { "429", 3 }, RETRY_429 }, { { "timeout", 7 }, RETRY_TIMEOUT },
     };
-    *count = r->retry_on.len ? (int)r->retry_count : RETRIES_DEFAULT;
+    *count = (int)r->retry_count;
     *reasons = 0;
     str rest = r->retry_on;
     while (rest.len) {
@@ -60,8 +58,6 @@ void attempt_retry_conf(const struct reliability_conf *r, int *count, unsigned *
             if (str_ieq(one, names[i].name))
                 *reasons |= names[i].bits;
     }
-    if (r->retry_on.len == 0)
-        *reasons = RETRY_CONNECT | RETRY_RESET | RETRY_GATEWAY | RETRY_429;
     if (*count > RETRIES_MAX)
         *count = RETRIES_MAX;
 }
@@ -91,16 +87,16 @@ void backend_failed(const struct backend *b, uint64_t now)
 {
     const struct reliability_conf *c = &b->model->conf->reliability;
     struct backend_state *s = b->state;
-    int limit = c->consecutive_5xx > 0 ? (int)c->consecutive_5xx : CONSECUTIVE_DEFAULT;
+    int limit = c->consecutive_5xx > 0 ? (int)c->consecutive_5xx : INT_MAX;
     bool was_probe = atomic_exchange(&s->is_probing, false);
     if (atomic_fetch_add(&s->failures, 1) + 1 < limit && !was_probe)
         return;
     if (b->model->n_backends < 2)               /* nowhere else to go: failing at once would help nobody */
         return;
-    unsigned most = c->max_ejection_percent > 0 ? (unsigned)c->max_ejection_percent : 50;
-    if (!was_probe && ejected_share(b->model, now) + 100 / b->model->n_backends > (most < 50 ? 50 : most))
+    unsigned most = (unsigned)c->max_ejection_percent;
+    if (!was_probe && ejected_share(b->model, now) + 100 / b->model->n_backends > most)
         return;
-    uint64_t base = c->base_ejection_ns ? c->base_ejection_ns : EJECT_DEFAULT_S * NS_PER_S;
+    uint64_t base = c->base_ejection_ns;
     int times = atomic_fetch_add(&s->ejections, 1) + 1;
     uint64_t span = base * (uint64_t)(times < 10 ? times : 10);
     if (span > EJECT_MAX_S * NS_PER_S && span > base)
@@ -395,12 +391,13 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
     const struct model *m = b->model;
     uint64_t begun = r->t.routed > r->t.sent ? r->t.routed : clock_now();   /* the first attempt follows at once */
     r->backend = b;
+    r->attempt_deadline = deadline_min(r->deadline, begun, m->total_ns);
     r->n_attempts++;
     r->fail = (struct fail){ 0 };
     *t = (struct try){ 0 };
     const char *phase = "connect", *detail = NULL;
     for (int fresh = 0; ; fresh++) {
-        uint64_t until = begun + m->connect_ns < r->deadline ? begun + m->connect_ns : r->deadline;
+        uint64_t until = deadline_min(r->attempt_deadline, begun, m->connect_ns);
         int rc = client_get(r->loop, &b->origin, fresh > 0, until, &a->up, &phase, &detail);
         if (rc < 0) {
             a->up = NULL;
@@ -415,7 +412,7 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
             r->t.connect_ns += clock_now() - begun;
         r->t.sent = a->up->is_reused && fresh == 0 ? begun : clock_now();
         phase = "send";
-        until = r->t.sent + m->first_byte_ns < r->deadline ? r->t.sent + m->first_byte_ns : r->deadline;
+        until = deadline_min(r->attempt_deadline, r->t.sent, m->first_byte_ns);
         rc = request_send(r, a->up, b, until);
         if (rc == 0 || rc == -EPIPE || rc == -ECONNRESET) {     /* an answer may be there even so */
             phase = "first byte";
@@ -465,7 +462,7 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         backend_failed(b, clock_now());
     else
         backend_succeeded(b);
-    int rc = error_body_read(r, a, r->deadline);
+    int rc = error_body_read(r, a, r->attempt_deadline);
     if (rc == -ECANCELED)
         return CLIENT_GONE;
     if (rc < 0) {
@@ -532,6 +529,8 @@ static WAITS enum outcome model_run(struct req *r, const struct model *m, struct
             return got;
         attempt_span_end(r, a->head.status);
         in_flight(b, -1);
+        if (got == CLIENT_GONE)
+            atomic_store(&b->state->is_probing, false);         /* says nothing about the backend: the next one probes */
         if (got == CLIENT_GONE || got == FAILED_FINAL)
             return got;
         if (!(m->retry_on & t.reason) || retry >= m->retry_count || !budget_spend())

@@ -54,8 +54,8 @@ static void check_fiber(void *arg)
 {
     struct check *c = arg;
     const struct reliability_conf *r = &c->backend->model->conf->reliability;
-    uint64_t interval = r->health_check_interval_ns ? r->health_check_interval_ns : 10 * NS_PER_S;
-    uint64_t timeout = r->health_check_timeout_ns ? r->health_check_timeout_ns : 2 * NS_PER_S;
+    uint64_t interval = r->health_check_interval_ns;
+    uint64_t timeout = r->health_check_timeout_ns;
     uint64_t seed = rand_system();
     while (loop_slot(c->loop, LOOP_SLOT_SNAP) == c->snap) {
         note(c->backend, check_once(c, clock_now() + timeout));

@@ -226,9 +226,9 @@ static WAITS int relay_body(struct req *r, struct answer *a)
     if (!chunked && length < 0)
         r->client->keep_alive = false;          /* HTTP/1.0 client: the end of the connection ends the body */
     for (;;) {
-        uint64_t until = loop_now(r->loop) + r->model->idle_ns;
+        uint64_t until = deadline_min(r->attempt_deadline, loop_now(r->loop), r->model->idle_ns);
         bool came_with_head = is_first && in->kept.len > 0;
-        n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until < r->deadline ? until : r->deadline);
+        n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until);
         if (n < 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
         struct iovec v[H1_SPANS_MAX + 3];
@@ -515,10 +515,10 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
     int rc = in->kept.len ? 0 : stream_send_none(&s, false);    /* else it goes with the first events */
     int n = 0;
     while (rc == 0) {
-        uint64_t now = loop_now(r->loop), until = now + r->model->idle_ns;
+        uint64_t now = loop_now(r->loop), until = deadline_min(r->attempt_deadline, now, r->model->idle_ns);
         bool came_with_head = s.head.len > 0;
         timer_arm(r->loop, &trim.timer, now + TRIM_AFTER_NS);
-        n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until < r->deadline ? until : r->deadline);
+        n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until);
         timer_stop(&trim.timer);
         if (n <= 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;

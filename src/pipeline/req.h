@@ -75,11 +75,18 @@ struct req {
     uint64_t relayed_bytes, n_events;
     str finish_reason, response_id, response_model;
     uint64_t deadline;
+    uint64_t attempt_deadline;      /* of the present attempt; not behind `deadline` */
     int64_t reserved_bytes;         /* of the global body budget */
     struct trace *trace;            /* NULL: tracing is off */
     unsigned span;                  /* of the present attempt */
     bool injected_system_prompt;
 };
+
+/* `from` + `span`, or `limit` when that comes first or the span is 0. */
+static inline uint64_t deadline_min(uint64_t limit, uint64_t from, uint64_t span)
+{
+    return span && from + span < limit ? from + span : limit;
+}
 
 int req_fail(struct req *r, int status, const char *type, const char *code, const char *reason,
              const char *format, ...) __attribute__((format(printf, 6, 7)));    /* returns -1; the first failure stays */

@@ -263,9 +263,9 @@ static struct model *model_build(struct snap *s, const struct model_conf *c, str
             m->family = &s->config->families[i];
     m->state = model_state_get(c->name);
     m->latency = (struct latency_view){ view_ttft, view_tpot, m->state->latency };
-    m->connect_ns = r->connect_timeout_ns ? r->connect_timeout_ns : 5 * NS_PER_S;
-    m->first_byte_ns = r->first_byte_timeout_ns ? r->first_byte_timeout_ns : 300 * NS_PER_S;
-    m->idle_ns = r->idle_timeout_ns ? r->idle_timeout_ns : 120 * NS_PER_S;
+    m->connect_ns = r->connect_timeout_ns;
+    m->first_byte_ns = r->first_byte_timeout_ns;
+    m->idle_ns = r->idle_timeout_ns;
     m->total_ns = r->total_timeout_ns;
     attempt_retry_conf(r, &m->retry_count, &m->retry_on);
     unsigned n = c->n_backends < BACKENDS_MAX ? (unsigned)c->n_backends : BACKENDS_MAX;

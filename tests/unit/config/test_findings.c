@@ -47,8 +47,6 @@ static const struct {
     { "missing-key", SEVERITY_ERROR, 2, "routing: {}\nlisteners: [{tls: {certificate: c}}]" },
     { "missing-key", SEVERITY_ERROR, 2, "routing: {}\nproviders: {models: [{name: m}]}" },
     { "missing-key", SEVERITY_ERROR, 2, "routing: {}\nproviders: {models: [{name: m, backend_refs: [{}]}]}" },
-    { "missing-key", SEVERITY_ERROR, 2,
-      "routing: {}\nproviders: {models: [{name: m, backend_refs: [{endpoint: h}], reliability: {retry_count: 2}}]}" },
     { "out-of-range", SEVERITY_ERROR, 2,
       "routing: {}\nproviders: {models: [{name: m, backend_refs: [{endpoint: h}], reliability: {retry_count: 6}}]}" },
     { "out-of-range", SEVERITY_ERROR, 2,
