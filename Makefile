@@ -9,6 +9,9 @@ OPT     ?= -O2
 SAN     ?=
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2 \
            -Wcast-qual -Wwrite-strings -Wdouble-promotion -fno-common
+ifneq (,$(findstring clang,$(CC)))          # its NAN is a float; its taste in strings differs
+WARN    += -Wno-double-promotion -Wno-string-concatenation
+endif
 CFLAGS  := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -fstack-protector-strong -fno-omit-frame-pointer \
            -MMD -MP -Isrc -I$(LLHTTP) $(SAN) $(CFLAGS_EXTRA)
 CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -MMD -MP -Isrc $(SAN)

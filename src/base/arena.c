@@ -1,28 +1,35 @@
 /* base/arena.c -- bump allocation in blocks of 16 KB, large blocks apart.
  *
- * Blocks of the standard size are kept on a free list per thread, so a request costs no malloc in
- * steady state. The reserve is one static megabyte, handed out block by block under a lock that
- * only a failing malloc ever takes. */
+ * Blocks of the standard size are cut from slabs that are mapped for them, whole pages each: what
+ * is not used of a block is never touched and costs no memory, which is what a silent stream is
+ * made of. They are kept on a free list per thread, so a request costs no malloc in steady state;
+ * those of a thread that ends go to the others. The reserve is one static megabyte, handed out
+ * block by block under a lock that only a failing system ever takes. */
 #include "base/arena.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
+#define ROOT_REGION(p, n) __lsan_register_root_region(p, n)
 #define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
 #define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
 #else
 #define POISON(p, n) ((void)0)
 #define UNPOISON(p, n) ((void)0)
+#define ROOT_REGION(p, n) ((void)0)
 #endif
 
 enum {
-    BLOCK_BYTES = 16 * 1024,                    /* what is not used of one costs no memory: it is never touched */
+    BLOCK_BYTES = 16 * 1024,
     PAGE_BYTES = 4096,
-    KEPT_MAX = 64,                              /* 1 MB a thread; beyond: back to malloc */
+    SLAB_BYTES = 64 * BLOCK_BYTES,
+    WARM_MAX = 64,                              /* 1 MB a thread; beyond: the pages go back, not the place */
     RESERVE_BLOCKS = 64,                        /* 64 requests may run out of memory at once */
     RESERVE_ALLOC_MAX = BLOCK_BYTES - 64,
 };
@@ -30,7 +37,7 @@ enum {
 struct block {
     struct block *next;
     size_t bytes;                               /* with this header */
-    bool is_reserve;
+    bool is_reserve, is_large;
 };
 
 struct deferred { struct deferred *next; void (*run)(void *); void *arg; };
@@ -45,6 +52,10 @@ struct arena {
 
 static _Thread_local struct block *kept;
 static _Thread_local unsigned n_kept;
+static _Thread_local char *slab_at, *slab_end;
+
+static struct block *orphans;                   /* of threads that have ended; orphans_lock */
+static pthread_mutex_t orphans_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static _Alignas(16) char reserve[RESERVE_BLOCKS][BLOCK_BYTES];
 static bool reserve_taken[RESERVE_BLOCKS];
@@ -77,43 +88,69 @@ static void reserve_give(struct block *b)
     pthread_mutex_unlock(&reserve_lock);
 }
 
-/* Returns a block of at least `bytes`, NULL when malloc fails. */
-static struct block *block_get(size_t bytes)
+static struct block *slab_cut(void)
 {
-    struct block *b;
-    if (bytes <= BLOCK_BYTES && kept) {
-        b = kept;
+    if (slab_at == slab_end) {
+        char *slab = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (slab == MAP_FAILED)
+            return NULL;
+        ROOT_REGION(slab, SLAB_BYTES);
+        slab_at = slab;
+        slab_end = slab + SLAB_BYTES;
+    }
+    struct block *b = (struct block *)(void *)slab_at;
+    slab_at += BLOCK_BYTES;
+    return b;
+}
+
+static struct block *orphan_take(void)
+{
+    pthread_mutex_lock(&orphans_lock);
+    struct block *b = orphans;
+    if (b)
+        orphans = b->next;
+    pthread_mutex_unlock(&orphans_lock);
+    return b;
+}
+
+/* Returns a block of the standard size, NULL when the system has no memory. */
+static struct block *block_get(void)
+{
+    struct block *b = kept;
+    if (b) {
         UNPOISON(b, BLOCK_BYTES);
         kept = b->next;
         n_kept--;
         return b;
     }
-    if (bytes < BLOCK_BYTES)
-        bytes = BLOCK_BYTES;
-    b = aligned_alloc(PAGE_BYTES, bytes);       /* so that a page of it is one page of memory, not parts of two */
+    b = orphan_take();
+    if (!b)
+        b = slab_cut();
     if (b)
-        *b = (struct block){ .bytes = bytes };
+        *b = (struct block){ .bytes = BLOCK_BYTES };
     return b;
 }
 
-/* A thread that ends gives its free list back. */
 static pthread_key_t thread_end;
 
-static void kept_free(void *unused)
+static void kept_leave(void *unused)
 {
     (void)unused;
+    pthread_mutex_lock(&orphans_lock);
     while (kept) {
         struct block *b = kept;
         UNPOISON(b, BLOCK_BYTES);
         kept = b->next;
-        free(b);
+        b->next = orphans;
+        orphans = b;
     }
+    pthread_mutex_unlock(&orphans_lock);
     n_kept = 0;
 }
 
 __attribute__((constructor)) static void thread_end_make(void)
 {
-    pthread_key_create(&thread_end, kept_free);
+    pthread_key_create(&thread_end, kept_leave);
 }
 
 static void block_put(struct block *b)
@@ -121,16 +158,20 @@ static void block_put(struct block *b)
     UNPOISON(b, b->bytes);
     if (b->is_reserve) {
         reserve_give(b);
-    } else if (b->bytes == BLOCK_BYTES && n_kept < KEPT_MAX) {
-        if (!kept)
-            pthread_setspecific(thread_end, b);
-        b->next = kept;
-        kept = b;
-        n_kept++;
-        POISON(b + 1, BLOCK_BYTES - sizeof *b);
-    } else {
-        free(b);
+        return;
     }
+    if (b->is_large) {
+        free(b);
+        return;
+    }
+    if (n_kept >= WARM_MAX)
+        madvise((char *)b + PAGE_BYTES, BLOCK_BYTES - PAGE_BYTES, MADV_DONTNEED);
+    if (!kept)
+        pthread_setspecific(thread_end, b);
+    b->next = kept;
+    kept = b;
+    n_kept++;
+    POISON(b + 1, BLOCK_BYTES - sizeof *b);
 }
 
 static void arena_open(struct arena *a, struct block *b)
@@ -145,7 +186,7 @@ static void arena_open(struct arena *a, struct block *b)
 
 struct arena *arena_new(void)
 {
-    struct block *b = block_get(BLOCK_BYTES);
+    struct block *b = block_get();
     if (!b)
         return NULL;
     struct arena first = { 0 };
@@ -177,7 +218,7 @@ static void *arena_large(struct arena *a, size_t n)
     struct block *b = malloc(sizeof *b + 16 + n);
     if (!b)
         return NULL;
-    *b = (struct block){ .next = a->blocks->next, .bytes = sizeof *b + 16 + n };
+    *b = (struct block){ .next = a->blocks->next, .bytes = sizeof *b + 16 + n, .is_large = true };
     a->blocks->next = b;
     a->bytes += b->bytes;
     char *p = (char *)(b + 1);
@@ -206,7 +247,7 @@ void *arena_try(struct arena *a, size_t n)
     if (n > BLOCK_BYTES / 4) {
         p = arena_large(a, n);
     } else {
-        struct block *b = block_get(BLOCK_BYTES);
+        struct block *b = block_get();
         if (b) {
             arena_open(a, b);
             p = arena_bump(a, n);

@@ -713,7 +713,7 @@ static void quote(struct buf *out, str s, bool escape_html)
 {
     static const char hex[] = "0123456789abcdef";
     buf_char(out, '"');
-    const unsigned char *p = (const unsigned char *)s.ptr, *end = p + s.len;
+    const unsigned char *p = (const unsigned char *)(s.ptr ? s.ptr : ""), *end = p + s.len;
     while (p < end) {
         const unsigned char *plain = p;
         while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\'

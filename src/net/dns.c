@@ -117,3 +117,12 @@ WAITS int dns_resolve(struct loop *l, str host, uint64_t deadline, struct dns_an
     free(q);
     return rc;
 }
+
+void dns_close(struct loop *l)
+{
+    struct cache *c = loop_slot(l, LOOP_SLOT_DNS);
+    for (unsigned i = 0; c && i < CACHE_SLOTS; i++)
+        free(c->slots[i]);
+    free(c);
+    loop_slot_set(l, LOOP_SLOT_DNS, NULL);
+}

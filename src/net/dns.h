@@ -16,5 +16,6 @@ struct dns_answer { struct dns_address addresses[DNS_ADDRESSES_MAX]; unsigned n;
 /* Returns 0, -ENOENT (no such name), -EAGAIN (the resolver failed), or a wait's code. l may be NULL
  * on plain threads. */
 WAITS int dns_resolve(struct loop *l, str host, uint64_t deadline, struct dns_answer *out);
+void dns_close(struct loop *l);                 /* at the loop's end: forgets what is kept */
 
 #endif

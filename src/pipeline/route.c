@@ -116,10 +116,12 @@ int route_request(struct req *r)
                         "this policy has role bindings and the request carries no user id (header '" STR_FMT "')",
                         STR_ARG(r->snap->config->user_id_header));
     struct decide_scratch *scratch = decide_scratch_new(r->a, r->recipe->policy);
+    /* The winner is what matters; those who debug also want to see everything that matches. */
+    enum decide_mode mode = r->wants_debug ? DECIDE_EAGER : DECIDE_WINNER;
     uint64_t from = clock_now();
     if (count_times_units(r))
         decide_clock(scratch, clock_now);
-    r->decision = decide_run(r->recipe->policy, &r->facts, scratch, r->a, DECIDE_LAZY, NULL);
+    r->decision = decide_run(r->recipe->policy, &r->facts, scratch, r->a, mode, NULL);
     if (r->loop)                                /* a served request, not a question of the command line */
         count_decision(r, scratch, clock_now() - from);
     if (r->decision.is_failed)

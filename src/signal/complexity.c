@@ -46,9 +46,13 @@ static void complexity_make(struct signal_build *b, const struct signal_rule *co
                             size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < COUNT_OF(levels); k++)
-            policy_slot(b->policy, S("complexity"),
-                        arena_printf(b->a, STR_FMT ":%s", STR_ARG(rules[i]->name), levels[k]));
+        const struct complexity_conf *c = rules[i]->conf;
+        for (size_t k = 0; k < COUNT_OF(levels); k++) {
+            str name = arena_printf(b->a, STR_FMT ":%s", STR_ARG(rules[i]->name), levels[k]);
+            uint32_t slot = policy_slot(b->policy, S("complexity"), name);
+            if (c->composer)
+                policy_compose(b->policy, slot, c->composer);
+        }
     }
 }
 

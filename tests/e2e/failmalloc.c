@@ -42,6 +42,15 @@ void *malloc(size_t n)
     return fails() ? NULL : real_malloc ? real_malloc(n) : ((void *(*)(size_t))dlsym(RTLD_NEXT, "malloc"))(n);
 }
 
+/* The slabs of arenas and the stacks of fibers. The C library's own mappings do not come this way. */
+void *mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset)
+{
+    static void *(*real_mmap)(void *, size_t, int, int, int, off_t);
+    if (!real_mmap)
+        real_mmap = (void *(*)(void *, size_t, int, int, int, off_t))dlsym(RTLD_NEXT, "mmap");
+    return (flags & MAP_ANONYMOUS) && fails() ? MAP_FAILED : real_mmap(at, n, protection, flags, fd, offset);
+}
+
 void *realloc(void *p, size_t n)
 {
     return fails() ? NULL : real_realloc ? real_realloc(p, n) : ((void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc"))(p, n);

@@ -114,7 +114,7 @@ static void a_full_queue_refuses_and_forgets_nobody(void **state)
     loop_free(w.l);
     assert_int_equal(w.n_done + w.n_full, CROWD);
     assert_int_equal(n_released, w.n_full);
-    if (CROWD > OFFLOAD_QUEUE_MAX)
+    if ((int)CROWD > (int)OFFLOAD_QUEUE_MAX)
         assert_true(w.n_full > 0 && w.n_full <= CROWD - OFFLOAD_QUEUE_MAX);
 }
 
