@@ -28,7 +28,7 @@ OBJ     := $(SRC:src/%.c=$(B)/obj/%.o) $(SHIM:src/%.cc=$(B)/obj/%.o) $(ASM:src/%
 UNIT    := $(wildcard tests/unit/*/test_*.c)
 UNITBIN := $(UNIT:tests/unit/%.c=$(B)/unit/%)
 
-.PHONY: all run test unit asan tsan fuzz bench bench-peers clean help deps install layers
+.PHONY: all run test unit asan tsan fuzz bench bench-peers bench-soak clean help deps install layers
 all: $(B)/signalbox $(B)/mockllm          ## build the binary (build/signalbox)
 
 run: deps                                 ## install what is missing, build, serve on 127.0.0.1:8899
@@ -81,10 +81,29 @@ $(B)/mockllm: tools/mockllm.c
 	@echo "  CC    $<"
 	$(Q)$(CC) -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) $(SAN) -o $@ $< -lssl -lcrypto -lpthread
 
+$(B)/loadgen: tools/loadgen.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) $(SAN) -o $@ $<
+
+bench: deps                               ## CPU, latency, memory, side by side with nginx
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all $(B)/loadgen
+	@python3 tests/bench/bench.py $(BENCH_ARGS)
+
+bench-peers: deps                         ## install LiteLLM and Portkey, measure them and us in one run
+	@tools/deps peers
+	@$(MAKE) --no-print-directory all $(B)/loadgen
+	@python3 tests/bench/peers.py $(BENCH_ARGS)
+
+bench-soak: deps                          ## ten minutes of mixed load, resident memory over time
+	@$(MAKE) --no-print-directory all $(B)/loadgen
+	@python3 tests/bench/soak.py $(BENCH_ARGS)
+
 $(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
 	@mkdir -p $(@D)
 	@echo "  TEST  $<"
-	$(Q)$(CC) $(CFLAGS) -I$(LLHTTP) -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
 
 asan:                                     ## the unit and end-to-end tests under ASan + UBSan
 	@$(MAKE) --no-print-directory B=$(B)/asan OPT=-O1 \

@@ -239,8 +239,10 @@ void *arena_try(struct arena *a, size_t n)
 {
     if (n == 0)
         n = 1;
-    if (n > SIZE_MAX / 2)
+    if (n > SIZE_MAX / 2) {
+        a->is_exhausted = true;
         return NULL;
+    }
     void *p = arena_bump(a, n);
     if (p)
         return p;

@@ -78,9 +78,19 @@ static void need_tree(struct decide_scratch *s, uint32_t at, bool weigh)
 {
     const struct policy *p = s->p;
     const struct node *n = &p->nodes[at];
+    if (n->kind == NODE_LEAF && !bit_is(s->set, n->bit)) {  /* most of a first look */
+        need_slot(s, n->slot);
+        return;
+    }
+    if (!weigh) {
+        struct truth t = node_truth(p, s, at);
+        for (uint32_t c = at + 1; c < n->next && t.lo != t.hi; c = p->nodes[c].next)
+            need_tree(s, c, false);
+        return;
+    }
     struct outlook o = node_outlook(p, s, at);
     bool is_exact = o.confidence.lo == o.confidence.hi;
-    if (o.lo == o.hi && (o.hi < 2 || !weigh || is_exact))
+    if (o.lo == o.hi && (o.hi < 2 || is_exact))
         return;
     if (n->kind == NODE_LEAF) {
         need_slot(s, n->slot);
@@ -92,7 +102,7 @@ static void need_tree(struct decide_scratch *s, uint32_t at, bool weigh)
             if (child.hi < 2 || child.confidence.hi <= o.confidence.lo)
                 continue;
         }
-        need_tree(s, c, weigh && n->kind != NODE_NOT);
+        need_tree(s, c, n->kind != NODE_NOT);
     }
 }
 

@@ -203,6 +203,8 @@ int place_later(const struct policy *p, const struct choice *a, const struct cho
 bool is_confidence_next(const struct policy *p, const struct choice *a, const struct choice *b);
 uint32_t pick_final(struct decide_scratch *s);
 
+struct truth { uint8_t lo, hi; };       /* as in an outlook */
+struct truth node_truth(const struct policy *p, const struct decide_scratch *s, uint32_t at);
 struct outlook node_outlook(const struct policy *p, const struct decide_scratch *s, uint32_t n);
 bool number_holds(const struct number_predicate *p, double v);
 enum score_kind slot_score_kind(const struct policy *p, uint32_t slot);

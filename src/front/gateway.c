@@ -229,8 +229,9 @@ static void cancelled_count(const struct req *r, const char *phase)
 
 static WAITS int answer_model(struct req *r)
 {
+    uint64_t bytes = r->client->conn.bytes_in;
     int rc = body_receive(r);
-    r->t.body = clock_now();
+    r->t.body = r->client->conn.bytes_in == bytes ? r->t.head : clock_now();    /* it came with the head */
     if (rc < 0)
         return r->fail.status ? refuse(r) : -1;
     rc = body_parse(r);

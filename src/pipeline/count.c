@@ -5,7 +5,7 @@
 
 #include "observe/metrics.h"
 
-enum { TIMED_ONE_IN = 16 };
+enum { TIMED_ONE_IN = 16, PICKS_KNOWN = 64 };
 
 void count_cells(struct arena *a, struct recipe *r)
 {
@@ -71,16 +71,35 @@ void count_decision(const struct req *r, const struct decide_scratch *s, uint64_
         metric_observe(r->recipe->plans[r->decision.index].cell_confidence, r->decision.confidence);
 }
 
-void count_pick(const struct req *r, uint64_t ns)
+/* Looking cells up by four labels costs more than the pick itself: each thread remembers the latest of them. */
+struct pick_cells { uint64_t snap; const struct plan *plan; const struct model *model; const char *method;
+                    uint32_t selection, seconds; };
+
+static const struct pick_cells *pick_cells(const struct req *r)
 {
+    static _Thread_local struct pick_cells known[PICKS_KNOWN];
+    struct pick_cells *c = &known[((uintptr_t)r->plan / 64 + (uintptr_t)r->order[0] / 64) % PICKS_KNOWN];
+    if (c->snap == r->snap->id && c->plan == r->plan && c->model == r->order[0] && c->method == r->method)
+        return c;
     char text[24];
     int n = snprintf(text, sizeof text, "%lld", (long long)r->plan->conf->tier);
     str method = str_of(r->method), tier = { text, (size_t)n };
-    metric_add(metric_cell(METRIC_SELECTION, (str[]){ method, r->order[0]->name, r->plan->conf->name, tier }), 1);
-    metric_observe(metric_cell(METRIC_SELECTION_DURATION, (str[]){ method, tier }), (double)ns / 1e9);
+    *c = (struct pick_cells){
+        .snap = r->snap->id, .plan = r->plan, .model = r->order[0], .method = r->method,
+        .selection = metric_cell(METRIC_SELECTION, (str[]){ method, r->order[0]->name, r->plan->conf->name, tier }),
+        .seconds = metric_cell(METRIC_SELECTION_DURATION, (str[]){ method, tier }),
+    };
+    return c;
+}
+
+void count_pick(const struct req *r, uint64_t ns)
+{
+    const struct pick_cells *c = pick_cells(r);
+    metric_add(c->selection, 1);
+    metric_observe(c->seconds, (double)ns / 1e9);
     if (r->pick.fallback)
         metric_add(metric_cell(METRIC_SELECTION_FALLBACK,
-                               (str[]){ method, r->plan->conf->name, str_of(r->pick.fallback) }), 1);
+                               (str[]){ str_of(r->method), r->plan->conf->name, str_of(r->pick.fallback) }), 1);
 }
 
 void count_plugin(const struct req *r, const char *type, int rc, uint64_t ns)

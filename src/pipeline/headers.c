@@ -73,7 +73,7 @@ static void phase(struct buf *out, const char *name, uint64_t from, uint64_t to,
 static void timing(const struct req *r, struct buf *out)
 {
     const struct times *t = &r->t;
-    uint64_t now = clock_now();
+    uint64_t now = t->first_byte ? t->first_byte : clock_now();
     bool is_first = true;
     phase(out, "read", t->start, t->body, &is_first);
     phase(out, "route", t->body, t->routed, &is_first);

@@ -21,24 +21,30 @@ enum {
 
 /* ---- what an answer says about itself ---- */
 
+static void count_take(const struct json *j, jref v, int64_t *slot)
+{
+    int64_t n;
+    if (json_int(j, v, &n))
+        *slot = n;
+}
+
 static void usage_object(struct req *r, const struct json *j, jref usage)
 {
-    int64_t v;
     if (!json_is(j, usage, JSON_OBJECT))
         return;
     r->usage.is_known = true;
-    if (json_int(j, json_get(j, usage, S("prompt_tokens")), &v))
-        r->usage.prompt_tokens = v;
-    if (json_int(j, json_get(j, usage, S("completion_tokens")), &v))
-        r->usage.completion_tokens = v;
-    jref detail = json_get(j, usage, S("prompt_tokens_details"));
-    if (json_int(j, json_get(j, detail, S("cached_tokens")), &v))
-        r->usage.cached_tokens = v;
-    if (json_int(j, json_get(j, detail, S("cache_write_tokens")), &v))
-        r->usage.cache_write_tokens = v;
-    detail = json_get(j, usage, S("completion_tokens_details"));
-    if (json_int(j, json_get(j, detail, S("reasoning_tokens")), &v))
-        r->usage.reasoning_tokens = v;
+    JSON_EACH_PAIR(j, usage, key, v) {
+        if (json_key_is(j, key, S("prompt_tokens"))) {
+            count_take(j, v, &r->usage.prompt_tokens);
+        } else if (json_key_is(j, key, S("completion_tokens"))) {
+            count_take(j, v, &r->usage.completion_tokens);
+        } else if (json_key_is(j, key, S("prompt_tokens_details"))) {
+            count_take(j, json_get(j, v, S("cached_tokens")), &r->usage.cached_tokens);
+            count_take(j, json_get(j, v, S("cache_write_tokens")), &r->usage.cache_write_tokens);
+        } else if (json_key_is(j, key, S("completion_tokens_details"))) {
+            count_take(j, json_get(j, v, S("reasoning_tokens")), &r->usage.reasoning_tokens);
+        }
+    }
 }
 
 static void keep_text(struct req *r, str *slot, const struct json *j, jref n)

@@ -59,11 +59,11 @@ static void order_one(struct req *r, const struct model *m)
     r->n_order = 1;
 }
 
-static int pick_models(struct req *r)
+static int pick_models(struct req *r, uint64_t from)
 {
     const struct plan *p = r->plan;
     size_t n = p->conf->n_refs;
-    uint64_t from = clock_now(), now = r->loop ? loop_now(r->loop) : from;
+    uint64_t now = r->loop ? loop_now(r->loop) : from;
     struct select_in in = {
         .candidates = route_candidates(r->a, p, now), .n = (uint32_t)n,
         .facts = &r->facts, .conf = p->conf->algorithm.conf, .seed = r->facts.seed,
@@ -118,12 +118,13 @@ int route_request(struct req *r)
     struct decide_scratch *scratch = decide_scratch_new(r->a, r->recipe->policy);
     /* The winner is what matters; those who debug also want to see everything that matches. */
     enum decide_mode mode = r->wants_debug ? DECIDE_EAGER : DECIDE_WINNER;
-    uint64_t from = clock_now();
+    uint64_t from = r->t.parsed ? r->t.parsed : clock_now();
     if (count_times_units(r))
         decide_clock(scratch, clock_now);
     r->decision = decide_run(r->recipe->policy, &r->facts, scratch, r->a, mode, NULL);
+    uint64_t decided = clock_now();
     if (r->loop)                                /* a served request, not a question of the command line */
-        count_decision(r, scratch, clock_now() - from);
+        count_decision(r, scratch, decided - from);
     if (r->decision.is_failed)
         return req_fail(r, 503, "server_error", "signal_unknown", "signal_unknown",
                         "a signal that the policy needs could not be evaluated (on_unknown: fail_request)");
@@ -146,5 +147,5 @@ int route_request(struct req *r)
                 order_one(r, first);
             return 0;
         }
-    return pick_models(r);
+    return pick_models(r, decided);
 }

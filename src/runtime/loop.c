@@ -21,6 +21,7 @@ enum {
     EVENTS_MAX = 256,
     WHEEL_SLOTS = 2048,
     TICK_NS = 4000000,
+    DEAD_FIRST = 64,                /* deaths a turn that need no memory */
 };
 
 struct letter { struct letter *next; void (*fn)(void *); void *arg; };
@@ -88,10 +89,12 @@ struct loop *loop_new(unsigned index)
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     l->scratch = malloc(LOOP_SCRATCH);
+    l->dead = malloc(DEAD_FIRST * sizeof *l->dead);
+    l->cap_dead = DEAD_FIRST;
     l->now = clock_now();
     l->tick = l->now / TICK_NS;
     struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
-    if (l->epoll < 0 || l->wake < 0 || !l->scratch || epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->wake, &ev) < 0) {
+    if (l->epoll < 0 || l->wake < 0 || !l->scratch || !l->dead || epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->wake, &ev) < 0) {
         loop_free(l);
         return NULL;
     }
@@ -332,7 +335,7 @@ static void io_event(struct io *io, uint32_t events)
 void loop_free_later(struct loop *l, void *p, void (*release)(void *p))
 {
     if (l->n_dead == l->cap_dead) {
-        size_t cap = l->cap_dead ? 2 * l->cap_dead : 64;
+        size_t cap = 2 * l->cap_dead;
         struct dead *more = realloc(l->dead, cap * sizeof *more);
         if (!more)
             return;                             /* leaks p rather than frees it too early */

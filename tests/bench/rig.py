@@ -2,7 +2,7 @@
 
 Core 0 carries the fake provider and the load generator, core 1 the gateway under test. Everything listens on
 loopback; every process is stopped by its pid. Standard library only."""
-import json, os, random, shutil, signal, socket, statistics, subprocess, sys, time
+import json, mmap, os, random, shutil, signal, socket, statistics, subprocess, sys, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
@@ -224,8 +224,23 @@ def machine():
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
+def memory_touch():
+    """A fresh virtual machine has memory that its host has not backed yet; who touches it first pays. That must not be
+    whoever happens to write the longer log, so it is touched here."""
+    with open("/proc/meminfo") as f:
+        free = next(int(l.split()[1]) for l in f if l.startswith("MemFree")) * 1024
+    size = min(4 << 30, free // 2) & ~0xfffff
+    if size > 0:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)).close()
+
+
 def out_prepare():
     os.makedirs(OUT, exist_ok=True)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -15)     # all that is started here inherits it: neighbours disturb less
+    except PermissionError:
+        pass
+    memory_touch()
     for need in (SIGNALBOX, MOCKLLM, LOADGEN):
         if not os.path.exists(need):
             sys.exit("%s is missing: run `make bench`, which builds it" % need)

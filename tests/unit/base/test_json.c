@@ -111,6 +111,55 @@ static void strings_end_where_they_should_at_any_alignment(void **state)
     }
 }
 
+/* Which of many backslashes escape and which are escaped, whatever vector they fall into. */
+static void runs_of_backslashes_are_counted(void **state)
+{
+    (void)state;
+    static const str behind[] = { { "\"", 1 }, { "n\"", 2 }, { "u00e9\"", 6 }, { "x\"", 2 }, { "\xc3\xa9\"", 3 } };
+    char text[256];
+    for (size_t before = 0; before < 40; before++) {
+        for (size_t run = 1; run < 70; run++) {
+            for (size_t i = 0; i < COUNT_OF(behind); i++) {
+                char *p = text;
+                *p++ = '"';
+                for (size_t k = 0; k < before; k++)     /* plain bytes or escapes of two */
+                    *p++ = i % 2 ? 'a' : k % 2 ? 'n' : k + 1 < before ? '\\' : 'a';
+                memset(p, '\\', run);
+                p += run;
+                memcpy(p, behind[i].ptr, behind[i].len);
+                p += behind[i].len;
+                char *exact = malloc((size_t)(p - text));
+                memcpy(exact, text, (size_t)(p - text));
+                const char *why = oracle_judges((str){ exact, (size_t)(p - text) });
+                free(exact);
+                if (why)
+                    fail_msg("%zu bytes, %zu backslashes, end %zu: %s", before, run, i, why);
+            }
+        }
+    }
+}
+
+/* More nodes than the first guess, and many more behind a long string than it promised. */
+static void a_dense_document_behind_a_long_string_is_read(void **state)
+{
+    (void)state;
+    struct buf b = { 0 };
+    for (int n = 0; n < 70000; n = n * 3 + 10) {
+        b.len = 0;
+        buf_str(&b, S("[\""));
+        for (int i = 0; i < 20000; i++)
+            buf_char(&b, 'a');
+        buf_char(&b, '"');
+        for (int i = 0; i < n; i++)
+            buf_str(&b, i % 3 ? S(",[]") : S(",1"));
+        buf_str(&b, S(",{\"\":0,\"\":0}]"));
+        const char *why = oracle_judges(buf_view(&b));
+        if (why)
+            fail_msg("%d: %s", n, why);
+    }
+    buf_free(&b);
+}
+
 static void nesting_is_limited_to_256(void **state)
 {
     (void)state;
@@ -355,6 +404,8 @@ int main(void)
         cmocka_unit_test(malformed_text_is_refused_with_its_place),
         cmocka_unit_test(well_formed_text_is_read),
         cmocka_unit_test(strings_end_where_they_should_at_any_alignment),
+        cmocka_unit_test(runs_of_backslashes_are_counted),
+        cmocka_unit_test(a_dense_document_behind_a_long_string_is_read),
         cmocka_unit_test(nesting_is_limited_to_256),
         cmocka_unit_test(both_parsers_read_the_same_from_random_documents),
         cmocka_unit_test(both_parsers_judge_damaged_documents_alike),

@@ -3,6 +3,7 @@
 #define PARTY_H
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,15 +16,19 @@ struct party {
     struct loop *l;
     unsigned n_running;
     int listener;
+    struct io door;                 /* of the listener; one fiber at a time waits at it */
     uint16_t port;
 };
 
 static inline void party_open(struct party *p)
 {
     struct err e = { 0 };
+    signal(SIGPIPE, SIG_IGN);                   /* as the process does: OpenSSL writes without MSG_NOSIGNAL */
     *p = (struct party){ .l = loop_new(0) };
     p->listener = sock_listen(S("127.0.0.1"), 0, false, &e);
-    p->port = p->listener < 0 ? 0 : sock_port(p->listener);
+    if (p->listener < 0 || io_open(p->l, &p->door, p->listener) < 0)
+        abort();
+    p->port = sock_port(p->listener);
 }
 
 static inline void party_go(struct party *p, void (*fn)(void *), void *arg)
@@ -52,16 +57,12 @@ static inline void party_run(struct party *p)
 /* The next connection of the listener, as a fiber sees it. */
 static inline void party_accept(struct party *p, struct conn *c)
 {
-    struct io door;
     *c = (struct conn){ .loop = p->l };
-    int copy = dup(p->listener), fd;
-    door = (struct io){ 0 };
-    io_open(p->l, &door, copy);
+    int fd;
     while ((fd = accept4(p->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) < 0) {
-        door.ready = 0;
-        io_wait(&door, IO_IN, NEVER);
+        p->door.ready = 0;
+        io_wait(&p->door, IO_IN, NEVER);
     }
-    io_close(&door);
     io_open(p->l, &c->io, fd);
 }
 
