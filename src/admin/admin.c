@@ -102,8 +102,10 @@ static str token_role(const struct admin_req *r, const struct management_conf *c
 static bool role_may_write(const struct management_conf *c, str role)
 {
     const struct value *list = c->roles ? value_get(c->roles, role) : NULL;
-    if (!list || list->kind != VALUE_LIST)
+    if (!c->roles)                              /* no roles defined: by their names */
         return !str_eq(role, S("viewer")) && !str_eq(role, S("readonly"));
+    if (!list || list->kind != VALUE_LIST)
+        return false;
     for (size_t i = 0; i < list->n_items; i++)
         if (str_eq(list->items[i]->text, S("*")) || str_eq(list->items[i]->text, S("config.write")))
             return true;

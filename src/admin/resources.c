@@ -334,7 +334,7 @@ const struct admin_route admin_routes[] = {
     { ROUTE("POST", "/api/v1/eval"), .handle = admin_eval, .help = "decide without calling a model; ?trace=true explains everything" },
     { ROUTE("GET", "/api/v1/config"), .handle = config_get, .help = "the effective configuration, secrets masked" },
     { ROUTE("PUT", "/api/v1/config"), .is_write = true, .handle = config_put, .help = "replace the configuration (YAML or JSON)" },
-    { ROUTE("POST", "/api/v1/config/validate"), .handle = config_validate, .help = "findings of a configuration, nothing changes" },
+    { ROUTE("POST", "/api/v1/config/validate"), .is_write = true, .handle = config_validate, .help = "findings of a configuration, nothing changes" },
     { ROUTE("GET", "/api/v1/config/hash"), .handle = config_hash, .help = "hash and source of the configuration in use" },
     { ROUTE("GET", "/api/v1/config/schema"), .handle = config_schema, .help = "JSON Schema of the configuration" },
     { ROUTE("GET", "/api/v1/models"), .handle = models, .help = "models, backends, health, live latencies" },

@@ -37,6 +37,8 @@ void finding_add(struct findings *f, const char *name, enum severity severity, s
         return;
     struct finding *one = PUSH(f->a, f->items, f->n);
     va_list args;
+    if (at.file)                                /* findings outlive what they are about */
+        at.file = arena_cstr(f->a, str_of(at.file));
     va_start(args, format);
     *one = (struct finding){
         .name = name, .severity = severity, .at = at, .path = arena_str(f->a, path),

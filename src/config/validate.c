@@ -34,6 +34,10 @@ static void listeners_check(struct loading *l)
     for (size_t i = 0; i < c->n_listeners; i++) {
         const struct listener_conf *one = &c->listeners[i];
         tls_check(l, &one->tls, one->at, path_of(l, "listeners", i));
+        for (size_t k = 0; k < one->api_keys.n; k++)
+            if (one->api_keys.items[k].len == 0)
+                finding_add(l->out, "bad-value", SEVERITY_ERROR, one->at, path_of(l, "listeners", i),
+                            S("an unset variable gives an empty key"), "api_keys has an empty key");
         for (size_t k = 0; k < i && one->port; k++)
             if (c->listeners[k].port == one->port && str_eq(c->listeners[k].address, one->address))
                 finding_add(l->out, "duplicate-name", SEVERITY_ERROR, one->at,
@@ -72,6 +76,12 @@ static bool has_control(str s)                  /* would end a header line, or w
     return false;
 }
 
+static bool is_framing(str name)                /* RFC 9112: these say where a message ends and who it is for */
+{
+    return str_ieq(name, S("host")) || str_ieq(name, S("content-length")) || str_ieq(name, S("transfer-encoding"))
+           || str_ieq(name, S("connection")) || str_ieq(name, S("upgrade"));
+}
+
 static void headers_check(struct loading *l, const struct backend_conf *b, str path)
 {
     const struct { const char *key; str text; } texts[] = {
@@ -86,6 +96,9 @@ static void headers_check(struct loading *l, const struct backend_conf *b, str p
                         "`%s` has a line break or control character", texts[i].key);
     for (size_t i = 0; i < b->extra_headers.n; i++) {
         str name = b->extra_headers.items[i][0];
+        if (is_framing(name))
+            finding_add(l->out, "bad-value", SEVERITY_ERROR, b->at, path, S(""),
+                        "extra_headers: `" STR_FMT "` frames or addresses the request", STR_ARG(name));
         if (!is_token(name) || has_control(b->extra_headers.items[i][1]))
             finding_add(l->out, "bad-value", SEVERITY_ERROR, b->at, path, S(""),
                         "extra_headers: `" STR_FMT "` cannot be sent as a header",

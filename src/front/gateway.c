@@ -27,6 +27,7 @@
 enum {
     TIMEOUT_DEFAULT_S = 1200,       /* VSR's listener timeout */
     HEAD_TIMEOUT_S = 10,
+    BODY_TIMEOUT_S = 120,           /* a whole body; a silent upload must not hold the budget for the request's time */
     LINGER_BYTES = 1 << 20,         /* of a refused body, read and dropped so that the answer arrives */
     LINGER_MS = 1000,
 };
@@ -106,25 +107,86 @@ static str client_key(const struct req *r)
     return http_query_get(r->head.query, S("key"), r->a);
 }
 
+/* The listener's own keys, as the configuration that opened or last changed it says. Constant time per key. */
 static int key_check(struct req *r)
 {
-    const struct config *c = r->snap->config;
-    for (size_t i = 0; i < c->n_listeners; i++) {
-        const struct listener_conf *l = &c->listeners[i];
-        if (!str_eq(l->name, r->client->listener->name) || l->api_keys.n == 0)
-            continue;
-        str key = client_key(r);
-        bool ok = false;
-        for (size_t k = 0; k < l->api_keys.n; k++)
-            ok |= key.len == l->api_keys.items[k].len && CRYPTO_memcmp(key.ptr, l->api_keys.items[k].ptr, key.len) == 0;
-        if (!ok)
-            return req_fail(r, 401, "invalid_request_error", "invalid_api_key", "api_key",
-                            key.len ? "the API key is not one of this listener's" : "this listener needs an API key");
-    }
-    return 0;
+    const struct key_list *keys = r->client->listener->keys;
+    if (!keys)
+        return 0;
+    str key = client_key(r);
+    bool ok = false;
+    for (size_t i = 0; i < keys->n; i++)
+        ok |= key.len > 0 && key.len == keys->items[i].len && CRYPTO_memcmp(key.ptr, keys->items[i].ptr, key.len) == 0;
+    if (ok)
+        return 0;
+    return req_fail(r, 401, "invalid_request_error", "invalid_api_key", "api_key",
+                    key.len ? "the API key is not one of this listener's" : "this listener needs an API key");
 }
 
 /* ---- the body ---- */
+
+/* Takes part of the global budget of body bytes, given back at the request's end. */
+static bool reserve_more(struct req *r, int64_t bytes)
+{
+    int64_t most = (int64_t)r->snap->config->limits.total_body_bytes;
+    if (atomic_fetch_add(&body_bytes, bytes) + bytes > most) {
+        atomic_fetch_sub(&body_bytes, bytes);
+        return false;
+    }
+    r->reserved_bytes += bytes;
+    return true;
+}
+
+static int no_room(struct req *r)
+{
+    req_fail(r, 503, "overloaded_error", "overloaded", "memory", "the gateway holds too many bytes of bodies; try again");
+    r->fail.retry_after_ns = NS_PER_S;
+    return -1;
+}
+
+/* A chunked body takes its part of the budget as it grows. */
+static WAITS int chunks_receive(struct req *r, uint64_t most, uint64_t deadline)
+{
+    struct buf body = { 0 };
+    str spans[H1_SPANS_MAX];
+    char piece[4096];
+    int n;
+    while ((n = h1_body_next(&r->client->in, piece, sizeof piece, spans, deadline)) > 0) {
+        int64_t bytes = 0;
+        for (int i = 0; i < n; i++) {
+            buf_str(&body, spans[i]);
+            bytes += (int64_t)spans[i].len;
+        }
+        if (body.len > most)
+            n = -EMSGSIZE;
+        else if (body.is_failed)
+            n = -ENOMEM;
+        else if (!reserve_more(r, bytes))
+            n = no_room(r);
+        if (n < 0)
+            break;
+    }
+    if (n == 0) {
+        char *copy = arena_try(r->a, body.len + 1);
+        r->body = (str){ copy, body.len };
+        n = copy ? 0 : -ENOMEM;
+        if (copy && body.len)
+            memcpy(copy, body.ptr, body.len);
+    }
+    /* The next message may have begun in `piece`, which is on this stack. */
+    r->client->in.kept = n == 0 ? arena_str(r->a, r->client->in.kept) : (str){ 0 };
+    buf_free(&body);
+    return n;
+}
+
+static int body_unpack(struct req *r, str coding, uint64_t limit)
+{
+    int64_t before = (int64_t)r->body.len;
+    int rc = body_decode(r, coding, limit);
+    if (rc == 0 && (int64_t)r->body.len > before && !reserve_more(r, (int64_t)r->body.len))
+        rc = no_room(r);
+    return rc;
+}
 
 static WAITS int body_receive(struct req *r)
 {
@@ -138,19 +200,16 @@ static WAITS int body_receive(struct req *r)
         return req_fail(r, 413, "invalid_request_error", "request_too_large", "body_too_large",
                         "the body has %lld bytes, the limit is %llu (global.limits.body)", (long long)length,
                         (unsigned long long)most);
-    int64_t reserve = length > 0 ? length : 65536;
-    if (atomic_fetch_add(&body_bytes, reserve) + reserve > (int64_t)limits->total_body_bytes) {
-        atomic_fetch_sub(&body_bytes, reserve);
-        r->fail.retry_after_ns = NS_PER_S;
-        return req_fail(r, 503, "overloaded_error", "overloaded", "memory", "the gateway holds too many bytes of bodies; try again");
-    }
-    r->reserved_bytes = reserve;
+    if (!reserve_more(r, length > 0 ? length : 0))
+        return no_room(r);
     if (r->head.expects_continue) {
         int rc = conn_write(&r->client->conn, S("HTTP/1.1 100 Continue\r\n\r\n"), r->deadline);
         if (rc < 0)
             return rc;
     }
-    int rc = h1_read_body(&r->client->in, r->a, &r->head, most, &r->body, r->deadline);
+    uint64_t until = deadline_min(r->deadline, clock_now(), BODY_TIMEOUT_S * NS_PER_S);
+    int rc = r->head.is_chunked ? chunks_receive(r, most, until)
+                                : h1_read_body(&r->client->in, r->a, &r->head, most, &r->body, until);
     if (rc == -EMSGSIZE)
         return req_fail(r, 413, "invalid_request_error", "request_too_large", "body_too_large",
                         "the body has more than %llu bytes (global.limits.body)", (unsigned long long)most);
@@ -164,7 +223,7 @@ static WAITS int body_receive(struct req *r)
         return rc;
     str encoding = http_get(&r->head, S("content-encoding"));
     if (encoding.len && !str_ieq(encoding, S("identity")))
-        return body_decode(r, encoding, limits->decoded_body_bytes);
+        return body_unpack(r, encoding, limits->decoded_body_bytes);
     return 0;
 }
 
@@ -274,7 +333,7 @@ static WAITS int answer_model(struct req *r)
     if (rc < 0)
         return relay_fail(r);
     rc = relay_run(r, &a);
-    bool complete = rc == 0 && (a.body_is_read || a.up->in.is_complete);
+    bool complete = rc == 0 && (a.up ? a.up->in.is_complete : a.body_is_read);
     if (fiber_is_cancelled(fiber_self()))
         r->is_client_gone = true;
     if (r->is_client_gone && !complete)
@@ -367,8 +426,10 @@ static WAITS int dispatch(struct req *r)
     bool has_body = r->head.is_chunked || r->head.content_length > 0;
     if (!d || (!d->is_free && key_check(r) < 0))
         return has_body ? refuse(r) : relay_fail(r);
+    if (has_body && !str_eq(d->method, S("POST")))
+        r->client->keep_alive = false;          /* nobody reads it */
     if (d->is_free)
-        return has_body ? (r->client->keep_alive = false, d->serve(r)) : d->serve(r);
+        return d->serve(r);
     int64_t most = r->snap->config->limits.in_flight;
     int rc;
     if (atomic_fetch_add(&in_flight, 1) >= most) {

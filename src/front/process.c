@@ -45,7 +45,6 @@ static pthread_mutex_t reload_lock = PTHREAD_MUTEX_INITIALIZER;
 /* A listening address of the process: one socket per loop, SO_REUSEPORT. */
 struct address {
     char host[256]; uint16_t port;
-    char name[64];
     bool is_wanted;                 /* by the configuration that is being applied */
     struct listener *listeners[LOOPS_MAX];
 };
@@ -138,111 +137,199 @@ static struct ssl_ctx_st *listener_tls(const struct listener_conf *l, struct fin
     return ctx;
 }
 
-struct listen_job { struct loop *loop; struct address *at; int fd; struct ssl_ctx_st *tls; uint64_t timeout_ns; };
+/* What a loop shall do with one address; posts arrive in the order they were made. */
+enum listen_verb { LISTEN_OPEN, LISTEN_UPDATE, LISTEN_CLOSE };
+struct listen_job {
+    enum listen_verb verb;
+    struct loop *loop;
+    struct address *at;
+    int fd;
+    struct ssl_ctx_st *tls;
+    struct key_list *keys;
+    uint64_t timeout_ns;
+};
 
 static void listen_on_loop(void *arg)
 {
     struct listen_job *j = arg;
     struct listener **slot = &j->at->listeners[loop_index(j->loop)];
-    if (*slot) {                                /* a reload: the certificate may have changed */
+    if (j->verb == LISTEN_OPEN)
+        *slot = server_listen(j->loop, j->fd, S("http"), NULL, 0, gateway_serve);
+    if (j->verb == LISTEN_CLOSE && *slot) {
+        server_unlisten(*slot);
+        *slot = NULL;
+    } else if (*slot) {
         server_tls_set(*slot, j->tls);
+        server_keys_set(*slot, j->keys);
         (*slot)->timeout_ns = j->timeout_ns;
-    } else {
-        *slot = server_listen(j->loop, j->fd, str_of(j->at->name), j->tls, j->timeout_ns, gateway_serve);
     }
     free(j);
 }
 
-static void listen_post(struct address *at, unsigned i, int fd, struct ssl_ctx_st *tls, uint64_t timeout_ns)
+static struct key_list *keys_copy(const struct strings *keys)
+{
+    size_t bytes = sizeof(struct key_list) + keys->n * sizeof(str);
+    if (keys->n == 0)
+        return NULL;
+    for (size_t i = 0; i < keys->n; i++)
+        bytes += keys->items[i].len;
+    struct key_list *k = malloc(bytes);
+    if (!k)
+        abort();                                /* better no gateway than one without its keys */
+    k->n = keys->n;
+    k->items = (str *)(void *)(k + 1);
+    char *to = (char *)(k->items + keys->n);
+    for (size_t i = 0; i < keys->n; i++) {
+        k->items[i] = (str){ memcpy(to, keys->items[i].ptr, keys->items[i].len), keys->items[i].len };
+        to += keys->items[i].len;
+    }
+    return k;
+}
+
+static void listen_post(enum listen_verb verb, struct address *at, unsigned i, int fd, struct ssl_ctx_st *tls,
+                        const struct listener_conf *conf)
 {
     struct listen_job *j = malloc(sizeof *j);
     if (!j)
-        return;
-    *j = (struct listen_job){ loops[i], at, fd, tls_context_ref(tls), timeout_ns };
-    loop_post(loops[i], listen_on_loop, j);
+        abort();
+    *j = (struct listen_job){ verb, loops[i], at, fd, tls_context_ref(tls), conf ? keys_copy(&conf->api_keys) : NULL,
+                              conf ? conf->timeout_ns : 0 };
+    while (!loop_post(loops[i], listen_on_loop, j))
+        ;
 }
 
-/* Opens the listener, or updates it when its address is open already. */
-static int listener_apply(const struct listener_conf *l, struct findings *out)
+/* Everything that can fail is done before anything is changed. */
+struct listen_plan {
+    struct listener_conf conf;
+    struct ssl_ctx_st *tls;
+    struct address *at;             /* open already; NULL: fds are new */
+    char host[256];
+    int fds[LOOPS_MAX]; unsigned n_fds;
+};
+
+static struct address *address_find(const char *host, int64_t port)
+{
+    for (unsigned k = 0; k < n_addresses; k++)
+        if (addresses[k].port == port && port && strcmp(addresses[k].host, host) == 0)
+            return &addresses[k];
+    return NULL;
+}
+
+static int plan_one(struct listen_plan *p, const struct listener_conf *l, struct findings *out)
 {
     bool ok = true;
-    struct ssl_ctx_st *tls = listener_tls(l, out, &ok);
-    if (!ok)
-        return -1;
-    char host[256];
-    snprintf(host, sizeof host, STR_FMT, STR_ARG(l->address));
-    for (unsigned k = 0; k < n_addresses; k++)
-        if (addresses[k].port == l->port && l->port && strcmp(addresses[k].host, host) == 0) {
-            addresses[k].is_wanted = true;
-            for (unsigned i = 0; i < n_loops; i++)
-                listen_post(&addresses[k], i, -1, tls, l->timeout_ns);
-            tls_context_free(tls);
-            return 0;
-        }
-    if (n_addresses == LISTEN_MAX)
-        return -1;
-    struct address *at = &addresses[n_addresses];
-    memset(at, 0, sizeof *at);
-    memcpy(at->host, host, sizeof host);
-    snprintf(at->name, sizeof at->name, STR_FMT, STR_ARG(l->name));
-    at->port = (uint16_t)l->port;
-    at->is_wanted = true;
-    for (unsigned i = 0; i < n_loops; i++) {
+    *p = (struct listen_plan){ .conf = *l };
+    snprintf(p->host, sizeof p->host, STR_FMT, STR_ARG(l->address));
+    p->tls = listener_tls(l, out, &ok);
+    p->at = address_find(p->host, l->port);
+    uint16_t port = (uint16_t)l->port;
+    for (unsigned i = 0; ok && !p->at && i < n_loops; i++) {
         struct err e = { 0 };
-        int fd = sock_listen(l->address, at->port, n_loops > 1, &e);
-        if (fd < 0) {
+        int fd = sock_listen(l->address, port, n_loops > 1, &e);
+        ok = fd >= 0;
+        if (ok) {
+            p->fds[p->n_fds++] = fd;
+            port = sock_port(fd);
+        } else {
             finding_add(out, "listen", SEVERITY_ERROR, l->at, S("listeners"), S(""), "%s", e.text);
-            tls_context_free(tls);
-            return -1;
         }
-        at->port = sock_port(fd);
-        listen_post(at, i, fd, tls, l->timeout_ns);
     }
-    fprintf(stderr, "signalbox: listening on %s://%s:%u\n", tls ? "https" : "http", host, at->port);
-    tls_context_free(tls);
-    n_addresses++;
-    return 0;
+    p->conf.port = port;
+    return ok ? 0 : -1;
 }
 
-static void unlisten_on_loop(void *arg)
+static void plans_drop(struct listen_plan *p, unsigned n)
 {
-    server_unlisten(arg);
+    for (unsigned k = 0; k < n; k++) {
+        tls_context_free(p[k].tls);
+        for (unsigned i = 0; i < p[k].n_fds; i++)
+            close(p[k].fds[i]);
+    }
+}
+
+static struct address *address_new(void)
+{
+    for (unsigned k = 0; k < n_addresses; k++)
+        if (addresses[k].port == 0)             /* closed; posts are ordered, so its loops have let go by then */
+            return &addresses[k];
+    return n_addresses < LISTEN_MAX ? &addresses[n_addresses++] : NULL;
+}
+
+static void plan_commit(struct listen_plan *p)
+{
+    bool is_new = !p->at;
+    struct address *at = is_new ? address_new() : p->at;
+    if (is_new) {
+        memcpy(at->host, p->host, sizeof at->host);
+        at->port = (uint16_t)p->conf.port;
+        fprintf(stderr, "signalbox: listening on %s://%s:%u\n", p->tls ? "https" : "http", at->host, at->port);
+    }
+    at->is_wanted = true;
+    for (unsigned i = 0; i < n_loops; i++)
+        listen_post(is_new ? LISTEN_OPEN : LISTEN_UPDATE, at, i, is_new ? p->fds[i] : -1, p->tls, &p->conf);
+    p->n_fds = 0;
+    tls_context_free(p->tls);
 }
 
 /* Closes the addresses that the new configuration no longer names; connections made through them stay. */
-static void listeners_sweep(void)
+static void addresses_sweep(void)
 {
     for (unsigned k = 0; k < n_addresses; k++) {
         struct address *at = &addresses[k];
         if (at->is_wanted || at->port == 0)
             continue;
         for (unsigned i = 0; i < n_loops; i++)
-            if (at->listeners[i])
-                loop_post(loops[i], unlisten_on_loop, at->listeners[i]);
+            listen_post(LISTEN_CLOSE, at, i, -1, NULL, NULL);
         fprintf(stderr, "signalbox: no longer listening on %s:%u\n", at->host, at->port);
-        at->port = 0;                           /* its place is not used again: loops may still hold it */
+        at->port = 0;
     }
 }
 
-static int listeners_apply(const struct config *c, struct findings *out)
+static struct listen_plan plans[LISTEN_MAX];    /* reload_lock */
+static unsigned n_plans;
+
+static int listeners_plan(const struct config *c, struct findings *out)
 {
-    for (unsigned k = 0; k < n_addresses; k++)
-        addresses[k].is_wanted = false;
+    struct listener_conf own;
+    const struct listener_conf *list = c->listeners;
+    size_t n = c->n_listeners;
+    n_plans = 0;
     if (options.listen) {
         struct endpoint at;
         if (!endpoint_parse(str_of(options.listen), 8899, &at)) {
-            finding_add(out, "listen", SEVERITY_ERROR, (struct place){ 0 }, S("--listen"), S("write host:port"), "'%s' is not an address", options.listen);
+            finding_add(out, "listen", SEVERITY_ERROR, (struct place){ 0 }, S("--listen"), S("write host:port"),
+                        "'%s' is not an address", options.listen);
             return -1;
         }
-        struct listener_conf l = c->n_listeners ? c->listeners[0] : (struct listener_conf){ .name = S("http") };
-        l.address = at.host;
-        l.port = at.port;
-        return listener_apply(&l, out);
+        own = n ? c->listeners[0] : (struct listener_conf){ .name = S("http") };
+        own.address = at.host;
+        own.port = at.port;
+        list = &own;
+        n = 1;
     }
+    unsigned n_open = 0;
+    for (unsigned k = 0; k < n_addresses; k++)
+        n_open += addresses[k].port != 0;
     int rc = 0;
-    for (size_t i = 0; i < c->n_listeners && rc == 0; i++)
-        rc = listener_apply(&c->listeners[i], out);
+    if (n + n_open > LISTEN_MAX) {
+        finding_add(out, "listen", SEVERITY_ERROR, (struct place){ 0 }, S("listeners"), S(""),
+                    "more than %d addresses, counting those of the configuration in use", LISTEN_MAX);
+        return -1;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = plan_one(&plans[n_plans++], &list[i], out);
+    if (rc < 0)
+        plans_drop(plans, n_plans);
     return rc;
+}
+
+static void listeners_commit(void)
+{
+    for (unsigned k = 0; k < n_addresses; k++)
+        addresses[k].is_wanted = false;
+    for (unsigned k = 0; k < n_plans; k++)
+        plan_commit(&plans[k]);
+    addresses_sweep();
 }
 
 static void health_on_loop(void *arg)
@@ -255,9 +342,9 @@ int process_reload(str text, const char *source, struct findings *out)
     pthread_mutex_lock(&reload_lock);
     uint64_t from = clock_now();
     struct snap *s = snap_build(text, source, options.strict, out);
-    int rc = s ? listeners_apply(s->config, out) : -1;
+    int rc = s ? listeners_plan(s->config, out) : -1;
     if (rc == 0) {
-        listeners_sweep();
+        listeners_commit();
         observe_apply(s->config);
         snap_publish(s);
         loop_post(loops[0], health_on_loop, loops[0]);

@@ -13,7 +13,7 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 
-enum { ACCEPT_BURST = 64, LISTENERS_MAX = 32, TLS_HANDSHAKE_S = 10 };
+enum { ACCEPT_BURST = 64, ACCEPT_AGAIN_MS = 100, LISTENERS_MAX = 32, TLS_HANDSHAKE_S = 10 };
 
 struct server {                     /* one a loop */
     struct client *clients;
@@ -104,8 +104,10 @@ static void client_idle(struct client *c)
 
 static WAITS bool client_handshake(struct client *c)
 {
-    if (!c->listener->tls || c->conn.ssl)
+    if (!c->is_tls || c->conn.ssl)
         return true;
+    if (!c->listener->tls)                      /* a reload has made the listener plain meanwhile */
+        return false;
     struct ssl_ctx_st *ctx = tls_context_ref(c->listener->tls);
     int rc = tls_accept(&c->conn, ctx, clock_now() + TLS_HANDSHAKE_S * NS_PER_S);
     tls_context_free(ctx);
@@ -122,7 +124,7 @@ static void client_fiber(void *arg)
         c->n_requests++;
         if (!keep || server_is_draining())
             break;
-        if (!h1_has_kept(&c->in) && !conn_has_pending(&c->conn) && !(c->conn.io.ready & (IO_IN | IO_HUP))) {
+        if (!h1_has_kept(&c->in) && conn_is_quiet(&c->conn)) {
             client_idle(c);
             return;
         }
@@ -143,6 +145,7 @@ static void client_new(struct listener *l, int fd)
     }
     c->conn.loop = l->loop;
     c->listener = l;
+    c->is_tls = l->tls != NULL;
     str peer = sock_peer_text(fd, c->peer);
     c->peer_len = (uint8_t)peer.len;
     h1_init(&c->in, &c->conn, H1_REQUESTS);
@@ -181,6 +184,8 @@ static void listener_ready(struct io *io)
                 log_warn("accept", "no file descriptor left (%s): raise `ulimit -n`", strerror(errno));
             if (errno == EINTR || errno == ECONNABORTED)
                 continue;
+            if (errno != EAGAIN && errno != EWOULDBLOCK)        /* the edge is used up: look again by ourselves */
+                timer_arm(l->loop, &l->again, loop_now(l->loop) + ACCEPT_AGAIN_MS * NS_PER_MS);
             return;
         }
         if (atomic_load_explicit(&n_connections, memory_order_relaxed) >= atomic_load_explicit(&connections_max, memory_order_relaxed))
@@ -189,6 +194,13 @@ static void listener_ready(struct io *io)
             client_new(l, fd);
     }
     loop_post(l->loop, (void (*)(void *))listener_ready, io);  /* the rest after others had their turn */
+}
+
+static void accept_again(struct timer *t)
+{
+    struct listener *l = (struct listener *)(void *)((char *)t - offsetof(struct listener, again));
+    if (l->io.fd >= 0)
+        listener_ready(&l->io);
 }
 
 struct listener *server_listen(struct loop *l, int fd, str name, struct ssl_ctx_st *tls, uint64_t timeout_ns,
@@ -207,6 +219,7 @@ struct listener *server_listen(struct loop *l, int fd, str name, struct ssl_ctx_
     at->timeout_ns = timeout_ns;
     at->serve = serve;
     at->io.on_ready = listener_ready;
+    at->again.fire = accept_again;
     s->listeners[s->n_listeners++] = at;
     return at;
 }
@@ -217,8 +230,21 @@ void server_tls_set(struct listener *l, struct ssl_ctx_st *tls)
     l->tls = tls;
 }
 
+void server_keys_set(struct listener *l, struct key_list *keys)
+{
+    free(l->keys);
+    l->keys = keys;
+}
+
 void server_unlisten(struct listener *l)
 {
+    struct server *s = server_of(l->loop);
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_listeners; i++)
+        if (s->listeners[i] != l)
+            s->listeners[n++] = s->listeners[i];
+    s->n_listeners = n;
+    timer_stop(&l->again);
     io_close(&l->io);                           /* the struct stays: clients point at it */
 }
 

@@ -17,9 +17,12 @@ struct client {
     struct client *next, **prev;    /* all of this loop */
     bool keep_alive;                /* after this answer */
     bool is_serving;
+    bool is_tls;                    /* accepted by a listener that spoke TLS then */
     uint64_t n_requests;
     char peer[64]; uint8_t peer_len;
 };
+
+struct key_list { size_t n; str *items; };       /* one malloc; replaced as a whole on the listener's loop */
 
 struct listener {
     struct io io;                   /* first */
@@ -27,6 +30,8 @@ struct listener {
     str name;
     uint16_t port;
     struct ssl_ctx_st *tls;         /* this loop's reference; swapped at reload */
+    struct key_list *keys;          /* who may use it; NULL: everybody. Swapped at reload, never held across a wait */
+    struct timer again;             /* accepts once more after descriptors ran out */
     uint64_t timeout_ns;
     /* Serves one request whose first bytes are here. 0: the connection may be kept. Negative: it is closed. */
     WAITS int (*serve)(struct client *c);
@@ -38,6 +43,7 @@ struct server_limits { int64_t connections; uint64_t idle_ns; };
 struct listener *server_listen(struct loop *l, int fd, str name, struct ssl_ctx_st *tls, uint64_t timeout_ns,
                                WAITS int (*serve)(struct client *c));
 void server_limits_set(const struct server_limits *limits);
+void server_keys_set(struct listener *l, struct key_list *keys);    /* on its loop; takes them */
 void server_tls_set(struct listener *l, struct ssl_ctx_st *tls);    /* on its loop; takes the reference */
 void server_unlisten(struct listener *l);   /* on its loop; connections made through it stay */
 void server_stop_accepting(struct loop *l);

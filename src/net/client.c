@@ -99,6 +99,7 @@ WAITS int client_get(struct loop *l, const struct origin *o, bool fresh, uint64_
         struct upstream *u = b->idle;
         unlink_idle(u);
         u->is_reused = true;
+        u->is_half_sent = false;
         *out = u;
         return 0;
     }

@@ -27,6 +27,7 @@ struct upstream {
     struct h1 in;
     uint64_t key;
     bool is_reused;
+    bool is_half_sent;              /* it answered before the whole request was written */
     struct upstream *next, **prev;  /* idle list */
     struct timer idle;
 };

@@ -25,6 +25,9 @@ WAITS ssize_t conn_read(struct conn *c, void *to, size_t n, uint64_t deadline);
 /* All of it, or a negative code. The array is used up. */
 WAITS int conn_writev(struct conn *c, struct iovec *v, int n, uint64_t deadline);
 WAITS int conn_write(struct conn *c, str bytes, uint64_t deadline);
+/* The same, but ends early with CONN_INPUT when the peer says something before it has taken everything. */
+enum { CONN_INPUT = 1 };
+WAITS int conn_send(struct conn *c, struct iovec *v, int n, uint64_t deadline);
 /* What the socket takes now: bytes written, possibly fewer than asked (0: full), or a negative code. */
 ssize_t conn_write_some(struct conn *c, const struct iovec *v, int n);
 bool conn_has_pending(const struct conn *c);        /* TLS holds decrypted bytes */

@@ -31,6 +31,14 @@ bool http_token_in(str list, str token)
     return false;
 }
 
+bool http_is_named_in_connection(const struct http_head *h, str name)
+{
+    for (unsigned i = 0; i < h->n_headers; i++)
+        if (str_ieq(h->headers[i].name, S("connection")) && http_token_in(h->headers[i].value, name))
+            return true;
+    return false;
+}
+
 const char *http_reason(int status)
 {
     static const struct { int status; const char *reason; } table[] = {

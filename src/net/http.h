@@ -25,6 +25,7 @@ str  http_get(const struct http_head *h, str name);         /* first of that nam
 bool http_has(const struct http_head *h, str name);
 bool http_token_in(str list, str token);                    /* comma list, ASCII case */
 const char *http_reason(int status);
+bool http_is_named_in_connection(const struct http_head *h, str name);  /* RFC 9110 7.6.1: for the next hop only */
 bool http_is_hop_by_hop(str name);                          /* RFC 9110 7.6.1, and content-length */
 str  http_query_get(str query, str name, struct arena *a);  /* percent-decoded; "" if absent */
 

@@ -16,6 +16,7 @@ enum {
     RETRIES_MAX = 5,
     ERROR_BODY_MAX = 256 * 1024,    /* of an upstream's error; beyond: cut */
     HEAD_MAX = 64 * 1024,
+    INTERIM_MAX = 8,                /* 1xx responses before the answer; beyond: a protocol error */
     EJECT_MAX_S = 300,
     WAIT_MAX_MS = 1000,             /* longest we sit on a request because of retry-after; beyond: tell the client */
     BACKOFF_MS = 25,                /* doubled at each retry, with jitter */
@@ -266,6 +267,29 @@ static void attempt_span_end(struct req *r, int status)
     span_end(r->trace, r->span);
 }
 
+/* Without the gateway's own key, which some clients put there. */
+static void query_write(str query, struct buf *out)
+{
+    char mark = '?';
+    while (query.len) {
+        str one = str_cut(&query, '&');
+        if (one.len == 0 || str_starts(one, S("key=")))
+            continue;
+        buf_char(out, mark);
+        buf_str(out, one);
+        mark = '&';
+    }
+}
+
+/* Names that the configuration gives a meaning: keys of providers, identity. */
+static bool is_configured_header(const struct config *c, str name)
+{
+    for (size_t i = 0; i < c->n_key_headers; i++)
+        if (str_ieq(name, c->key_headers[i].header))
+            return true;
+    return str_ieq(name, c->user_id_header) || str_ieq(name, c->user_groups_header);
+}
+
 static void head_write(struct req *r, const struct backend *b, size_t body_bytes, struct buf *out)
 {
     const struct provider_ops *p = b->provider;
@@ -276,16 +300,16 @@ static void head_write(struct req *r, const struct backend *b, size_t body_bytes
     if (p->wants_api_version && b->conf->api_version.len) {
         buf_str(out, S("?api-version="));
         buf_str(out, b->conf->api_version);
-    } else if (r->head.query.len && !str_starts(r->head.query, S("key="))) {
-        buf_char(out, '?');
-        buf_str(out, r->head.query);
+    } else {
+        query_write(r->head.query, out);
     }
     buf_str(out, S(" HTTP/1.1\r\nhost: "));
     buf_str(out, b->host_header);
     buf_str(out, S("\r\n"));
     for (unsigned i = 0; i < r->head.n_headers; i++) {
         const struct header *h = &r->head.headers[i];
-        if (header_stays_here(h->name) || header_is_removed(r, h->name))
+        if (header_stays_here(h->name) || header_is_removed(r, h->name)
+            || is_configured_header(r->snap->config, h->name) || http_is_named_in_connection(&r->head, h->name))
             continue;
         buf_str(out, h->name);
         buf_str(out, S(": "));
@@ -308,7 +332,10 @@ static void head_write(struct req *r, const struct backend *b, size_t body_bytes
     buf_str(out, S("\r\n\r\n"));
 }
 
-enum { PIECES_MAX = 130 };          /* head and 64 edits; beyond: the body is written into one buffer */
+enum {
+    PIECES_MAX = 130,               /* head and 64 edits; beyond: the body is written into one buffer */
+    COPY_MAX = 4096,                /* a smaller body goes behind the head: one piece is cheaper to send than five */
+};
 
 struct pieces { struct iovec v[PIECES_MAX]; int n; };
 
@@ -326,10 +353,15 @@ static WAITS int request_send(struct req *r, struct upstream *u, const struct ba
     struct json_edits edits = body_edits(r, b);
     struct buf head = { 0 };
     buf_reserve(&head, 1024);
-    head_write(r, b, json_edits_size(&edits, &r->json), &head);
-    struct pieces p = { .n = 0 };
+    size_t body_bytes = json_edits_size(&edits, &r->json);
+    head_write(r, b, body_bytes, &head);
+    if (body_bytes <= COPY_MAX)
+        json_edits_write(&edits, &r->json, &head);
+    struct pieces p;
+    p.n = 0;
     piece_add(&p, buf_view(&head));
-    json_edits_pieces(&edits, &r->json, piece_add, &p);
+    if (body_bytes > COPY_MAX)
+        json_edits_pieces(&edits, &r->json, piece_add, &p);
     struct buf whole = { 0 };
     if (p.n > PIECES_MAX) {
         json_edits_write(&edits, &r->json, &whole);
@@ -337,10 +369,12 @@ static WAITS int request_send(struct req *r, struct upstream *u, const struct ba
         piece_add(&p, buf_view(&whole));
     }
     fiber_late();
-    int rc = head.is_failed || whole.is_failed || arena_exhausted(r->a) ? -ENOMEM : conn_writev(&u->conn, p.v, p.n, deadline);
+    int rc = head.is_failed || whole.is_failed || arena_exhausted(r->a) ? -ENOMEM
+           : conn_send(&u->conn, p.v, p.n, deadline);
+    u->is_half_sent = rc == CONN_INPUT;
     buf_free(&head);
     buf_free(&whole);
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 static void note_failure(struct req *r, const struct backend *b, int rc, const char *phase, const char *detail)
@@ -389,7 +423,7 @@ struct try { unsigned reason; bool was_sent; uint64_t wait_ns; };
 static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, struct answer *a, struct try *t)
 {
     const struct model *m = b->model;
-    uint64_t begun = r->t.routed > r->t.sent ? r->t.routed : clock_now();   /* the first attempt follows at once */
+    uint64_t begun = r->n_attempts == 0 ? r->t.routed : clock_now();        /* the first attempt follows at once */
     r->backend = b;
     r->attempt_deadline = deadline_min(r->deadline, begun, m->total_ns);
     r->n_attempts++;
@@ -397,7 +431,7 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
     *t = (struct try){ 0 };
     const char *phase = "connect", *detail = NULL;
     for (int fresh = 0; ; fresh++) {
-        uint64_t until = deadline_min(r->attempt_deadline, begun, m->connect_ns);
+        uint64_t until = deadline_min(r->attempt_deadline, fresh ? clock_now() : begun, m->connect_ns);
         int rc = client_get(r->loop, &b->origin, fresh > 0, until, &a->up, &phase, &detail);
         if (rc < 0) {
             a->up = NULL;
@@ -416,18 +450,20 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         rc = request_send(r, a->up, b, until);
         if (rc == 0 || rc == -EPIPE || rc == -ECONNRESET) {     /* an answer may be there even so */
             phase = "first byte";
-            int n;
+            int n, n_interim = 0;
             do                                   /* 100 Continue and other interim responses */
                 n = h1_read_head(&a->up->in, r->a, HEAD_MAX, &a->head, until, false);
-            while (n == 1 && a->head.status < 200 && a->head.status != 101);
-            if (n == 1)
+            while (n == 1 && a->head.status < 200 && a->head.status != 101 && ++n_interim < INTERIM_MAX);
+            if (n == 1 && a->head.status >= 200)
                 break;
-            rc = n == 0 ? -ECONNRESET : n == -EAGAIN ? -ETIMEDOUT : n;
+            rc = n == 1 ? -EBADMSG : n == 0 ? -ECONNRESET : n == -EAGAIN ? -ETIMEDOUT : n;
         }
+        a->head = (struct http_head){ 0 };      /* what a refused head had said is nobody's answer */
         bool was_reused = a->up->is_reused;
         client_drop(a->up);
         a->up = NULL;
         if (rc == -ENOMEM) {
+            atomic_store(&b->state->is_probing, false);
             req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
             return FAILED_FINAL;
         }
@@ -448,6 +484,8 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         return FAILED_RETRYABLE;
     }
     r->t.first_byte = clock_now();
+    if (a->up->is_half_sent)                    /* it does not want the rest: nothing can follow on this connection */
+        a->head.keep_alive = false;
     if (a->head.status < 400) {
         backend_succeeded(b);
         return GOT_ANSWER;
@@ -462,7 +500,7 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         backend_failed(b, clock_now());
     else
         backend_succeeded(b);
-    int rc = error_body_read(r, a, r->attempt_deadline);
+    int rc = error_body_read(r, a, deadline_min(r->attempt_deadline, r->t.first_byte, m->idle_ns));
     if (rc == -ECANCELED)
         return CLIENT_GONE;
     if (rc < 0) {
@@ -521,7 +559,7 @@ static WAITS enum outcome model_run(struct req *r, const struct model *m, struct
         const struct backend *b = &m->backends[i];
         struct try t;
         answer_release(a);
-        a->head.status = 0;
+        *a = (struct answer){ 0 };
         in_flight(b, 1);
         attempt_span_begin(r, b);
         enum outcome got = attempt_once(r, b, a, &t);

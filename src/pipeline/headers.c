@@ -130,7 +130,7 @@ static void decision_headers(const struct req *r, int status, struct buf *out)
 {
     char text[32];
     buf_str(out, S("x-vsr-schema-version: 2\r\n"));
-    line(out, S("x-vsr-response-path"), str_of(r->response_path ? r->response_path : "error"));
+    line(out, S("x-vsr-response-path"), str_of(r->response_path ? r->response_path : status < 400 ? "local" : "error"));
     if (status < 200 || status > 299)
         return;
     if (r->recipe) {

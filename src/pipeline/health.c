@@ -67,13 +67,27 @@ static void check_fiber(void *arg)
     free(c);
 }
 
+/* Nobody checks this backend any more: the last verdict must not stay for ever. */
+static void unchecked(const struct model *m)
+{
+    for (unsigned k = 0; k < m->n_backends; k++) {
+        atomic_store(&m->backends[k].state->check_failures, 0);
+        if (atomic_exchange(&m->backends[k].state->is_down, false))
+            metric_set(m->backends[k].state->cell_up, 1);
+    }
+}
+
 void health_start(struct loop *l)
 {
     struct snap *s = loop_slot(l, LOOP_SLOT_SNAP);
     for (size_t i = 0; s && i < s->models.n; i++) {
         const struct model *m = s->models.entries[i].value;
-        if (m->conf->reliability.health_check_path.len == 0 || !str_eq(s->models.entries[i].key, m->name))
+        if (!str_eq(s->models.entries[i].key, m->name))
             continue;                           /* a LoRA's name is another key of the same model */
+        if (m->conf->reliability.health_check_path.len == 0) {
+            unchecked(m);
+            continue;
+        }
         for (unsigned k = 0; k < m->n_backends; k++) {
             struct check *c = malloc(sizeof *c);
             if (!c)

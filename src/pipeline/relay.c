@@ -12,8 +12,10 @@
 #include "pipeline/headers.h"
 
 enum {
+    TOKENS_MAX = 1000000000,        /* of one answer; beyond: the provider is mistaken, and counters would not forget it */
     TEE_MAX = 256 * 1024,           /* of a whole answer, kept to read its usage; beyond: only relayed */
     EVENT_MAX = 1024 * 1024,        /* an event held back until its end; beyond: relayed unread */
+    COPY_MAX = 4096,                /* of a body that goes behind its head in one buffer */
 };
 
 #define SLOW_CLIENT_NS (60 * NS_PER_S)      /* a client that takes nothing for so long is gone */
@@ -21,28 +23,29 @@ enum {
 
 /* ---- what an answer says about itself ---- */
 
-static void count_take(const struct json *j, jref v, int64_t *slot)
+static void count_read(const struct json *j, jref v, int64_t *out)
 {
     int64_t n;
-    if (json_int(j, v, &n))
-        *slot = n;
+    if (json_int(j, v, &n) && n >= 0 && n <= TOKENS_MAX)
+        *out = n;
 }
 
 static void usage_object(struct req *r, const struct json *j, jref usage)
 {
+    struct usage *u = &r->usage;
     if (!json_is(j, usage, JSON_OBJECT))
         return;
-    r->usage.is_known = true;
-    JSON_EACH_PAIR(j, usage, key, v) {
+    u->is_known = true;
+    JSON_EACH_PAIR(j, usage, key, v) {          /* one walk: every answer has one of these */
         if (json_key_is(j, key, S("prompt_tokens"))) {
-            count_take(j, v, &r->usage.prompt_tokens);
+            count_read(j, v, &u->prompt_tokens);
         } else if (json_key_is(j, key, S("completion_tokens"))) {
-            count_take(j, v, &r->usage.completion_tokens);
+            count_read(j, v, &u->completion_tokens);
         } else if (json_key_is(j, key, S("prompt_tokens_details"))) {
-            count_take(j, json_get(j, v, S("cached_tokens")), &r->usage.cached_tokens);
-            count_take(j, json_get(j, v, S("cache_write_tokens")), &r->usage.cache_write_tokens);
+            count_read(j, json_get(j, v, S("cached_tokens")), &u->cached_tokens);
+            count_read(j, json_get(j, v, S("cache_write_tokens")), &u->cache_write_tokens);
         } else if (json_key_is(j, key, S("completion_tokens_details"))) {
-            count_take(j, json_get(j, v, S("reasoning_tokens")), &r->usage.reasoning_tokens);
+            count_read(j, json_get(j, v, S("reasoning_tokens")), &u->reasoning_tokens);
         }
     }
 }
@@ -69,6 +72,8 @@ static void answer_look(struct req *r, const struct json *j)
 static bool usage_glance(struct req *r, str text)
 {
     static const char key[] = "\"usage\":", finish[] = "\"finish_reason\":\"";
+    if (text.len == 0)
+        return true;                            /* an empty answer has no usage */
     const char *end = text.ptr + text.len, *at = NULL;
     size_t tail = text.len < 1024 ? text.len : 1024;
     for (const char *p = end - tail; (p = memmem(p, (size_t)(end - p), key, sizeof key - 1)) != NULL; p += sizeof key - 1)
@@ -188,14 +193,28 @@ static WAITS int head_send(struct req *r, int status, str content_type, int64_t 
     head_build(r, status, content_type, length, from, &head);
     struct iovec v[H1_SPANS_MAX + 4];           /* the head, the spans, a chunk's size, its end, the end of chunks */
     int n = 1;
-    v[0] = (struct iovec){ head.ptr, head.len };
+    size_t body_bytes = 0;
     for (int i = 0; i < n_body; i++)
-        v[n++] = body[i];
+        body_bytes += body[i].iov_len;
+    if (body_bytes <= COPY_MAX)                 /* one piece is cheaper to send than two */
+        for (int i = 0; i < n_body; i++)
+            buf_add(&head, body[i].iov_base, body[i].iov_len);
+    else
+        for (int i = 0; i < n_body; i++)
+            v[n++] = body[i];
+    v[0] = (struct iovec){ head.ptr, head.len };
     if (!is_scratch)
         fiber_late();
     int rc = head.is_failed ? -ENOMEM : send_v(r, v, n);
     buf_free(&head);
     return rc;
+}
+
+/* Spans of one read lie all in kept bytes, which stay, or all in the loop's scratch, which others use as soon as this
+ * fiber lets them run. */
+static bool is_in_scratch(const char *scratch, str span)
+{
+    return span.ptr >= scratch && span.ptr < scratch + LOOP_SCRATCH;
 }
 
 static int chunk_size_text(char to[24], size_t n)
@@ -214,6 +233,18 @@ static int chunk_size_text(char to[24], size_t n)
 }
 
 /* ---- relaying whole answers ---- */
+
+/* The upstream broke off: told properly while nothing was sent, else by ending the connection, which is all that HTTP
+ * leaves. */
+static WAITS int body_broken(struct req *r, int code)
+{
+    backend_failed(r->backend, clock_now());
+    r->client->keep_alive = r->client->keep_alive && !r->is_head_sent;
+    req_fail(r, code == -ETIMEDOUT ? 504 : 502, code == -ETIMEDOUT ? "timeout_error" : "upstream_error",
+             code == -ETIMEDOUT ? "upstream_timeout" : "upstream_broken", "upstream_broken",
+             "the provider of model '" STR_FMT "' broke off in the middle of its answer", STR_ARG(r->model->name));
+    return r->is_head_sent ? code : relay_fail(r);
+}
 
 static WAITS int relay_body(struct req *r, struct answer *a)
 {
@@ -235,6 +266,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         uint64_t until = deadline_min(r->attempt_deadline, loop_now(r->loop), r->model->idle_ns);
         bool came_with_head = is_first && in->kept.len > 0;
         n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until);
+        came_with_head = came_with_head && n > 0 && !is_in_scratch(scratch, spans[0]);
         if (n < 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
         struct iovec v[H1_SPANS_MAX + 3];
@@ -259,7 +291,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         if (chunked && ends)
             v[k++] = (struct iovec){ (void *)(uintptr_t)"0\r\n\r\n", 5 };
         if (is_first)
-            rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), chunked ? -1 : length, &a->head, v, k,
+            rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), chunked ? -1 : length < 0 ? -2 : length, &a->head, v, k,
                            !came_with_head);
         else if (k)
             rc = send_v(r, v, k);
@@ -267,13 +299,13 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         if (rc < 0 || ends)
             break;
     }
-    if (n < 0)                                  /* the upstream broke in the middle: so must we */
-        r->client->keep_alive = false;
+    if (n < 0 && n != -ECANCELED)
+        rc = body_broken(r, n);
     if (rc == 0 && n >= 0)
         usage_read(r, answer.len ? answer : buf_view(&tee));
     buf_free(&tee);
     kept_free(r, in, &kept);
-    return rc < 0 ? rc : n < 0 ? n : 0;
+    return rc < 0 || n != -ECANCELED ? rc : n;
 }
 
 /* ---- relaying streams ---- */
@@ -526,13 +558,14 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
         timer_arm(r->loop, &trim.timer, now + TRIM_AFTER_NS);
         n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until);
         timer_stop(&trim.timer);
+        came_with_head = came_with_head && n > 0 && !is_in_scratch(scratch, spans[0]);
         if (n <= 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
         rc = stream_turn(&s, spans, n, in->is_complete, came_with_head);
         if (in->is_complete)
             break;
     }
-    if (rc == 0 && n == 0 && s.is_done) {       /* the end came in a read of its own */
+    if (rc == 0 && n <= 0 && n != -ECANCELED && s.is_done) {    /* the end came in a read of its own, or was lost behind it */
         rc = stream_send_none(&s, true);
     } else if (rc == 0 && !s.is_done && n != -ECANCELED) {
         if (s.has_error && n >= 0)              /* the upstream told it itself; its words have been relayed */

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -36,16 +37,17 @@ static void *state_get(struct map *m, str id, size_t size, bool *is_new)
     return s;
 }
 
-struct backend_state *backend_state_get(str id)
+struct backend_state *backend_state_get(str model, str backend)
 {
     bool is_new;
+    char text[1024];
+    int n = snprintf(text, sizeof text, STR_FMT "/" STR_FMT, STR_ARG(model), STR_ARG(backend));
+    str id = { text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1 };
     pthread_mutex_lock(&states_lock);
     struct backend_state *s = state_get(&backend_states, id, sizeof *s, &is_new);
     if (is_new) {
         s->id = arena_str(states_arena, id);
-        str labels[2], rest = s->id;
-        labels[0] = str_cut(&rest, '/');
-        labels[1] = rest;
+        str labels[2] = { model, backend };
         s->cell_up = metric_cell(METRIC_BACKEND_UP, labels);
         s->cell_ejections = metric_cell(METRIC_BACKEND_EJECTIONS, labels);
         metric_set(s->cell_up, 1);
@@ -196,8 +198,8 @@ static bool backend_build(struct snap *s, struct model *m, const struct backend_
     b->origin.host = u.at.host;
     b->origin.port = u.at.port;
     b->origin.key = origin_key(u.at.host, u.at.port, identity);
-    b->state = backend_state_get(arena_printf(s->a, STR_FMT "/" STR_FMT "@" STR_FMT ":%u", STR_ARG(m->name),
-                                              STR_ARG(b->name), STR_ARG(u.at.host), u.at.port));
+    b->state = backend_state_get(m->name, arena_printf(s->a, STR_FMT "@" STR_FMT ":%u", STR_ARG(b->name),
+                                                       STR_ARG(u.at.host), u.at.port));
     backend_headers(s, c, b);
     return true;
 }

@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "base/keys.h"
+#include "net/http.h"
 #include "plugin/conf.h"
 
 #define COUNTED(name_) static_assert(COUNT_OF(name_##_keys) == name_##_n_keys, "count in conf.h")
@@ -129,6 +130,11 @@ static void changes_check(const struct header_change *changes, size_t n, struct 
             finding_add(out, "bad-value", SEVERITY_ERROR, changes[i].at,
                         S("plugins.header_mutation"), S(""),
                         "`" STR_FMT "` cannot be the name of a header", STR_ARG(changes[i].name));
+        if (str_ieq(changes[i].name, S("host")) || http_is_hop_by_hop(changes[i].name))
+            finding_add(out, "bad-value", SEVERITY_ERROR, changes[i].at,
+                        S("plugins.header_mutation"), S(""),
+                        "`" STR_FMT "` frames or addresses the request, so a plugin cannot set it",
+                        STR_ARG(changes[i].name));
         if (!is_header_value(changes[i].value))
             finding_add(out, "bad-value", SEVERITY_ERROR, changes[i].at,
                         S("plugins.header_mutation"), S(""),
