@@ -2820,7 +2820,7 @@ static void conn_run(struct conn *c, bool may_read)
         /* While answering we read only to learn of the client's end, and no more than that. */
         bool has_room = p == HUNGRY ||
                         (c->state == ANSWERING && c->in.len - c->at < c->rq.raw_at + PIPELINE_MAX);
-        if (has_room && (may_read || (c->ssl && SSL_has_pending(c->ssl) && p == HUNGRY))) {
+        if (has_room && (may_read || (c->ssl && SSL_pending(c->ssl) > 0 && p == HUNGRY))) {
             may_read = true;
             if (!fill(c, &may_read))
                 return;

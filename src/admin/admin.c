@@ -206,12 +206,7 @@ static WAITS int admin_serve(struct client *c)
     } else {
         rc = -1;
     }
-    bool keep = rc == 0 && c->keep_alive && c->in.is_complete;
-    if (h1_has_kept(&c->in)) {
-        c->kept_arena = arena_new();
-        c->in.kept = c->kept_arena ? arena_str(c->kept_arena, c->in.kept) : (str){ 0 };
-        keep = keep && c->kept_arena;
-    }
+    bool keep = client_keep_rest(c) && rc == 0 && c->keep_alive && c->in.is_complete;
     buf_free(&r.out);
     arena_free(r.a);
     return keep ? 0 : -1;

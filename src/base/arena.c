@@ -6,6 +6,7 @@
  * those of a thread that ends go to the others. The reserve is one static megabyte, handed out
  * block by block under a lock that only a failing system ever takes. */
 #include "base/arena.h"
+#include "base/sanitizer.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if WITH_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/lsan_interface.h>
 #define ROOT_REGION(p, n) __lsan_register_root_region(p, n)

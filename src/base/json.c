@@ -278,7 +278,7 @@ static struct json_node *nodes_grow(struct arena *a, struct json_node *nodes, ui
     double least = 1.5 * (double)*cap, most = (double)(all / 2 + 64);   /* a node takes two bytes at least */
     double bigger = guess > least ? guess : least;
     *cap = (uint32_t)(bigger < most ? bigger : most);
-    struct json_node *more = arena_try(a, sizeof *more * (size_t)*cap);
+    struct json_node *more = n < JSON_NODES_MAX ? arena_try(a, sizeof *more * (size_t)*cap) : NULL;
     if (more)
         memcpy(more, nodes, sizeof *more * n);
     return more;
@@ -308,7 +308,7 @@ value:
     if (p >= end)
         return fail(&s, p, "expected a value, got the end");
     if (cap - n < 2 && !(nodes = nodes_grow(a, nodes, n, &cap, (size_t)(p - s.base), text.len)))    /* for a value, and the key behind it */
-        return fail(&s, p, "out of memory");
+        return fail(&s, p, n < JSON_NODES_MAX ? "out of memory" : "more than four million values");
     if (*p == '{' || *p == '[') {
         if (depth == JSON_DEPTH_MAX)
             return fail(&s, p, "nested more than 256 deep");
@@ -356,7 +356,7 @@ member:
     if (p >= end || *p != '"')
         return fail(&s, p, "expected a key in double quotes");
     if (cap - n < 2 && !(nodes = nodes_grow(a, nodes, n, &cap, (size_t)(p - s.base), text.len)))
-        return fail(&s, p, "out of memory");
+        return fail(&s, p, n < JSON_NODES_MAX ? "out of memory" : "more than four million values");
     p = string_scan(&s, p, &nodes[n]);
     if (!p)
         return -1;

@@ -12,7 +12,10 @@
 
 enum json_kind { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
-enum { JSON_DEPTH_MAX = 256 };      /* beyond: an error, not a stack overflow */
+enum {
+    JSON_DEPTH_MAX = 256,           /* beyond: an error, not a stack overflow */
+    JSON_NODES_MAX = 1 << 22,       /* 64 MB of tape; beyond: an error. No request has that many values */
+};
 
 struct json_node {
     uint32_t at, len;               /* source span; strings include their quotes */

@@ -482,19 +482,16 @@ static struct req *request_new(struct client *c)
     return r;
 }
 
-static void request_free(struct req *r)
+/* False: the connection cannot go on. */
+static bool request_free(struct req *r)
 {
     struct client *c = r->client;
     c->conn.io.victim = NULL;
     buf_free(&r->out.headers);
     snap_leave(r->loop, r->snap);
-    if (h1_has_kept(&c->in)) {                  /* the next request's bytes outlive this arena */
-        c->kept_arena = arena_new();
-        c->in.kept = c->kept_arena ? arena_str(c->kept_arena, c->in.kept) : (str){ 0 };
-        if (!c->kept_arena)
-            c->keep_alive = false;
-    }
+    bool ok = client_keep_rest(c);              /* before the arena that holds it goes */
     arena_free(r->a);
+    return ok;
 }
 
 WAITS int gateway_serve(struct client *c)
@@ -525,6 +522,5 @@ WAITS int gateway_serve(struct client *c)
     }
     bool keep = rc == 0 && c->keep_alive && !r->is_client_gone && c->in.is_complete
                 && !fiber_is_cancelled(fiber_self());
-    request_free(r);
-    return keep ? 0 : -1;
+    return request_free(r) && keep ? 0 : -1;
 }

@@ -20,6 +20,7 @@
 #include "front/default.h"
 #include "front/gateway.h"
 #include "net/client.h"
+#include "net/dns.h"
 #include "observe/access.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
@@ -454,6 +455,12 @@ static void drain_on_loop(void *arg)
     server_drain(arg);
 }
 
+static void close_on_loop(void *arg)
+{
+    client_close_idle(arg);
+    dns_close(arg);
+}
+
 static void count_on_loop(void *arg)
 {
     atomic_int *count = arg;
@@ -602,8 +609,10 @@ int process_run(const struct process_options *o)
     uint64_t limit = snap_present()->config->limits.drain_ns;
     snap_unlock();
     int busy = drain(signals, limit ? limit : 30 * NS_PER_S);
-    for (unsigned i = 0; i < n_loops; i++)
+    for (unsigned i = 0; i < n_loops; i++) {
+        loop_post(loops[i], close_on_loop, loops[i]);
         loop_stop(loops[i]);
+    }
     for (unsigned i = 0; i < n_loops; i++)
         pthread_join(threads[i], NULL);
     offload_stop();

@@ -132,6 +132,16 @@ static void client_fiber(void *arg)
     client_close(c);
 }
 
+bool client_keep_rest(struct client *c)
+{
+    if (!h1_has_kept(&c->in))
+        return true;
+    size_t len = c->in.kept.len;
+    c->kept_arena = arena_new();
+    c->in.kept = c->kept_arena ? arena_str(c->kept_arena, c->in.kept) : (str){ 0 };
+    return c->in.kept.len == len;
+}
+
 static void client_new(struct listener *l, int fd)
 {
     struct server *s = server_of(l->loop);

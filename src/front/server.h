@@ -37,6 +37,10 @@ struct listener {
     WAITS int (*serve)(struct client *c);
 };
 
+/* At the end of a request: bytes of the next one, if any, move to a place of their own. False: no memory for them, the
+ * connection cannot go on. */
+bool client_keep_rest(struct client *c);
+
 struct server_limits { int64_t connections; uint64_t idle_ns; };
 
 /* Per-loop server. */

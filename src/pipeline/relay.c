@@ -76,7 +76,9 @@ static bool usage_glance(struct req *r, str text)
         return true;                            /* an empty answer has no usage */
     const char *end = text.ptr + text.len, *at = NULL;
     size_t tail = text.len < 1024 ? text.len : 1024;
-    for (const char *p = end - tail; (p = memmem(p, (size_t)(end - p), key, sizeof key - 1)) != NULL; p += sizeof key - 1)
+    const char *reason = memmem(end - tail, tail, finish, sizeof finish - 1);
+    /* The usage stands behind the choices, as a rule. */
+    for (const char *p = reason ? reason : end - tail; (p = memmem(p, (size_t)(end - p), key, sizeof key - 1)) != NULL; p += sizeof key - 1)
         at = p;
     if (!at)
         return false;
@@ -101,7 +103,8 @@ static bool usage_glance(struct req *r, str text)
     if (json_parse(r->a, (str){ at, (size_t)(close + 1 - at) }, &j, NULL) < 0)
         return false;
     usage_object(r, &j, 0);
-    const char *reason = memmem(text.ptr, text.len, finish, sizeof finish - 1);
+    if (!reason)
+        reason = memmem(text.ptr, text.len, finish, sizeof finish - 1);
     if (reason && r->finish_reason.len == 0) {
         str rest = { reason + sizeof finish - 1, (size_t)(end - reason) - (sizeof finish - 1) };
         str word = str_cut(&rest, '"');

@@ -11,20 +11,15 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/sanitizer.h"
 #include "runtime/loop.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#include <sanitizer/common_interface_defs.h>
+#if WITH_ASAN
 #include <sanitizer/asan_interface.h>
-#else
-#define WITH_ASAN 0
+#include <sanitizer/common_interface_defs.h>
 #endif
-#if defined(__SANITIZE_THREAD__)
-#define WITH_TSAN 1
+#if WITH_TSAN
 #include <sanitizer/tsan_interface.h>
-#else
-#define WITH_TSAN 0
 #endif
 
 typedef void *fcontext;

@@ -276,6 +276,7 @@ static void what_needs_a_model_stays_unknown(void **state)
 {
     (void)state;
     struct bench b = bench_new(
+        "keywords:\n- {name: k, operator: OR, keywords: [anything]}\n"
         "embeddings:\n- {name: e, threshold: 0.7, candidates: [a]}\n"
         "domains:\n- {name: math, mmlu_categories: [math]}\n"
         "fact_check:\n- {name: needs_fact_check}\n"
