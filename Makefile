@@ -18,6 +18,13 @@ CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -MMD -MP -Isrc $(SAN)
 LDLIBS  := -lyaml -lre2 -lutf8proc -lssl -lcrypto -lz -lzstd -lboost_context -lpthread -lm -lstdc++
 LDFLAGS := $(SAN)
 
+# The binary is optimised as a whole; objects stay usable without, so that linking a test takes no time.
+ifeq ($(SAN)$(findstring clang,$(CC)),)
+LTO     := -flto=auto -ffat-lto-objects
+LTOLINK := -flto=auto $(OPT)
+CFLAGS  += $(LTO)
+endif
+
 YYJSON  := build/deps/yyjson
 
 SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c))
@@ -47,7 +54,7 @@ unit: $(UNITBIN) $(B)/signalbox           ## unit tests only
 
 $(B)/signalbox: $(B)/obj/main.o $(B)/libsignalbox.a
 	@echo "  LINK  $@"
-	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--whole-archive $(B)/libsignalbox.a -Wl,--no-whole-archive $(LDLIBS)
+	$(Q)$(CXX) $(LDFLAGS) $(LTOLINK) -o $@ $< -Wl,--whole-archive $(B)/libsignalbox.a -Wl,--no-whole-archive $(LDLIBS)
 
 $(B)/libsignalbox.a: $(OBJ)
 	@rm -f $@
@@ -103,7 +110,7 @@ bench-soak: deps                          ## ten minutes of mixed load, resident
 $(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
 	@mkdir -p $(@D)
 	@echo "  TEST  $<"
-	$(Q)$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) -fno-lto -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
 
 asan:                                     ## the unit and end-to-end tests under ASan + UBSan
 	@$(MAKE) --no-print-directory B=$(B)/asan OPT=-O1 \
@@ -124,3 +131,4 @@ help:                                     ## this list
 -include $(OBJ:.o=.d) $(B)/obj/main.d $(UNITBIN:%=%.d)
 
 $(B)/obj/signal/langid.o: src/signal/langid_table.bin
+$(B)/obj/signal/langid.o: CFLAGS += -fno-lto         # it includes a file, from a folder the linker does not know

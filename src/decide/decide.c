@@ -303,10 +303,22 @@ static struct decision decision_of(struct decide_scratch *s, uint32_t winner)
     return d;
 }
 
+/* The first look would cost more than the units that only compare numbers. */
+static void cheap_units_run(struct decide_scratch *s, const struct facts *f, struct arena *a)
+{
+    memset(s->wanted, 0xff, s->p->slot_words * sizeof *s->wanted);
+    for (uint32_t u = 0; u < s->p->n_units && s->p->units[u]->cost_ns <= LOOK_NS; u++) {
+        if (!s->has_run[u])
+            unit_run(s, u, f, a);
+    }
+    done_update(s);
+}
+
 static uint32_t decide_lazily(struct decide_scratch *s, const struct facts *f, struct arena *a,
                               enum decide_mode mode)
 {
     struct contest c = { .mode = mode };
+    cheap_units_run(s, f, a);
     for (;;) {
         look(s, false);
         contest_open(s, &c);

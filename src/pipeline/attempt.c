@@ -334,6 +334,7 @@ static void head_write(struct req *r, const struct backend *b, size_t body_bytes
 
 enum {
     PIECES_MAX = 130,               /* head and 64 edits; beyond: the body is written into one buffer */
+    LATE_MAX = 16 * 1024,           /* a larger body is sent while the cache still holds it */
     COPY_MAX = 4096,                /* a smaller body goes behind the head: one piece is cheaper to send than five */
 };
 
@@ -368,7 +369,8 @@ static WAITS int request_send(struct req *r, struct upstream *u, const struct ba
         p.n = 1;
         piece_add(&p, buf_view(&whole));
     }
-    fiber_late();
+    if (body_bytes <= LATE_MAX)
+        fiber_late();
     int rc = head.is_failed || whole.is_failed || arena_exhausted(r->a) ? -ENOMEM
            : conn_send(&u->conn, p.v, p.n, deadline);
     u->is_half_sent = rc == CONN_INPUT;
