@@ -1,4 +1,5 @@
 /* tests/unit/cli/test_default.c -- the embedded configuration, whoever answers. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -96,6 +97,7 @@ static struct server server_start(const char *body)
     struct err e = { 0 };
     s.fd = sock_listen(S("127.0.0.1"), 0, false, &e);
     assert_true(s.fd >= 0);
+    fcntl(s.fd, F_SETFL, 0);                    /* our accept waits; else the thread could end before anybody came */
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%u/v1/", sock_port(s.fd));
     setenv("OPENAI_BASE_URL", url, 1);
