@@ -119,6 +119,10 @@ asan:                                     ## the unit and end-to-end tests under
 tsan:                                     ## the runtime tests under TSan
 	@$(MAKE) --no-print-directory B=$(B)/tsan OPT=-O1 SAN="-fsanitize=thread" all unit
 
+fuzz: deps                                ## look for new inputs that break a parser, ten minutes each
+	@tools/deps test
+	@tools/run-fuzz 600
+
 clean:                                    ## remove what was built (not the fetched sources)
 	rm -rf $(B)/obj $(B)/unit $(B)/asan $(B)/tsan $(B)/fuzz $(B)/signalbox $(B)/mockllm $(B)/libsignalbox.a
 

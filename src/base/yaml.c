@@ -14,6 +14,7 @@
 enum {
     NODES_MAX = 1000 * 1000,        /* ~100 MB of nodes; no honest configuration comes near */
     DEPTH_MAX = 128,                /* bounds the C stack of every recursive reader */
+    KEY_BYTES_MAX = 200,            /* escaped it still fits the 1024 characters that YAML gives a simple key */
     LINEAR_MAX = 16,                /* maps larger than this look for duplicates by hash */
 };
 
@@ -215,6 +216,10 @@ static struct value *node_map(struct reader *r, const yaml_event_t *start, unsig
             return NULL;
         if (key->kind == VALUE_LIST || key->kind == VALUE_MAP) {
             err_at(r->e, at, "YAML: a key must be a word, not %s", value_kind_name(key));
+            return NULL;
+        }
+        if (key->text.len > KEY_BYTES_MAX) {
+            err_at(r->e, at, "YAML: a key of %zu bytes; at most %d are understood", key->text.len, KEY_BYTES_MAX);
             return NULL;
         }
         const struct value_pair *twin = pair_find(r, v, key->text, &seen);
