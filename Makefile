@@ -12,10 +12,10 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 ifneq (,$(findstring clang,$(CC)))          # its NAN is a float; its taste in strings differs
 WARN    += -Wno-double-promotion -Wno-string-concatenation
 endif
-CFLAGS  := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -fstack-protector-strong -fno-omit-frame-pointer \
+CFLAGS  := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -fno-plt -fstack-protector-strong -fno-omit-frame-pointer \
            -MMD -MP -Isrc -I$(LLHTTP) $(SAN) $(CFLAGS_EXTRA)
 CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -MMD -MP -Isrc $(SAN)
-LDLIBS  := -lyaml -lre2 -lutf8proc -lssl -lcrypto -lz -lzstd -lboost_context -lpthread -lm -lstdc++
+LDLIBS  := -lyaml -lre2 -lutf8proc -lssl -lcrypto -lz -lzstd -l:libboost_context.a -lpthread -lm -lstdc++
 LDFLAGS := $(SAN)
 
 # The binary is optimised as a whole; objects stay usable without, so that linking a test takes no time.
