@@ -5,7 +5,7 @@ LLHTTP  := build/deps/llhttp
 Q       := $(if $(V),,@)                # V=1 shows the commands
 CC      ?= gcc
 CXX     ?= g++
-OPT     ?= -O2
+OPT     ?= -O3
 SAN     ?=
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2 \
            -Wcast-qual -Wwrite-strings -Wdouble-promotion -fno-common

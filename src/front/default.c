@@ -450,7 +450,8 @@ void default_config_write(struct buf *out)
     struct buf cards = { 0 };
     for (int i = 0; i < POOLS; i++) {
         model_write(out, &f, str_of(pools[i].name), f.names[i]);
-        buf_printf(&cards, "    - {name: %s, description: \"%s\"}\n", pools[i].name, pools[i].description);
+        buf_printf(&cards, "    - {name: " STR_FMT ", description: \"" STR_FMT "\"}\n", STR_ARG(str_of(pools[i].name)),
+                   STR_ARG(str_of(pools[i].description)));
     }
     for (size_t i = 0; i < n; i++) {
         model_write(out, &f, concrete[i], concrete[i]);
