@@ -219,7 +219,7 @@ struct start { struct loop *loop; int fd; };
 static void start_on_loop(void *arg)
 {
     struct start *s = arg;
-    server_listen(s->loop, s->fd, S("management"), NULL, 0, admin_serve);
+    server_listen(s->loop, s->fd, NULL, 0, admin_serve);
     free(s);
 }
 

@@ -7,7 +7,7 @@
 static int too_large(struct req *r, uint64_t limit)
 {
     return req_fail(r, 413, "invalid_request_error", "request_too_large", "decoded_too_large",
-                    "the body has more than %llu bytes once decoded (global.limits.decoded_body)", (unsigned long long)limit);
+                    "the body has more than %llu bytes once decoded (global.limits.decoded_body_bytes)", (unsigned long long)limit);
 }
 
 static int damaged(struct req *r, const char *coding)

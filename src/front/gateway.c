@@ -26,7 +26,6 @@
 
 enum {
     TIMEOUT_DEFAULT_S = 1200,       /* VSR's listener timeout */
-    HEAD_TIMEOUT_S = 10,
     BODY_TIMEOUT_S = 120,           /* a whole body; a silent upload must not hold the budget for the request's time */
     LINGER_BYTES = 1 << 20,         /* of a refused body, read and dropped so that the answer arrives */
     LINGER_MS = 1000,
@@ -198,7 +197,7 @@ static WAITS int body_receive(struct req *r)
                         "the request has no body: send content-length or chunks");
     if (length > 0 && (uint64_t)length > most)
         return req_fail(r, 413, "invalid_request_error", "request_too_large", "body_too_large",
-                        "the body has %lld bytes, the limit is %llu (global.limits.body)", (long long)length,
+                        "the body has %lld bytes, the limit is %llu (global.limits.body_bytes)", (long long)length,
                         (unsigned long long)most);
     if (!reserve_more(r, length > 0 ? length : 0))
         return no_room(r);
@@ -212,7 +211,7 @@ static WAITS int body_receive(struct req *r)
                                 : h1_read_body(&r->client->in, r->a, &r->head, most, &r->body, until);
     if (rc == -EMSGSIZE)
         return req_fail(r, 413, "invalid_request_error", "request_too_large", "body_too_large",
-                        "the body has more than %llu bytes (global.limits.body)", (unsigned long long)most);
+                        "the body has more than %llu bytes (global.limits.body_bytes)", (unsigned long long)most);
     if (rc == -EBADMSG)
         return req_fail(r, 400, "invalid_request_error", "bad_framing", "framing", "the body's chunks are malformed");
     if (rc == -ENOMEM)
@@ -502,8 +501,7 @@ WAITS int gateway_serve(struct client *c)
     const struct limits_conf *limits = &r->snap->config->limits;
     c->keep_alive = true;
     r->t.start = clock_now();
-    uint64_t head_ns = limits->head_timeout_ns ? limits->head_timeout_ns : HEAD_TIMEOUT_S * NS_PER_S;
-    int rc = h1_read_head(&c->in, r->a, limits->head_bytes, &r->head, r->t.start + head_ns, false);
+    int rc = h1_read_head(&c->in, r->a, limits->head_bytes, &r->head, r->t.start + limits->head_timeout_ns, false);
     arena_free(c->kept_arena);
     c->kept_arena = NULL;
     r->t.head = clock_now();

@@ -155,7 +155,7 @@ static void listen_on_loop(void *arg)
     struct listen_job *j = arg;
     struct listener **slot = &j->at->listeners[loop_index(j->loop)];
     if (j->verb == LISTEN_OPEN)
-        *slot = server_listen(j->loop, j->fd, S("http"), NULL, 0, gateway_serve);
+        *slot = server_listen(j->loop, j->fd, NULL, 0, gateway_serve);
     if (j->verb == LISTEN_CLOSE && *slot) {
         server_unlisten(*slot);
         *slot = NULL;

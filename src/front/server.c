@@ -213,7 +213,7 @@ static void accept_again(struct timer *t)
         listener_ready(&l->io);
 }
 
-struct listener *server_listen(struct loop *l, int fd, str name, struct ssl_ctx_st *tls, uint64_t timeout_ns,
+struct listener *server_listen(struct loop *l, int fd, struct ssl_ctx_st *tls, uint64_t timeout_ns,
                                WAITS int (*serve)(struct client *c))
 {
     struct server *s = server_of(l);
@@ -223,7 +223,6 @@ struct listener *server_listen(struct loop *l, int fd, str name, struct ssl_ctx_
         return NULL;
     }
     at->loop = l;
-    at->name = name;
     at->port = sock_port(fd);
     at->tls = tls;
     at->timeout_ns = timeout_ns;

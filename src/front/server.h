@@ -27,7 +27,6 @@ struct key_list { size_t n; str *items; };       /* one malloc; replaced as a wh
 struct listener {
     struct io io;                   /* first */
     struct loop *loop;
-    str name;
     uint16_t port;
     struct ssl_ctx_st *tls;         /* this loop's reference; swapped at reload */
     struct key_list *keys;          /* who may use it; NULL: everybody. Swapped at reload, never held across a wait */
@@ -44,7 +43,7 @@ bool client_keep_rest(struct client *c);
 struct server_limits { int64_t connections; uint64_t idle_ns; };
 
 /* Per-loop server. */
-struct listener *server_listen(struct loop *l, int fd, str name, struct ssl_ctx_st *tls, uint64_t timeout_ns,
+struct listener *server_listen(struct loop *l, int fd, struct ssl_ctx_st *tls, uint64_t timeout_ns,
                                WAITS int (*serve)(struct client *c));
 void server_limits_set(const struct server_limits *limits);
 void server_keys_set(struct listener *l, struct key_list *keys);    /* on its loop; takes them */

@@ -223,17 +223,6 @@ void conn_close(struct conn *c)
     io_close(&c->io);
 }
 
-void conn_reset(struct conn *c)
-{
-    if (c->io.fd >= 0) {
-        struct linger now = { 1, 0 };
-        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-        if (c->ssl)
-            SSL_set_quiet_shutdown(c->ssl, 1);
-    }
-    conn_close(c);
-}
-
 /* ---- addresses ---- */
 
 bool endpoint_parse(str text, uint16_t default_port, struct endpoint *out)

@@ -33,9 +33,8 @@ ssize_t conn_write_some(struct conn *c, const struct iovec *v, int n);
 bool conn_has_pending(const struct conn *c);        /* TLS holds decrypted bytes */
 bool conn_is_quiet(struct conn *c);                 /* open, and nothing there to read; never waits */
 void conn_close(struct conn *c);                    /* TLS close_notify if it can be sent at once */
-void conn_reset(struct conn *c);                    /* RST: the peer shall notice at once */
 
-struct endpoint { str host; uint16_t port; bool is_unix; };
+struct endpoint { str host; uint16_t port; };
 bool endpoint_parse(str text, uint16_t default_port, struct endpoint *out); /* "host:port", "[::1]:80" */
 
 /* Connects to host:port, trying each address in turn. Returns 0 or a negative code. */

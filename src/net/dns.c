@@ -51,7 +51,8 @@ static void resolve(void *arg)
     struct lookup *q = arg;
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *list;
     int rc = getaddrinfo(q->host, NULL, &hints, &list);
-    if (rc == EAI_NONAME && (hints.ai_flags = 0, 1))   /* loopback-only machines have no "configured" address */
+    hints.ai_flags = 0;
+    if (rc == EAI_NONAME)                       /* loopback-only machines have no "configured" address */
         rc = getaddrinfo(q->host, NULL, &hints, &list);
     if (rc) {
         q->rc = rc == EAI_AGAIN || rc == EAI_SYSTEM || rc == EAI_MEMORY ? -EAGAIN : -ENOENT;

@@ -420,7 +420,7 @@ static const char *reason_name(unsigned reason)
     }
 }
 
-struct try { unsigned reason; bool was_sent; uint64_t wait_ns; };
+struct try { unsigned reason; uint64_t wait_ns; };
 
 static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, struct answer *a, struct try *t)
 {
@@ -475,7 +475,6 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
          * again on a fresh one. This is not a retry in the sense of the budget. */
         if (was_reused && fresh == 0 && rc != -ETIMEDOUT && rc != -EBADMSG)
             continue;
-        t->was_sent = true;
         t->reason = rc == -ETIMEDOUT ? RETRY_TIMEOUT : RETRY_RESET;
         if (rc == -EBADMSG)
             req_fail(r, 502, "upstream_error", "upstream_protocol_error", "upstream_protocol",
@@ -492,7 +491,6 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         backend_succeeded(b);
         return GOT_ANSWER;
     }
-    t->was_sent = true;
     t->reason = status_reason(a->head.status);
     t->wait_ns = http_retry_after_ns(&a->head);
     if (t->reason == RETRY_429 || t->reason == RETRY_GATEWAY)
@@ -599,7 +597,7 @@ static WAITS enum outcome model_run(struct req *r, const struct model *m, struct
 WAITS int attempt_run(struct req *r, struct answer *out)
 {
     *out = (struct answer){ 0 };
-    budget_earn(r->snap->config->limits.retry_budget > 0 ? r->snap->config->limits.retry_budget : 0.2);
+    budget_earn(r->snap->config->limits.retry_budget);
     for (unsigned k = 0; k < r->n_order; k++) {
         const struct model *m = r->order[k];
         if (!m)

@@ -11,9 +11,19 @@ static struct json_change *change_of(struct outgoing *o, struct arena *a, str ke
     return c;
 }
 
+static void change_set(struct outgoing *o, struct arena *a, str key, str raw)
+{
+    *change_of(o, a, key) = (struct json_change){ key, raw, false };
+}
+
+static void change_remove(struct outgoing *o, struct arena *a, str key)
+{
+    *change_of(o, a, key) = (struct json_change){ key, S(""), true };
+}
+
 void body_set(struct req *r, str key, str raw)
 {
-    *change_of(&r->out, r->a, key) = (struct json_change){ key, raw, false };
+    change_set(&r->out, r->a, key, raw);
 }
 
 void body_set_text(struct req *r, str key, str text)
@@ -23,7 +33,7 @@ void body_set_text(struct req *r, str key, str text)
 
 void body_remove(struct req *r, str key)
 {
-    *change_of(&r->out, r->a, key) = (struct json_change){ key, S(""), true };
+    change_remove(&r->out, r->a, key);
 }
 
 str body_get(const struct req *r, str key)
@@ -65,12 +75,11 @@ static bool is_known_effort(str s)
 }
 
 /* chat_template_kwargs of the client, with one member more. */
-static str template_kwargs(struct req *r, struct outgoing *o, str key, str raw)
+static str template_kwargs(struct req *r, str key, str raw)
 {
     struct json sub;
     struct json_edits e = { .a = r->a };
     struct buf text = { 0 };
-    (void)o;
     str have = body_get(r, S("chat_template_kwargs"));
     if (!have.ptr || json_parse(r->a, have, &sub, NULL) < 0 || !json_is(&sub, 0, JSON_OBJECT)) {
         have = S("{}");
@@ -89,9 +98,9 @@ static void reasoning_changes(struct req *r, const struct backend *b, struct out
     bool on = r->ref->use_reasoning;
     str asked = json_str(&r->json, json_get(&r->json, 0, S("reasoning_effort")), r->a);
     if (str_eq(family->type, S("chat_template_kwargs"))) {
-        *change_of(o, r->a, S("reasoning_effort")) = (struct json_change){ S("reasoning_effort"), S(""), true };
-        str raw = template_kwargs(r, o, family->parameter, on ? S("true") : S("false"));
-        *change_of(o, r->a, S("chat_template_kwargs")) = (struct json_change){ S("chat_template_kwargs"), raw, false };
+        change_remove(o, r->a, S("reasoning_effort"));
+        str raw = template_kwargs(r, family->parameter, on ? S("true") : S("false"));
+        change_set(o, r->a, S("chat_template_kwargs"), raw);
         return;
     }
     str effort = r->ref->reasoning_effort.len ? r->ref->reasoning_effort
@@ -100,11 +109,11 @@ static void reasoning_changes(struct req *r, const struct backend *b, struct out
         effort = is_known_effort(asked) ? asked : S("low");
     bool nested = str_eq(family->type, S("reasoning_effort")) && b->provider == &provider_vllm;
     if (nested) {
-        *change_of(o, r->a, S("reasoning_effort")) = (struct json_change){ S("reasoning_effort"), S(""), true };
-        str raw = template_kwargs(r, o, S("reasoning_effort"), json_quoted(r->a, effort));
-        *change_of(o, r->a, S("chat_template_kwargs")) = (struct json_change){ S("chat_template_kwargs"), raw, false };
+        change_remove(o, r->a, S("reasoning_effort"));
+        str raw = template_kwargs(r, S("reasoning_effort"), json_quoted(r->a, effort));
+        change_set(o, r->a, S("chat_template_kwargs"), raw);
     } else {
-        *change_of(o, r->a, S("reasoning_effort")) = (struct json_change){ S("reasoning_effort"), json_quoted(r->a, effort), false };
+        change_set(o, r->a, S("reasoning_effort"), json_quoted(r->a, effort));
     }
 }
 
@@ -120,7 +129,7 @@ struct json_edits body_edits(struct req *r, const struct backend *b)
     if (!r->ref && !str_eq(r->chat.model, b->model->name) && !r->recipe)
         name = r->chat.model;                   /* a LoRA asked for by its own name */
     if (!str_eq(name, r->chat.model))
-        *change_of(&o, r->a, S("model")) = (struct json_change){ S("model"), json_quoted(r->a, name), false };
+        change_set(&o, r->a, S("model"), json_quoted(r->a, name));
     reasoning_changes(r, b, &o);
     jref messages = json_get(&r->json, 0, S("messages"));
     if (json_is(&r->json, messages, JSON_ARRAY) && (r->out.gone_messages || r->out.front_message.len))

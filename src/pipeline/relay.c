@@ -326,7 +326,6 @@ struct stream {
     bool is_done;                   /* [DONE] seen */
     bool has_error;                 /* the upstream sent an error event */
     struct buf out;                 /* pieces that had to be rewritten this turn */
-    struct arena *scratch;
 };
 
 enum verdict { EVENT_AS_IS, EVENT_REWRITTEN, EVENT_DROPPED };

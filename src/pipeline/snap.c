@@ -70,14 +70,6 @@ struct model_state *model_state_get(str name)
     return s;
 }
 
-void states_each(void (*see)(struct backend_state *s, void *arg), void *arg)
-{
-    pthread_mutex_lock(&states_lock);
-    for (size_t i = 0; i < backend_states.n; i++)
-        see(backend_states.entries[i].value, arg);
-    pthread_mutex_unlock(&states_lock);
-}
-
 /* ---- models and backends ---- */
 
 static double view_ttft(const struct latency_view *v, double percentile)

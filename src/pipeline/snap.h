@@ -124,6 +124,5 @@ void snap_unlock(void);
 /* Live state by name, made on first use. */
 struct backend_state *backend_state_get(str model, str backend);   /* backend: "name@host:port" */
 struct model_state *model_state_get(str name);
-void states_each(void (*see)(struct backend_state *s, void *arg), void *arg);
 
 #endif

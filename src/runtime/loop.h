@@ -57,7 +57,7 @@ enum { LOOP_SCRATCH = 64 * 1024 };
 char *loop_scratch(struct loop *l);
 void *loop_slot(struct loop *l, unsigned which);            /* per-loop pointers of other modules */
 void  loop_slot_set(struct loop *l, unsigned which, void *p);
-enum { LOOP_SLOT_CLIENT, LOOP_SLOT_SERVER, LOOP_SLOT_DNS, LOOP_SLOT_METRICS, LOOP_SLOT_SNAP, LOOP_SLOT_DECIDE, LOOP_SLOT_TEST, LOOP_SLOTS = 12 };
+enum { LOOP_SLOT_CLIENT, LOOP_SLOT_SERVER, LOOP_SLOT_DNS, LOOP_SLOT_SNAP, LOOP_SLOTS };
 
 /* fiber.c */
 struct fiber_set **loop_fibers(struct loop *l);
