@@ -242,15 +242,19 @@ static void contest_needs(struct decide_scratch *s, const struct contest *c)
     }
 }
 
+static bool unit_is_needed(const struct decide_scratch *s, uint32_t u)
+{
+    uint64_t hit = 0;
+    for (uint32_t w = 0; w < s->p->slot_words; w++)
+        hit |= s->p->unit_mask[u][w] & s->need[w];
+    return hit != 0;
+}
+
 /* The cheapest unit from `first` on that has not run and fills something needed. */
 static uint32_t unit_next(const struct decide_scratch *s, uint32_t first)
 {
-    const struct policy *p = s->p;
-    for (uint32_t u = first; u < p->n_units; u++) {
-        uint64_t hit = 0;
-        for (uint32_t w = 0; w < p->slot_words && !s->has_run[u]; w++)
-            hit |= p->unit_mask[u][w] & s->need[w];
-        if (hit)
+    for (uint32_t u = first; u < s->p->n_units; u++) {
+        if (!s->has_run[u] && unit_is_needed(s, u))
             return u;
     }
     return NO_INDEX;
@@ -268,11 +272,66 @@ static void done_update(struct decide_scratch *s)
     }
 }
 
+static void unit_ask(struct decide_scratch *s, uint32_t u, const struct facts *f)
+{
+    const struct signal_unit *unit = s->p->units[u];
+    for (uint32_t w = 0; w < s->p->slot_words; w++)
+        s->asked[w] = s->wanted[w] & s->p->unit_mask[u][w];
+    if (unit->ask)
+        unit->ask(unit->state, f, s->asked, &s->needs);
+}
+
+/* Of the needs from `first` on, those that a forward already asked for answers too stay. */
+static void needs_keep_free(struct needs *list, uint32_t asked, uint32_t first)
+{
+    uint32_t kept = first;
+    for (uint32_t i = first; i < list->n; i++) {
+        bool is_free = false;
+        for (uint32_t k = list->n_gathered; k < asked && !is_free; k++)
+            is_free = need_shares_forward(&list->items[k], &list->items[i]);
+        if (is_free)
+            list->items[kept++] = list->items[i];
+    }
+    list->n = kept;
+}
+
+static void needs_gather(struct decide_scratch *s)
+{
+    struct needs *list = &s->needs;
+    if (list->n == list->n_gathered)
+        return;
+    if (s->gather)
+        s->gather(s->gather_arg, list);
+    for (uint32_t i = list->n_gathered; i < list->n; i++) {
+        struct need *n = &list->items[i];
+        if (!n->is_answered && !n->why)
+            n->why = n->source->why_absent ? n->source->why_absent : "no-model";
+    }
+    list->n_gathered = list->n;
+}
+
+/* What unit u needs, and with it what other open units can have of the same forward passes. */
+static void unit_gather(struct decide_scratch *s, uint32_t u, const struct facts *f)
+{
+    unit_ask(s, u, f);
+    uint32_t asked = s->needs.n;
+    for (uint32_t v = 0; v < s->p->n_units && asked > s->needs.n_gathered; v++) {
+        if (v == u || s->has_run[v] || !s->p->units[v]->ask || !unit_is_needed(s, v))
+            continue;
+        uint32_t first = s->needs.n;
+        unit_ask(s, v, f);
+        needs_keep_free(&s->needs, asked, first);
+    }
+    needs_gather(s);
+}
+
 static void unit_run(struct decide_scratch *s, uint32_t u, const struct facts *f,
                      struct arena *a)
 {
     const struct signal_unit *unit = s->p->units[u];
     uint64_t start = s->now ? s->now() : 0;
+    if (unit->ask)
+        unit_gather(s, u, f);
     for (uint32_t w = 0; w < s->p->slot_words; w++)
         s->asked[w] = s->wanted[w] & s->p->unit_mask[u][w];
     unit->run(unit->state, f, s->asked, a, &s->raw);
@@ -358,6 +417,10 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
 {
     assert(s->p == p);
     scratch_clear(s);
+    struct facts with_needs = *f;
+    with_needs.needs = &s->needs;
+    f = &with_needs;
+    s->needs = (struct needs){ .a = a };
     bool *skipped = s->is_skipped;
     for (uint32_t u = 0; u < p->n_units; u++) {
         s->unit_ns[u] = 0;
@@ -370,9 +433,13 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
     if (mode == DECIDE_EAGER) {
         memset(s->wanted, 0xff, p->slot_words * sizeof *s->wanted);
         for (uint32_t u = 0; u < p->n_units; u++) {
-            if (skipped[u])
-                continue;
-            unit_run(s, u, f, a);
+            if (!skipped[u])
+                unit_ask(s, u, f);
+        }
+        needs_gather(s);                        /* all at once: one forward a trunk and text */
+        for (uint32_t u = 0; u < p->n_units; u++) {
+            if (!skipped[u])
+                unit_run(s, u, f, a);
         }
         done_update(s);
         look(s, true);
@@ -384,6 +451,8 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
     for (uint32_t u = 0; u < p->n_units; u++) {
         d.n_units_run += s->has_run[u] && !skipped[u];
         d.n_units_avoided += !s->has_run[u];
+        d.n_calls += p->units[u]->ask && s->has_run[u] && !skipped[u];
+        d.n_calls_avoided += p->units[u]->ask && !s->has_run[u];
     }
     return d;
 }
@@ -457,6 +526,12 @@ struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *
     s->has_score = ARENA_ARRAY(a, bool, p->n_scores);
     scratch_clear(s);
     return s;
+}
+
+void decide_gather(struct decide_scratch *s, void (*gather)(void *arg, struct needs *needs), void *arg)
+{
+    s->gather = gather;
+    s->gather_arg = arg;
 }
 
 void decide_clock(struct decide_scratch *s, uint64_t (*now)(void))

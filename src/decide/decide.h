@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "decide/facts.h"
+#include "decide/need.h"
 #include "decide/policy.h"
 
 /* What a signal found, per slot. Bits: yes => known. */
@@ -44,12 +45,14 @@ static inline bool sig_known(const struct sigset *s, uint32_t slot)
 }
 
 /* Computes the slots of one signal type. `wanted` has a bit for each slot somebody still asks
- * for; a unit may ignore it. `scratch` is per thread, made by the unit itself (may be NULL).
- * What it leaves not known stays unknown. */
+ * for; a unit may ignore it. What it leaves not known stays unknown. A unit that needs something
+ * gathered says so in `ask`; `run` finds the answers in f->needs (need_find). */
 struct signal_unit {
     str type;                           /* leaf type */
     uint32_t cost_ns;                   /* rough, for a 2 KB text; orders the units */
     void *state;                        /* compiled rules; snapshot arena */
+    void (*ask)(const void *state, const struct facts *f, const uint64_t *wanted,
+                struct needs *needs);   /* NULL: needs nothing */
     void (*run)(const void *state, const struct facts *f, const uint64_t *wanted,
                 struct arena *request, struct sigset *out);
     uint32_t *slots; uint32_t n_slots;  /* which it fills */
@@ -95,6 +98,7 @@ struct decision {
     double confidence_max;              /* differs with DECIDE_WINNER only: it is at most this */
     bool is_failed;                     /* on_unknown: fail_request -> 503 */
     uint32_t n_units_run, n_units_avoided;
+    uint32_t n_calls, n_calls_avoided;  /* of models: units that ask, run and not run */
     const struct sigset *signals;       /* in the scratch, valid until its next run */
 };
 
@@ -106,6 +110,10 @@ struct decision decide_run(const struct policy *p, const struct facts *f, struct
 /* Tests and benchmarks: decide with the signals already filled in (scratch's sigset). */
 struct sigset *decide_sigset(struct decide_scratch *s);         /* cleared by decide_run, not by this */
 struct decision decide_given(const struct policy *p, struct decide_scratch *s);
+
+/* Who answers needs: called with those from needs->n_gathered on, may wait. NULL (the default): they stay
+ * unanswered, "no-model". */
+void decide_gather(struct decide_scratch *s, void (*gather)(void *arg, struct needs *needs), void *arg);
 
 /* Lets runs be timed unit by unit; NULL (the default): no clock is asked. */
 void decide_clock(struct decide_scratch *s, uint64_t (*now)(void));

@@ -148,6 +148,8 @@ struct decide_scratch {
     uint64_t *need, *wanted, *asked, *seen;     /* [slot_words] */
     bool *has_score;                    /* [n_scores] visited while collecting needs */
     uint64_t (*now)(void);
+    struct needs needs;                 /* of this run */
+    void (*gather)(void *arg, struct needs *needs); void *gather_arg;
 };
 
 /* Truth of a rule while signals are missing: 0 no, 1 unknown, 2 yes, as a range; and the

@@ -6,6 +6,8 @@
 
 #include "decide/chat.h"
 
+struct needs;
+
 struct facts {
     const struct chat *chat;
     str  current_user;                  /* last non-empty user text, trimmed */
@@ -21,6 +23,7 @@ struct facts {
     str  user_id; str *groups; uint32_t n_groups; bool has_identity;  /* from trusted headers */
     uint64_t now_ns, seed;              /* clock and chance are inputs */
     double bytes_per_token;             /* calibrated; 4 until ten samples are in */
+    const struct needs *needs;          /* what has been gathered so far (decide/need.h); set by decide_run */
 };
 
 /* Fills *f in arena a. What is no part of the chat (identity, clock, seed, bytes_per_token) is

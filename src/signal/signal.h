@@ -9,12 +9,14 @@
 #include "decide/decide.h"
 
 struct scanner;                         /* signal/scanner.h */
+struct signal_models;                   /* signal/models.h */
 
 struct signal_build {
     struct policy_builder *policy;
     struct arena *a;                    /* snapshot */
     struct scanner *scanner;
     const struct value *global;         /* the `global` map as written, for module settings; NULL */
+    const struct signal_models *models; /* NULL: none are served, neural slots stay unknown ("no-model") */
     struct findings *findings;
 };
 
@@ -37,7 +39,7 @@ const struct signal_ops *signal_by_type(str type);
 
 /* The make_signals callback of policy_build; arg: struct signal_make_arg, or NULL. The scanner
  * is one for this profile alone and is sealed here; NULL: one is made. `global` may be NULL. */
-struct signal_make_arg { struct scanner *scanner; const struct value *global; };
+struct signal_make_arg { struct scanner *scanner; const struct value *global; const struct signal_models *models; };
 int signal_make_all(struct policy_builder *b, const struct profile *p, void *arg);
 
 #endif
