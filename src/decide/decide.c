@@ -122,7 +122,9 @@ static void want_reach(struct decide_scratch *s, uint32_t i)
 
 enum {
     CONTENDERS_MAX = 64,                /* compared pairwise; beyond: taken to be tied */
-    LOOK_NS = 300,                      /* what a look costs: units as cheap run without another */
+    LOOK_PER_SETTLING = 4,              /* looks it takes, on average, for one to settle the matter: a unit
+                                         * cheaper than so many looks runs without another */
+    COST_BYTES = 2048,                  /* the text that units state their cost for */
 };
 
 struct contest {
@@ -336,6 +338,8 @@ static void unit_run(struct decide_scratch *s, uint32_t u, const struct facts *f
         s->asked[w] = s->wanted[w] & s->p->unit_mask[u][w];
     unit->run(unit->state, f, s->asked, a, &s->raw);
     s->has_run[u] = true;
+    if (unit->shared)
+        s->shared_done = unit->shared;
     s->unit_ns[u] = s->now ? s->now() - start : 0;
 }
 
@@ -362,12 +366,19 @@ static struct decision decision_of(struct decide_scratch *s, uint32_t winner)
     return d;
 }
 
-/* The first look would cost more than the units that only compare numbers. */
+/* Whether unit u costs less, on a text of this size and after what others have done, than finding out whether it is needed. */
+static bool is_cheap(const struct decide_scratch *s, uint32_t u)
+{
+    const struct signal_unit *unit = s->p->units[u];
+    uint64_t ns = unit->cost_ns + (unit->shared != s->shared_done ? unit->shared_ns : 0);
+    return ns * (s->text_bytes + COST_BYTES / 8) <= (uint64_t)LOOK_PER_SETTLING * s->p->look_ns * COST_BYTES;
+}
+
 static void cheap_units_run(struct decide_scratch *s, const struct facts *f, struct arena *a)
 {
     memset(s->wanted, 0xff, s->p->slot_words * sizeof *s->wanted);
-    for (uint32_t u = 0; u < s->p->n_units && s->p->units[u]->cost_ns <= LOOK_NS; u++) {
-        if (!s->has_run[u])
+    for (uint32_t u = 0; u < s->p->n_units; u++) {
+        if (!s->has_run[u] && is_cheap(s, u))
             unit_run(s, u, f, a);
     }
     done_update(s);
@@ -396,7 +407,7 @@ static uint32_t decide_lazily(struct decide_scratch *s, const struct facts *f, s
                 return winner;
         }
         unit_run(s, u, f, a);
-        while ((u = unit_next(s, u + 1)) != NO_INDEX && s->p->units[u]->cost_ns <= LOOK_NS)
+        while ((u = unit_next(s, u + 1)) != NO_INDEX && is_cheap(s, u))
             unit_run(s, u, f, a);
         done_update(s);
     }
@@ -421,6 +432,8 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
     with_needs.needs = &s->needs;
     f = &with_needs;
     s->needs = (struct needs){ .a = a };
+    s->shared_done = NULL;
+    s->text_bytes = f->evaluation_text.len;
     bool *skipped = s->is_skipped;
     for (uint32_t u = 0; u < p->n_units; u++) {
         s->unit_ns[u] = 0;

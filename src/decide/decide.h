@@ -50,6 +50,8 @@ static inline bool sig_known(const struct sigset *s, uint32_t slot)
 struct signal_unit {
     str type;                           /* leaf type */
     uint32_t cost_ns;                   /* rough, for a 2 KB text; orders the units */
+    const void *shared; uint32_t shared_ns;     /* work that several units need and the first one does, such as a
+                                         * scan of the text: not in cost_ns; NULL: none */
     void *state;                        /* compiled rules; snapshot arena */
     void (*ask)(const void *state, const struct facts *f, const uint64_t *wanted,
                 struct needs *needs);   /* NULL: needs nothing */

@@ -126,6 +126,7 @@ struct policy {
     struct projection_step *order; uint32_t n_order;    /* dependencies first */
     struct choice *choices; uint32_t n_choices;         /* in the order of the profile */
     bool is_ternary;                    /* REVISION_2026_09 */
+    uint32_t look_ns;                   /* rough cost of a look at all decisions */
     bool any_tier;
 };
 
@@ -147,6 +148,8 @@ struct decide_scratch {
     uint64_t *unit_ns;                  /* [n_units] */
     uint64_t *need, *wanted, *asked, *seen;     /* [slot_words] */
     bool *has_score;                    /* [n_scores] visited while collecting needs */
+    const void *shared_done;            /* work of this kind is paid for */
+    uint64_t text_bytes;
     uint64_t (*now)(void);
     struct needs needs;                 /* of this run */
     void (*gather)(void *arg, struct needs *needs); void *gather_arg;

@@ -132,8 +132,9 @@ static void event_compile(struct signal_build *b, const struct event_conf *c, st
 static void event_make(struct signal_build *b, const struct signal_rule *const *rules, size_t n)
 {
     struct event *e = ARENA_NEW(b->a, struct event);
-    struct signal_unit *u = policy_unit(b->policy, S("event"), 4100);
+    struct signal_unit *u = policy_unit(b->policy, S("event"), 200);
     e->scanner = b->scanner;
+    rule_scans(u, b->scanner);
     e->rules = ARENA_ARRAY(b->a, struct rule_code, n);
     for (size_t i = 0; i < n; i++) {
         struct rule_code *r = &e->rules[e->n++];

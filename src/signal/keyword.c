@@ -263,13 +263,14 @@ static enum method method_of(const struct keyword_conf *c)
 
 static const struct {
     uint32_t cost_ns;
+    bool needs_scan;
     void (*run)(const void *state, const struct facts *f, const uint64_t *wanted,
                 struct arena *request, struct sigset *out);
 } method_table[METHOD_N] = {
-    [METHOD_SCAN]  = { 4000, scan_run },
-    [METHOD_BM25]  = { 27000, bm25_run },
-    [METHOD_NGRAM] = { 25000, ngram_run },
-    [METHOD_FUZZY] = { 14000, fuzzy_run },
+    [METHOD_SCAN]  = { 100, true, scan_run },
+    [METHOD_BM25]  = { 27000, false, bm25_run },
+    [METHOD_NGRAM] = { 25000, false, ngram_run },
+    [METHOD_FUZZY] = { 10000, true, fuzzy_run },
 };
 
 static const void *method_model(enum method method, struct arena *a,
@@ -313,6 +314,8 @@ static void group_make(struct signal_build *b, enum method method,
         }
     }
     g->group.model = method_model(method, b->a, conf, n);
+    if (method_table[method].needs_scan)
+        rule_scans(u, b->scanner);
     u->state = g;                               /* starts with its struct group */
     u->run = method_table[method].run;
 }

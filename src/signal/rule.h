@@ -15,6 +15,17 @@ void rule_slots(struct signal_build *b, const struct signal_rule *const *rules, 
 /* The slot (type, name) made and given to unit u. */
 uint32_t rule_slot(struct signal_build *b, struct signal_unit *u, str type, str name);
 
+/* Unit u reads what a scan of the text finds; one scan serves all of them. */
+enum { SCAN_NS = 3900 };
+static inline void rule_scans(struct signal_unit *u, const struct scanner *scanner)
+{
+    u->shared = scanner;
+    u->shared_ns = SCAN_NS;
+}
+
+/* A hidden slot NAME:SUFFIX of unit u: a number behind a rule, for predicates and projections. */
+uint32_t rule_number(struct signal_build *b, struct signal_unit *u, str type, str name, const char *suffix);
+
 /* Sets one slot with everything a signal may say of it. */
 static inline void rule_says(struct sigset *s, uint32_t slot, bool matched, double confidence,
                              double value)

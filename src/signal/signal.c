@@ -44,6 +44,7 @@ int signal_make_all(struct policy_builder *b, const struct profile *p, void *arg
         .a = a,
         .scanner = given && given->scanner ? given->scanner : scanner_new(a),
         .global = given ? given->global : NULL,
+        .models = given ? given->models : NULL,
         .findings = policy_findings(b),
     };
     size_t errors = build.findings->n_by_severity[SEVERITY_ERROR];

@@ -323,8 +323,10 @@ static void structure_make(struct signal_build *b, const struct signal_rule *con
         s->needs_scan |= r->n_features > 0;
         s->needs_units |= r->measure == MEASURE_DENSITY;
     }
-    if (s->needs_scan)
-        u->cost_ns = s->needs_units ? 5000 : 4200;    /* less when others have scanned already */
+    if (s->needs_scan) {
+        u->cost_ns = s->needs_units ? 1100 : 300;
+        rule_scans(u, b->scanner);
+    }
     u->state = s;
     u->run = structure_run;
 }

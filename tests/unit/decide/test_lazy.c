@@ -118,7 +118,7 @@ static void random_facts(struct world *w, unsigned size)
     for (uint32_t i = 0; i < w->n_units; i++)
         w->source[i].trunk = chance(w, 50) ? &trunks[below(w, 2)] : NULL;
     for (uint32_t i = 0; i < w->n_units; i++)
-        w->cost[i] = (uint32_t)below(w, 5) * 200;   /* some worth a look before them */
+        w->cost[i] = (uint32_t)below(w, 5) * 15000;     /* some worth a look before them */
     w->n_facts = 2 + (uint32_t)below(w, size < SIGNALS_MAX - 2 ? size : SIGNALS_MAX - 2);
     for (uint32_t i = 0; i < w->n_facts; i++) {
         struct fact *f = &w->facts[i];
