@@ -551,6 +551,16 @@ static void files_raise(void)
     }
 }
 
+/* A streamed request takes two descriptors: its client's and its provider's. */
+static void files_check(int64_t connections)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < 2 * (uint64_t)connections)
+        log_info("open_files", "this process may open %llu files: at most %llu requests at once, though limits.connections is "
+                 "%lld; raise it with `ulimit -n` or LimitNOFILE", (unsigned long long)r.rlim_cur,
+                 (unsigned long long)r.rlim_cur / 2, (long long)connections);
+}
+
 static void config_choose(void)
 {
     struct stat st;
@@ -604,6 +614,9 @@ int process_run(const struct process_options *o)
     metric_set(metric_cell(METRIC_BUILD_INFO, (str[]){ S(SIGNALBOX_VERSION), S(__VERSION__) }), 1);
     for (unsigned i = 0; i < n_loops; i++)
         pthread_create(&threads[i], NULL, loop_thread, loops[i]);
+    snap_lock();
+    files_check(snap_present()->config->limits.connections);
+    snap_unlock();
     run(signals);
     snap_lock();
     uint64_t limit = snap_present()->config->limits.drain_ns;

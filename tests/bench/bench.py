@@ -7,7 +7,7 @@ what disturbs one disturbs the other; medians and their ratio are what counts. S
 
     bench.py [--rounds N] [--seconds S] [--only cpu_1k,cpu_76k,stream,latency,memory,idle,cold,instructions] [--streams N]
 """
-import argparse, json, os, re, shutil, subprocess, time
+import argparse, json, os, re, resource, shutil, subprocess, time
 
 import chart
 from rig import *
@@ -79,6 +79,10 @@ def added_latency(targets, mock_port, bodies, args, connections):
 
 def idle_streams(n, mock_extra):
     """Resident growth for each of n streams that have brought one event and are silent."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if files < 2 * n + 200:                         # two descriptors a stream
+        n = (files - 200) // 2
+        say("\n! this machine lets a process open %d files: %d streams instead" % (files, n))
     mock, mock_port = mock_start(*mock_extra)
     p, port = signalbox_start(mock_port, "signalbox-idle")
     body = body_file("stream", body_chat(stream=True))
