@@ -868,6 +868,19 @@ void jw_int(struct json_writer *w, int64_t v)
     buf_u64(w->out, v < 0 ? -(uint64_t)v : (uint64_t)v);
 }
 
+void jw_float(struct json_writer *w, float v)
+{
+    comma(w);
+    char text[24];
+    int n = 0;
+    for (int digits = 6; digits <= 9 && isfinite(v); digits++) {
+        n = snprintf(text, sizeof text, "%.*g", digits, (double)v);
+        if (strtof(text, NULL) == v)
+            break;
+    }
+    buf_str(w->out, n ? (str){ text, (size_t)n } : S("null"));
+}
+
 void jw_double(struct json_writer *w, double v)
 {
     comma(w);

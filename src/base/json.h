@@ -98,6 +98,7 @@ void jw_key(struct json_writer *w, str key);
 void jw_str(struct json_writer *w, str s);                  /* bad UTF-8 becomes U+FFFD */
 void jw_int(struct json_writer *w, int64_t v);
 void jw_double(struct json_writer *w, double v);            /* shortest that reads back; NaN: null */
+void jw_float(struct json_writer *w, float v);              /* the same for a float */
 void jw_bool(struct json_writer *w, bool v);
 void jw_null(struct json_writer *w);
 void jw_raw(struct json_writer *w, str raw);                /* already JSON */

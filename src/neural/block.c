@@ -1,0 +1,263 @@
+/* neural/block.c -- a forward of BERT: embeddings, then per layer attention, residual and norm, two dense layers, residual and norm.
+ *
+ * Only attention looks at other tokens. All that lies between two attentions (output product, norm, both dense layers, norm, and
+ * the next layer's query, key and value) treats each row by itself; so it runs as one *stretch* over a panel of rows small enough to
+ * stay in the second-level cache, and the members of a gang take panels of their own: two meetings a layer. A text too short to be
+ * cut into panels is one panel, and the gang shares the columns of its products instead. */
+#include "neural/block.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/json.h"
+
+enum {
+    PANEL_ROWS = 128,                   /* [128][1536] floats between the dense layers of MiniLM: 768 KB */
+    PANEL_ROWS_MIN = 32,                /* a member of the gang with fewer rows would read the weights for too little work */
+};
+
+struct block {
+    struct matrix qkv, out, up, down;   /* [3 * hidden][hidden], [hidden][hidden], [intermediate][hidden], [hidden][intermediate] */
+    const float *out_gain, *out_bias, *down_gain, *down_bias;   /* norms, [hidden] */
+};
+
+struct trunk {
+    const struct tensor *words, *positions, *types;     /* tables [.][hidden]; types NULL: none */
+    const float *gain, *bias;           /* [hidden] */
+    struct block *blocks; uint32_t n;   /* those that are run */
+    enum activation activation;
+    bool counts_from_pad;
+    struct classifier head;
+};
+
+/* ---- load ---- */
+
+static int load_block(struct encoder *e, const char *const *prefixes, const struct trunk_kind *kind, uint32_t i, struct block *out,
+                      struct err *err);
+static const char *find_prefix(struct encoder *e, const char *words);
+static int load_norm(struct encoder *e, const char *const *prefixes, const char *name, const float **gain, const float **bias,
+                     struct err *err);
+
+int trunk_load(struct encoder *e, const struct json *config, const struct trunk_kind *kind, struct err *err)
+{
+    struct encoder_shape *shape = &e->shape;
+    struct trunk *t = e->state = ARENA_NEW(e->a, struct trunk);
+    const char *const prefixes[] = { find_prefix(e, "embeddings.word_embeddings.weight"), "", kind->prefix, NULL };
+    jref how = json_get(config, 0, S("position_embedding_type"));
+    if (json_is(config, how, JSON_STRING) && !json_key_is(config, how, S("absolute")))
+        return err_set(err, "config.json: position_embedding_type " STR_FMT " is not supported; only \"absolute\" is",
+                       STR_ARG(json_raw(config, how)));
+    int64_t n_types;
+    if (encoder_activation(config, kind->activation_key, &t->activation, err) < 0 ||
+        encoder_integer(config, "type_vocab_size", kind->types ? 2 : 0, 0, 256, &n_types, err) < 0)
+        return -1;
+    uint32_t hidden = shape->hidden;
+    t->counts_from_pad = kind->counts_from_pad;
+    if (!(t->words = encoder_table(e, prefixes, "embeddings.word_embeddings.weight", shape->vocabulary, hidden, err)) ||
+        !(t->positions = encoder_table(e, prefixes, "embeddings.position_embeddings.weight", shape->positions, hidden, err)) ||
+        (n_types && kind->types && !(t->types = encoder_table(e, prefixes, kind->types, (size_t)n_types, hidden, err))) ||
+        load_norm(e, prefixes, "embeddings.LayerNorm", &t->gain, &t->bias, err) < 0)
+        return -1;
+    if (kind->counts_from_pad) {
+        if (shape->pad_id < 0 || (uint32_t)shape->pad_id + 1 >= shape->positions)
+            return err_set(err, "config.json: pad_token_id %d leaves none of %u positions", shape->pad_id, shape->positions);
+        shape->positions -= (uint32_t)shape->pad_id + 1;
+    }
+    t->blocks = ARENA_ARRAY(e->a, struct block, shape->exit_layer);
+    for (; t->n < shape->exit_layer; t->n++)
+        if (load_block(e, prefixes, kind, t->n, &t->blocks[t->n], err) < 0)
+            return -1;
+    const char *dense = shape->is_token_head ? kind->token_head.dense : kind->text_head.dense;
+    return encoder_classifier(e, prefixes, dense, kind->text_head.activation,
+                              shape->is_token_head ? kind->token_head.out : kind->text_head.out, &t->head, err);
+}
+
+/* What stands before the trunk's names in this file: "", "bert.", or a wrapper's own (exporters have "inner.", "0.auto_model."). */
+static const char *find_prefix(struct encoder *e, const char *words)
+{
+    for (size_t i = 0; i < weights_n(e->weights); i++) {
+        str name = weights_at(e->weights, i)->name;
+        if (str_ends(name, str_of(words)))
+            return arena_cstr(e->a, str_upto(name, name.len - strlen(words)));
+    }
+    return "";
+}
+
+static int load_norm(struct encoder *e, const char *const *prefixes, const char *name, const float **gain, const float **bias,
+                     struct err *err)
+{
+    char full[256];
+    snprintf(full, sizeof full, "%s.weight", name);
+    *gain = encoder_floats(e, prefixes, full, e->shape.hidden, false, err);
+    snprintf(full, sizeof full, "%s.bias", name);
+    *bias = encoder_floats(e, prefixes, full, e->shape.hidden, false, err);
+    return *gain && *bias ? 0 : -1;
+}
+
+static int load_block(struct encoder *e, const char *const *prefixes, const struct trunk_kind *kind, uint32_t i, struct block *out,
+                      struct err *err)
+{
+    uint32_t hidden = e->shape.hidden, wide = e->shape.intermediate;
+    const char *const ends[] = { kind->query, kind->key, kind->value, kind->out, kind->out_norm, kind->up, kind->down, kind->down_norm };
+    char names[COUNT_OF(ends)][160];
+    for (size_t k = 0; k < COUNT_OF(ends); k++)
+        snprintf(names[k], sizeof names[k], "%s%u%s", kind->layer, i, ends[k]);
+    const char *const qkv[] = { names[0], names[1], names[2] };
+    if (encoder_matrix_stack(e, prefixes, qkv, 3, hidden, hidden, true, &out->qkv, err) < 0 ||
+        encoder_matrix(e, prefixes, names[3], hidden, hidden, true, false, &out->out, err) < 0 ||
+        load_norm(e, prefixes, names[4], &out->out_gain, &out->out_bias, err) < 0 ||
+        encoder_matrix(e, prefixes, names[5], wide, hidden, true, false, &out->up, err) < 0 ||
+        encoder_matrix(e, prefixes, names[6], hidden, wide, true, false, &out->down, err) < 0)
+        return -1;
+    return load_norm(e, prefixes, names[7], &out->down_gain, &out->down_bias, err);
+}
+
+void trunk_close(struct encoder *e)
+{
+    const struct trunk *t = e->state;
+    for (uint32_t i = 0; t && t->blocks && i < e->shape.exit_layer; i++) {
+        struct block *b = &t->blocks[i];
+        struct matrix *all[] = { &b->qkv, &b->out, &b->up, &b->down };
+        for (size_t k = 0; k < COUNT_OF(all); k++)
+            matrix_free(all[k]);
+    }
+}
+
+/* ---- forward ---- */
+
+struct pass {                           /* one forward */
+    const struct encoder *e;
+    const struct trunk *t;
+    const struct encoder_batch *b;
+    const uint32_t *positions;          /* [n] rows of the position table */
+    size_t n, parts;                    /* tokens; rows are dealt out in so many parts */
+    float *hidden, *qkv, *context;      /* [n][hidden], [n][3 * hidden], [n][hidden] */
+    float *up;                          /* parts of [PANEL_ROWS][intermediate] */
+    char *rows; size_t rows_bytes;      /* parts of what rows_prepare needs */
+    uint32_t layer;                     /* of this stretch: what ends layer - 1 (0: embeddings) and begins `layer` */
+};
+
+static const uint32_t *count_positions(const struct pass *p, struct encoder_scratch *s);
+static void run_part(void *arg, size_t part);
+static void run_panel(const struct pass *p, size_t part, size_t from, size_t n, struct gang *g);
+static void embed(const struct pass *p, size_t from, size_t n);
+static void finish_layer(const struct pass *p, const struct block *b, size_t part, size_t from, size_t n, struct gang *g);
+
+int trunk_forward(const struct encoder *e, const struct encoder_batch *b, struct encoder_scratch *s, struct gang *g,
+                  const volatile bool *stop, float *hidden)
+{
+    size_t n = b->starts[b->n_texts], width = e->shape.hidden, wide = e->shape.intermediate;
+    struct pass p = { .e = e, .t = e->state, .b = b, .n = n, .hidden = hidden };
+    p.parts = gang_size(g);
+    if (n < p.parts * PANEL_ROWS_MIN)
+        p.parts = 1;
+    size_t panel = n < PANEL_ROWS ? n : PANEL_ROWS;
+    p.rows_bytes = rows_bytes(e->precision, panel, wide > width ? wide : width);
+    p.qkv = encoder_take(s, n * 3 * width * sizeof *p.qkv);
+    p.context = encoder_take(s, n * width * sizeof *p.context);
+    p.up = encoder_take(s, p.parts * PANEL_ROWS * wide * sizeof *p.up);
+    p.rows = encoder_take(s, p.parts * p.rows_bytes);
+    p.positions = count_positions(&p, s);
+    if (!p.qkv || !p.context || !p.up || !p.rows || !p.positions)
+        return -1;
+    float scale = 1 / sqrtf((float)(width / e->shape.heads));
+    for (p.layer = 0; p.layer <= p.t->n; p.layer++) {
+        if (stop && *stop)
+            return -1;
+        if (p.layer > 0 && encoder_attention(e, b, s, g, p.qkv, p.qkv + width, p.qkv + 2 * width, 3 * width, scale, 0, p.context,
+                                             width) < 0)
+            return -1;
+        if (p.parts == 1)
+            for (size_t from = 0; from < n; from += PANEL_ROWS)
+                run_panel(&p, 0, from, n - from < PANEL_ROWS ? n - from : PANEL_ROWS, g);
+        else
+            gang_run(g, p.parts, run_part, &p);
+    }
+    return 0;
+}
+
+/* transformers' create_position_ids_from_input_ids: a pad stays at pad_id, the others are counted from behind it. */
+static const uint32_t *count_positions(const struct pass *p, struct encoder_scratch *s)
+{
+    uint32_t *out = encoder_take(s, p->n * sizeof *out);
+    uint32_t pad = (uint32_t)p->e->shape.pad_id;
+    for (uint32_t i = 0; out && i < p->b->n_texts; i++)
+        for (uint32_t at = p->b->starts[i], count = 0; at < p->b->starts[i + 1]; at++)
+            out[at] = !p->t->counts_from_pad ? at - p->b->starts[i] : p->b->ids[at] == (int32_t)pad ? pad : pad + ++count;
+    return out;
+}
+
+static void run_part(void *arg, size_t part)
+{
+    const struct pass *p = arg;
+    size_t from = p->n * part / p->parts, to = p->n * (part + 1) / p->parts;
+    for (; from < to; from += PANEL_ROWS)
+        run_panel(p, part, from, to - from < PANEL_ROWS ? to - from : PANEL_ROWS, NULL);
+}
+
+/* Rows from .. from + n up to the next attention. */
+static void run_panel(const struct pass *p, size_t part, size_t from, size_t n, struct gang *g)
+{
+    size_t width = p->e->shape.hidden;
+    if (p->layer == 0)
+        embed(p, from, n);
+    else
+        finish_layer(p, &p->t->blocks[p->layer - 1], part, from, n, g);
+    encoder_middle(p->b, p->layer, p->hidden + from * width, from, n, width);
+    if (p->layer == p->t->n)
+        return;
+    struct rows x;
+    rows_prepare(&x, p->e->precision, p->hidden + from * width, width, n, width, p->rows + part * p->rows_bytes);
+    encoder_product(g, &p->t->blocks[p->layer].qkv, &x, p->qkv + from * 3 * width, 3 * width, NULL);
+}
+
+static void embed(const struct pass *p, size_t from, size_t n)
+{
+    enum { CHUNK = 256 };
+    const struct trunk *t = p->t;
+    size_t width = p->e->shape.hidden;
+    for (size_t i = from; i < from + n; i++) {
+        float *row = p->hidden + i * width, more[CHUNK];
+        size_t type = p->b->types && t->types && p->b->types[i] < t->types->dim[0] ? p->b->types[i] : 0;
+        const struct { const struct tensor *table; size_t index; } added[] = { { t->positions, p->positions[i] }, { t->types, type } };
+        tensor_floats(t->words, (size_t)p->b->ids[i] * width, width, row);
+        for (size_t k = 0; k < COUNT_OF(added); k++)
+            for (size_t c = 0; c < width && added[k].table; c += CHUNK) {
+                size_t take = width - c < CHUNK ? width - c : CHUNK;
+                tensor_floats(added[k].table, added[k].index * width + c, take, more);
+                for (size_t j = 0; j < take; j++)
+                    row[c + j] += more[j];
+            }
+    }
+    float *rows = p->hidden + from * width;
+    layer_norm(rows, n, width, t->gain, t->bias, p->e->shape.norm_epsilon, rows);
+}
+
+static void finish_layer(const struct pass *p, const struct block *b, size_t part, size_t from, size_t n, struct gang *g)
+{
+    size_t width = p->e->shape.hidden, wide = p->e->shape.intermediate;
+    float epsilon = p->e->shape.norm_epsilon;
+    float *x = p->hidden + from * width, *up = p->up + part * PANEL_ROWS * wide;
+    char *scratch = p->rows + part * p->rows_bytes;
+    const struct epilogue onto_x = { .residual = x, .residual_stride = width }, activated = { .activation = p->t->activation };
+    struct rows in;
+    rows_prepare(&in, p->e->precision, p->context + from * width, width, n, width, scratch);
+    encoder_product(g, &b->out, &in, x, width, &onto_x);
+    layer_norm(x, n, width, b->out_gain, b->out_bias, epsilon, x);
+    rows_prepare(&in, p->e->precision, x, width, n, width, scratch);
+    encoder_product(g, &b->up, &in, up, wide, &activated);
+    rows_prepare(&in, p->e->precision, up, wide, n, wide, scratch);
+    encoder_product(g, &b->down, &in, x, width, &onto_x);
+    layer_norm(x, n, width, b->down_gain, b->down_bias, epsilon, x);
+}
+
+/* ---- head ---- */
+
+void trunk_classify(const struct encoder *e, const float *hidden, uint32_t n_tokens, float *logits)
+{
+    const struct trunk *t = e->state;
+    if (!e->shape.is_token_head)
+        n_tokens = n_tokens ? 1 : 0;    /* the first token speaks for the text */
+    for (uint32_t i = 0; i < n_tokens; i++)
+        classifier_run(e, &t->head, hidden + (size_t)i * e->shape.hidden, logits + (size_t)i * e->shape.n_labels);
+}

@@ -1,0 +1,78 @@
+/* neural/kernel_finish.h -- the epilogue, for vectors of any width (see kernel_loops.h for what a vector is).
+ *
+ * A register tile's sums become result columns here: dequantised, biased, activated, gated, added to the residual, stored. The includer
+ * says what finish_activate(precision, kind, x) is: vec_activate of kernel_math.h is the exact one. */
+
+/* What a product leaves for its epilogue: sums of `rows` rows, [rows][PAIR], float or int32. */
+struct finish {
+    const struct matrix *w;
+    const struct rows *x;
+    const struct epilogue *e;
+    float *y; size_t y_stride;
+    size_t to;                                      /* end of the columns */
+};
+
+static inline __attribute__((always_inline)) void finish_rows(const struct finish *f, const float *tile, size_t pair, size_t i,
+                                                              size_t rows, enum activation kind, enum precision precision, bool is_gated)
+{
+    enum { VECS = PAIR / WIDTH };
+    const struct matrix *w = f->w;
+    const bool is_int8 = precision == PRECISION_INT8;
+    const size_t columns = is_gated ? PANEL : PAIR, j0 = pair * columns, n = least(columns, f->to - j0);
+    const float *residual = f->e->residual ? f->e->residual + i * f->e->residual_stride + j0 : NULL;
+    float *y = f->y + i * f->y_stride + j0;
+    vec bias[VECS], scale[VECS];
+    for (int v = 0; v < VECS; v++) {
+        bias[v] = vec_load(w->bias + pair * PAIR + v * WIDTH);
+        scale[v] = is_int8 ? vec_load(w->scale + pair * PAIR + v * WIDTH) : vec_set(1);
+    }
+    for (size_t r = 0; r < rows; r++, tile += PAIR, y += f->y_stride) {
+        vec sum[VECS];
+        for (int v = 0; v < VECS; v++)
+            sum[v] = is_int8 ? vec_fma(vec_int(tile + v * WIDTH) * scale[v], vec_set(f->x->scale[i + r]), bias[v])
+                             : vec_load(tile + v * WIDTH) + bias[v];
+        for (int v = 0; v < (is_gated ? VECS / 2 : VECS); v++)
+            sum[v] = is_gated ? finish_activate(precision, kind, sum[v]) * sum[VECS / 2 + v] : finish_activate(precision, kind, sum[v]);
+        for (size_t v = 0; v * WIDTH < n; v++) {
+            size_t rest = n - v * WIDTH;
+            if (rest >= WIDTH) {
+                vec_store(y + v * WIDTH, residual ? sum[v] + vec_load(residual + v * WIDTH) : sum[v]);
+            } else {
+                vec_store_n(y + v * WIDTH, residual ? sum[v] + vec_load_n(residual + v * WIDTH, rest) : sum[v], rest);
+            }
+        }
+        if (residual)
+            residual += f->e->residual_stride;
+    }
+}
+
+static inline __attribute__((always_inline)) void finish_kind(const struct finish *f, const float *tile, size_t pair, size_t i,
+                                                              size_t rows, enum activation kind)
+{
+    const bool is_gated = f->w->is_gated;
+    switch (f->w->precision) {
+    case PRECISION_INT8:
+        is_gated ? finish_rows(f, tile, pair, i, rows, kind, PRECISION_INT8, true)
+                 : finish_rows(f, tile, pair, i, rows, kind, PRECISION_INT8, false);
+        break;
+    case PRECISION_BF16:
+        is_gated ? finish_rows(f, tile, pair, i, rows, kind, PRECISION_BF16, true)
+                 : finish_rows(f, tile, pair, i, rows, kind, PRECISION_BF16, false);
+        break;
+    default:
+        is_gated ? finish_rows(f, tile, pair, i, rows, kind, PRECISION_F32, true)
+                 : finish_rows(f, tile, pair, i, rows, kind, PRECISION_F32, false);
+    }
+}
+
+static void finish(const struct finish *f, const float *tile, size_t pair, size_t i, size_t rows)
+{
+    switch (f->e->activation) {
+    case ACTIVATION_NONE:      finish_kind(f, tile, pair, i, rows, ACTIVATION_NONE); break;
+    case ACTIVATION_GELU:      finish_kind(f, tile, pair, i, rows, ACTIVATION_GELU); break;
+    case ACTIVATION_GELU_TANH: finish_kind(f, tile, pair, i, rows, ACTIVATION_GELU_TANH); break;
+    case ACTIVATION_RELU:      finish_kind(f, tile, pair, i, rows, ACTIVATION_RELU); break;
+    case ACTIVATION_SILU:      finish_kind(f, tile, pair, i, rows, ACTIVATION_SILU); break;
+    case ACTIVATION_TANH:      finish_kind(f, tile, pair, i, rows, ACTIVATION_TANH); break;
+    }
+}

@@ -1,0 +1,223 @@
+/* neural/service.c -- the caller's side: what is asked, what is known already, and the wait for the rest.
+ *
+ * Every ask comes down to one product of a (model, text): its rows, labels by a head, or spans. A short text's labels are
+ * made from the rows right here, in microseconds, so that a text in the cache costs no thread anything; a long one's n-grams
+ * are counted on the encoder threads. What the cache has not is asked of batch.c under one lock, so that all asks of a text
+ * board the same flight. */
+#include "neural/service.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "neural/batch.h"
+
+enum {
+    SHORT_TEXT = 4096,                  /* bytes whose n-grams are counted on the caller's thread: some 50 us a head */
+    LOOK_BACK = 32,                     /* asks of one text stand together: so many before are compared before hashing again */
+};
+
+struct plan {                           /* of one ask */
+    struct neural_ask *ask;
+    struct wish wish;
+    bool heads_here;                    /* labels are made by the caller from the rows */
+    bool is_ready;                      /* nothing to wait for: words alone */
+    struct answer *answer;              /* held */
+    struct ticket ticket;
+};
+
+/* ---- what is needed ---- */
+
+static bool plan_labels(struct plan *p, const struct neural_ask *ask)
+{
+    const struct head *h = p->wish.head ? p->wish.head->head : NULL;
+    p->wish.kind = PRODUCT_ROWS;
+    if (!h)
+        return ask->model && ask->model->n_labels > 0;
+    if (h->kind == HEAD_TOKENS || (h->dim && (!ask->model || neural_model_vector_at(ask->model, h) < 0)))
+        return false;
+    if (h->dim == 0)
+        p->wish.model = NULL;
+    p->heads_here = h->ngrams.buckets == 0 || p->wish.text.len <= SHORT_TEXT;
+    p->is_ready = p->heads_here && !p->wish.model;
+    p->wish.kind = p->heads_here ? PRODUCT_ROWS : PRODUCT_LABELS;
+    return true;
+}
+
+static bool plan_spans(struct plan *p, const struct neural_ask *ask)
+{
+    const struct head *h = p->wish.head ? p->wish.head->head : NULL;
+    p->wish.kind = PRODUCT_SPANS;
+    if (!ask->model)
+        return false;
+    return h ? h->kind == HEAD_TOKENS && h->dim == ask->model->encoder->shape.hidden : ask->model->spans.n_labels > 0;
+}
+
+static void plan_keys(struct plan *p, const struct plan *first)
+{
+    struct wish *w = &p->wish;
+    const struct wish *same = NULL;
+    for (const struct plan *other = p; !same && other > first && p - other < LOOK_BACK;) {
+        const struct wish *o = &(--other)->wish;
+        if (o->text.ptr == w->text.ptr && o->text.len == w->text.len && o->model == w->model)
+            same = o;
+    }
+    w->key = same ? same->key : key_mix(key_of_text(w->text), w->model ? w->model->serial : 0);
+    w->product = w->key;
+    if (w->kind != PRODUCT_ROWS)
+        w->product = key_mix(w->key, w->head ? w->head->serial : w->model->serial);
+}
+
+static bool plan_make(struct plan *p, struct neural_ask *ask, const struct plan *first)
+{
+    p->ask = ask;
+    p->wish.model = ask->model;
+    p->wish.head = ask->head && (ask->task == NEURAL_LABELS || ask->task == NEURAL_SPANS) ? head_version_now(ask->head) : NULL;
+    p->wish.text = str_upto(ask->text, TOKENIZER_TEXT_MAX);
+    bool fits = ask->task == NEURAL_EMBED ? ask->model != NULL
+              : ask->task == NEURAL_MIDDLE ? ask->model && ask->model->n_middle > 0
+              : ask->task == NEURAL_LABELS ? plan_labels(p, ask) : plan_spans(p, ask);
+    if (fits)
+        plan_keys(p, first);
+    return fits;
+}
+
+/* ---- answers into the caller's memory ---- */
+
+static float *values_new(struct neural_ask *ask, uint32_t n_windows, uint32_t width, struct arena *a)
+{
+    ask->n_windows = n_windows;
+    ask->values = arena_try(a, (size_t)n_windows * width * sizeof(float));
+    return ask->values;
+}
+
+static int answer_labels_here(const struct plan *p, struct arena *a)
+{
+    const struct answer *r = p->answer;         /* NULL: words alone */
+    const struct head *h = p->wish.head->head;
+    str text = p->wish.text;
+    uint32_t n = r ? r->n_windows : 1;
+    float *out = values_new(p->ask, n, h->n_labels, a);
+    if (!out)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        struct byte_range at = r ? r->windows[i] : (struct byte_range){ 0, (uint32_t)text.len };
+        const float *vector = r ? r->values + (size_t)i * r->width + neural_model_vector_at(p->wish.model, h) : NULL;
+        labels_of(h, vector, (str){ text.ptr + at.from, at.to - at.from }, out + (size_t)i * h->n_labels);
+    }
+    return 0;
+}
+
+static int answer_columns(const struct plan *p, uint32_t from, uint32_t width, struct arena *a)
+{
+    const struct answer *r = p->answer;
+    float *out = values_new(p->ask, r->n_windows, width, a);
+    if (!out)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < r->n_windows; i++)
+        memcpy(out + (size_t)i * width, r->values + (size_t)i * r->width + from, width * sizeof *out);
+    return 0;
+}
+
+static int answer_spans(const struct plan *p, struct arena *a)
+{
+    struct neural_ask *ask = p->ask;
+    const struct answer *r = p->answer;
+    ask->n_windows = r->n_windows;
+    ask->spans = arena_try(a, (r->n_spans ? r->n_spans : 1) * sizeof *ask->spans);
+    if (!ask->spans)
+        return -ENOMEM;
+    if (r->n_spans)
+        memcpy(ask->spans, r->spans, r->n_spans * sizeof *ask->spans);
+    ask->n_spans = r->n_spans;
+    return 0;
+}
+
+static int answer_write(const struct plan *p, struct arena *a)
+{
+    const struct neural_model *m = p->wish.model;
+    p->ask->n_tokens = p->answer ? p->answer->n_tokens : 0;
+    if (p->heads_here)
+        return answer_labels_here(p, a);
+    if (p->wish.kind == PRODUCT_SPANS)
+        return answer_spans(p, a);
+    if (p->wish.kind == PRODUCT_LABELS)
+        return answer_columns(p, 0, p->answer->width, a);
+    switch (p->ask->task) {
+    case NEURAL_EMBED:  return answer_columns(p, 0, m->dim, a);
+    case NEURAL_MIDDLE: return answer_columns(p, m->dim, m->n_middle, a);
+    default:            return answer_columns(p, m->dim + m->n_middle, m->n_labels, a);
+    }
+}
+
+/* ---- run ---- */
+
+/* Asks for what is missing and waits for it. */
+WAITS static void plans_fetch(struct plan **missing, size_t n, struct ticket **tickets, uint64_t deadline)
+{
+    struct waiter *w = waiter_get();
+    bool waits = false;
+    int rc = -ENOMEM;
+    if (w) {
+        batch_enter();
+        for (size_t i = 0; i < n; i++) {
+            tickets[i] = &missing[i]->ticket;
+            batch_ask(&missing[i]->wish, w, deadline, tickets[i]);
+            waits |= tickets[i]->job != NULL;
+        }
+        batch_go();
+        rc = waits ? waiter_wait(w, deadline) : 0;
+        waiter_leave(w, tickets, n, rc);
+    }
+    for (size_t i = 0; i < n; i++) {
+        missing[i]->answer = missing[i]->ticket.answer;
+        missing[i]->ask->status = w ? missing[i]->ticket.status : rc;
+    }
+}
+
+static bool is_missing(struct plan *p, uint64_t now, uint64_t deadline)
+{
+    if (p->is_ready)
+        return false;
+    p->answer = batch_cached(p->wish.product);
+    count_add(p->answer ? COUNT_HITS : COUNT_MISSES, 1);
+    if (p->answer)
+        return false;
+    if (deadline <= now)
+        p->ask->status = -ETIMEDOUT;
+    return deadline > now;
+}
+
+WAITS size_t neural_run(struct neural_ask *asks, size_t n, uint64_t deadline, struct arena *a)
+{
+    struct plan *plans = arena_try(a, (n ? n : 1) * sizeof *plans);
+    struct plan **missing = arena_try(a, (n ? n : 1) * sizeof *missing);
+    struct ticket **tickets = arena_try(a, (n ? n : 1) * sizeof *tickets);
+    bool has_memory = plans && missing && tickets;
+    uint64_t now = deadline == NEVER ? 0 : clock_now();
+    size_t n_missing = 0, n_good = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct neural_ask *ask = &asks[i];
+        ask->status = has_memory ? 0 : -ENOMEM;
+        ask->n_windows = ask->n_tokens = ask->n_spans = 0;
+        ask->values = NULL;
+        ask->spans = NULL;
+        if (!has_memory)
+            continue;
+        plans[i] = (struct plan){ 0 };
+        if (!plan_make(&plans[i], ask, plans))
+            ask->status = -EINVAL;
+        else if (is_missing(&plans[i], now, deadline))
+            missing[n_missing++] = &plans[i];
+    }
+    if (n_missing > 0)
+        plans_fetch(missing, n_missing, tickets, deadline);
+    for (size_t i = 0; i < n && has_memory; i++) {
+        if (asks[i].status == 0)
+            asks[i].status = answer_write(&plans[i], a);
+        answer_release(plans[i].answer);
+        n_good += asks[i].status == 0;
+        count_add(COUNT_REFUSED, asks[i].status == -EAGAIN);
+        count_add(COUNT_EXPIRED, asks[i].status == -ETIMEDOUT);
+    }
+    return n_good;
+}
