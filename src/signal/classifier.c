@@ -1,12 +1,14 @@
 /* signal/classifier.c -- labels of a classifier of the operator's own (spec 2.4.20).
  *
- * One slot a label, NAME:LABEL, whose score is read by predicate leaves. */
-#include "signal/rule.h"
+ * One slot a label, NAME:LABEL, whose score is read by predicate leaves; the slots themselves never match. Every rule is a
+ * unit of its own, because every rule may be another model, or a language model asked over the network. */
+#include "signal/neural.h"
 
 struct classifier_conf {
     str description, type, model_path, model, instructions;
     struct strings labels;
     bool use_cpu;
+    const struct value *written;        /* the whole rule, for whoever serves it */
 };
 
 static const char *const types[] = { "local", "llm", NULL };
@@ -24,6 +26,7 @@ static const struct field classifier_table[] = {
     F(FIELD_STR, struct classifier_conf, instructions, "instructions", NULL,
       "what the external model is told"),
     F(FIELD_STR, struct classifier_conf, description, "description", NULL, "for people"),
+    { .key = FIELD_KEY_SELF, .offset = offsetof(struct classifier_conf, written) },
 };
 
 static void classifier_check(const struct signal_rule *rule, const struct profile *p,
@@ -50,16 +53,74 @@ static void classifier_check(const struct signal_rule *rule, const struct profil
     }
 }
 
-static void classifier_make(struct signal_build *b, const struct signal_rule *const *rules,
-                            size_t n)
+struct classifier {
+    const struct need_source *source;
+    uint32_t *slots, *label;            /* [n] and which label of the source each is */
+    uint32_t n;
+};
+
+static void classifier_run(const void *state, const struct facts *f, const uint64_t *wanted, struct arena *request,
+                           struct sigset *out)
 {
-    for (size_t i = 0; i < n; i++) {
-        const struct classifier_conf *c = rules[i]->conf;
-        for (size_t k = 0; k < c->labels.n; k++)
-            policy_slot(b->policy, S("classifier"),
-                        arena_printf(b->a, STR_FMT ":" STR_FMT, STR_ARG(rules[i]->name),
-                                     STR_ARG(c->labels.items[k])));
+    (void)wanted;
+    const struct classifier *c = state;
+    const char *why = NULL;
+    const float *p = neural_labels(f, c->source, f->evaluation_text, request, &why);
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (p)
+            rule_value(out, c->slots[i], (double)p[c->label[i]]);
+        else
+            neural_silent(out, c->slots[i], why);
     }
+}
+
+/* By name; a model whose labels have other names, but as many, in the order of the rule. False: neither. */
+static bool labels_match(struct classifier *c, struct strings labels)
+{
+    const struct need_source *s = c->source;
+    bool all = true;
+    for (uint32_t i = 0; i < c->n; i++) {
+        uint32_t k = 0;
+        while (k < s->n_labels && !neural_label_is(s->labels[k], labels.items[i]))
+            k++;
+        c->label[i] = k;
+        all &= k < s->n_labels;
+    }
+    for (uint32_t i = 0; i < c->n && !all; i++)
+        c->label[i] = i;
+    return all || c->n == s->n_labels;
+}
+
+static void rule_make(struct signal_build *b, const struct signal_rule *rule)
+{
+    const struct classifier_conf *conf = rule->conf;
+    bool is_local = str_eq(conf->type, S("local"));
+    struct classifier *c = ARENA_NEW(b->a, struct classifier);
+    *c = (struct classifier){
+        .source = neural_source(b, NEED_LABELS, "classifier", is_local ? conf->model_path : conf->model, conf->written),
+        .slots = ARENA_ARRAY(b->a, uint32_t, conf->labels.n), .label = ARENA_ARRAY(b->a, uint32_t, conf->labels.n),
+    };
+    struct signal_unit *u = neural_unit(b, "classifier", c->source, 1);
+    for (; c->n < conf->labels.n; c->n++) {
+        str name = arena_printf(b->a, STR_FMT ":" STR_FMT, STR_ARG(rule->name), STR_ARG(conf->labels.items[c->n]));
+        c->slots[c->n] = rule_slot(b, u, S("classifier"), name);
+    }
+    const char *why = neural_why_absent(c->source);
+    if (!why && !labels_match(c, conf->labels))
+        why = "bad-labels";
+    if (why) {
+        neural_absent(b, u, why);
+        return;
+    }
+    u->state = c;
+    u->ask = neural_ask_text;
+    u->run = classifier_run;
+}
+
+static void classifier_make(struct signal_build *b, const struct signal_rule *const *rules, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        rule_make(b, rules[i]);
 }
 
 const struct signal_ops signal_classifier = {
@@ -67,6 +128,7 @@ const struct signal_ops signal_classifier = {
     .collection = "classifiers",
     .response_key = "classifier",
     .fields = FIELDS(struct classifier_conf, classifier_table),
+    .is_built = true,
     .check = classifier_check,
     .make = classifier_make,
 };

@@ -1,5 +1,11 @@
-/* signal/jailbreak.c -- attempts to talk a model out of its rules (spec 2.4.14). */
-#include "signal/rule.h"
+/* signal/jailbreak.c -- attempts to talk a model out of its rules (spec 2.4.14).
+ *
+ * Two methods, a unit each, so that a rule of one does not cost a model of the other: a classifier's probability of its
+ * positive labels, and how much nearer a passage is to known attacks than to harmless look-alikes. Both read every window of
+ * a text, and the worst one counts: an attack buried in a long document is an attack. */
+#include "signal/neural.h"
+
+#include <math.h>
 
 struct jailbreak_conf {
     str description, method;
@@ -42,12 +48,210 @@ static void jailbreak_check(const struct signal_rule *rule, const struct profile
                      "jailbreak rule without threshold matches any risk above 0");
 }
 
+struct guard_settings {                 /* modules.prompt_guard */
+    struct neural_module module;
+    struct strings positive_labels;
+    str on_error;
+};
+
+static const char *const guard_errors[] = { "allow", "block", NULL };
+static const struct field settings_table[] = {
+    F(FIELD_BOOL, struct guard_settings, module.enabled, "enabled", "true", "look for jailbreaks"),
+    F(FIELD_STR, struct guard_settings, module.model_ref, "model_ref", "prompt_guard", "key of model_catalog.system"),
+    F(FIELD_STR, struct guard_settings, module.model_id, "model_id", NULL, "directory; wins over model_ref"),
+    F(FIELD_STRINGS, struct guard_settings, positive_labels, "positive_labels", "[jailbreak]", "labels that add up to the risk"),
+    F(FIELD_ENUM, struct guard_settings, on_error, "on_error", "allow", "when there is no answer", .names = guard_errors),
+};
+static const struct fields settings_fields = FIELDS(struct guard_settings, settings_table);
+
+#define CONTRASTIVE_DEFAULT 0.1         /* threshold of contrastive rules without one */
+
+struct rule_code {
+    uint32_t slot;
+    double threshold;
+    bool with_history;
+    struct bank attacks, harmless;      /* contrastive */
+};
+
+struct jailbreak {
+    const struct need_source *source;
+    bool is_contrastive;
+    bool *is_positive;                  /* [n_labels] classifier */
+    bool blocks_on_error;
+    const char *why;                    /* NULL, or why nothing can be asked */
+    struct rule_code *rules; size_t n;
+    bool any_with_history;
+};
+
+static void jailbreak_ask(const void *state, const struct facts *f, const uint64_t *wanted, struct needs *needs)
+{
+    (void)wanted;
+    const struct jailbreak *j = state;
+    if (j->why)
+        return;
+    struct strings contents = neural_contents(f, j->any_with_history, needs->a);
+    for (size_t i = 0; i < contents.n; i++)
+        need_ask(needs, j->source, contents.items[i]);
+}
+
+/* Of one window: the probability of an attack, or by how much it is nearer to attacks. */
+static double window_risk(const struct jailbreak *j, const struct rule_code *r, const float *values)
+{
+    double risk = 0;
+    if (j->is_contrastive) {
+        risk = bank_score(&r->attacks, values).best;
+        return r->harmless.n ? risk - bank_score(&r->harmless, values).best : risk;
+    }
+    for (uint32_t i = 0; i < j->source->n_labels; i++)
+        risk += j->is_positive[i] ? (double)values[i] : 0;
+    return risk;
+}
+
+/* The worst window of all contents; *why when one of them has no answer. -INFINITY: nothing was read. */
+static double rule_risk(const struct jailbreak *j, const struct rule_code *r, const struct facts *f, struct strings contents,
+                        const char **why)
+{
+    uint32_t width = j->is_contrastive ? j->source->dim : j->source->n_labels;
+    double worst = -(double)INFINITY;
+    *why = j->why;
+    for (size_t i = 0; i < contents.n && !j->why; i++) {
+        const struct need *n = neural_answer(f, j->source, contents.items[i], why);
+        for (uint32_t w = 0; n && w < n->n_windows; w++) {
+            double risk = window_risk(j, r, &n->values[(size_t)w * width]);
+            if (isfinite(risk))
+                worst = fmax(worst, risk);
+            else
+                *why = "bad-answer";
+        }
+        if (n && n->n_windows == 0)
+            *why = "no-answer";
+    }
+    return worst;
+}
+
+static void jailbreak_run(const void *state, const struct facts *f, const uint64_t *wanted, struct arena *request,
+                          struct sigset *out)
+{
+    (void)wanted;
+    const struct jailbreak *j = state;
+    struct strings now = neural_contents(f, false, request);
+    struct strings all = j->any_with_history ? neural_contents(f, true, request) : now;
+    for (size_t i = 0; i < j->n; i++) {
+        const struct rule_code *r = &j->rules[i];
+        struct strings contents = r->with_history ? all : now;
+        const char *why = NULL;
+        double risk = contents.n ? rule_risk(j, r, f, contents, &why) : 0;
+        /* Threshold 0 of a classifier means any risk at all. */
+        bool matched = risk >= r->threshold && (j->is_contrastive || risk > 0);
+        if (contents.n && !matched && why) {
+            if (j->blocks_on_error) {
+                rule_says(out, r->slot, true, 1, (double)NAN);
+                out->detail[r->slot] = arena_printf(request, "on_error: block, %s", why);
+            } else {
+                neural_unknown(out, r->slot, why);
+            }
+            continue;
+        }
+        matched &= contents.n > 0;
+        rule_says(out, r->slot, matched, matched ? risk : (double)NAN, (double)NAN);
+        if (matched)
+            out->detail[r->slot] = arena_printf(request, "risk %.2f", risk);
+    }
+}
+
+static bool is_contrastive(const struct signal_rule *rule)
+{
+    return str_eq(((const struct jailbreak_conf *)rule->conf)->method, S("contrastive"));
+}
+
+static bool *positives(struct arena *a, const struct need_source *s, struct strings names)
+{
+    bool *is = ARENA_ARRAY(a, bool, s->n_labels), any = false;
+    for (uint32_t i = 0; i < s->n_labels; i++) {
+        for (size_t k = 0; k < names.n; k++)
+            is[i] |= neural_label_is(s->labels[i], names.items[k]);
+        any |= is[i];
+    }
+    return any ? is : NULL;
+}
+
+/* Patterns are not clustered: the nearest one counts, however many are like it. */
+static const char *patterns_build(struct signal_build *b, struct jailbreak *j, const struct jailbreak_conf *const *confs)
+{
+    static const struct bank_conf all = { .enabled = false, .best_weight = 1, .top_m = 1 };
+    const char *why = NULL;
+    struct examples examples;
+    examples_start(&examples, j->source);
+    for (size_t i = 0; i < j->n; i++) {
+        examples_add_all(&examples, confs[i]->jailbreak_patterns);
+        examples_add_all(&examples, confs[i]->benign_patterns);
+    }
+    if (!examples_embed(&examples, b->models))
+        why = "no-examples";
+    for (size_t i = 0; i < j->n && !why; i++) {
+        bank_build(&j->rules[i].attacks, b->a, &all, &examples, confs[i]->jailbreak_patterns);
+        bank_build(&j->rules[i].harmless, b->a, &all, &examples, confs[i]->benign_patterns);
+    }
+    examples_drop(&examples);
+    return why;
+}
+
+/* The unit of the rules of one method. */
+static void method_make(struct signal_build *b, const struct guard_settings *s, const struct value *module,
+                        const struct signal_rule *const *rules, size_t n, bool contrastive)
+{
+    struct jailbreak *j = ARENA_NEW(b->a, struct jailbreak);
+    *j = (struct jailbreak){ .is_contrastive = contrastive, .blocks_on_error = str_eq(s->on_error, S("block")) };
+    j->source = contrastive ? neural_embedding_source(b)
+                            : neural_module_source(b, NEED_LABELS, "jailbreak", &s->module, module);
+    j->rules = ARENA_ARRAY(b->a, struct rule_code, n);
+    struct signal_unit *u = neural_unit(b, "jailbreak", j->source, 1);
+    const struct jailbreak_conf **confs = ARENA_ARRAY(b->a, const struct jailbreak_conf *, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct jailbreak_conf *c = rules[i]->conf;
+        if (is_contrastive(rules[i]) != contrastive)
+            continue;
+        bool has_threshold = c->set >> KEY_THRESHOLD & 1;
+        confs[j->n] = c;
+        j->rules[j->n++] = (struct rule_code){
+            .slot = rule_slot(b, u, S("jailbreak"), rules[i]->name), .with_history = c->include_history,
+            .threshold = contrastive && !has_threshold ? CONTRASTIVE_DEFAULT : c->threshold };
+        j->any_with_history |= c->include_history;
+    }
+    j->why = s->module.enabled ? neural_why_absent(j->source) : "off";
+    if (!j->why && contrastive)
+        j->why = patterns_build(b, j, confs);
+    else if (!j->why && !(j->is_positive = positives(b->a, j->source, s->positive_labels)))
+        j->why = "bad-labels";
+    if (j->why && (!s->module.enabled || !j->blocks_on_error)) {
+        neural_absent(b, u, j->why);
+        return;
+    }
+    u->state = j;
+    u->ask = j->why ? NULL : jailbreak_ask;
+    u->run = jailbreak_run;
+}
+
+static void jailbreak_make(struct signal_build *b, const struct signal_rule *const *rules, size_t n)
+{
+    struct guard_settings s;
+    const struct value *module = neural_settings(b, "modules.prompt_guard", &settings_fields, &s);
+    size_t n_contrastive = 0;
+    for (size_t i = 0; i < n; i++)
+        n_contrastive += is_contrastive(rules[i]);
+    if (n_contrastive < n)
+        method_make(b, &s, module, rules, n, false);
+    if (n_contrastive)
+        method_make(b, &s, module, rules, n, true);
+}
+
 const struct signal_ops signal_jailbreak = {
     .type = "jailbreak",
     .collection = "jailbreak",
     .response_key = "jailbreak",
     .header = "x-vsr-matched-jailbreak",
     .fields = FIELDS(struct jailbreak_conf, jailbreak_table),
+    .is_built = true,
     .check = jailbreak_check,
-    .make = rule_slots,
+    .make = jailbreak_make,
 };

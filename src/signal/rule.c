@@ -29,6 +29,13 @@ uint32_t rule_slot(struct signal_build *b, struct signal_unit *u, str type, str 
     return slot;
 }
 
+uint32_t rule_number(struct signal_build *b, struct signal_unit *u, str type, str name, const char *suffix)
+{
+    uint32_t slot = rule_slot(b, u, type, arena_printf(b->a, STR_FMT ":%s", STR_ARG(name), suffix));
+    policy_hide(b->policy, slot);
+    return slot;
+}
+
 /* ---- numeric predicates ---- */
 
 enum { GIVEN_GT = 1 << 0, GIVEN_GTE = 1 << 1, GIVEN_LT = 1 << 2, GIVEN_LTE = 1 << 3 };

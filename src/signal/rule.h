@@ -35,6 +35,13 @@ static inline void rule_says(struct sigset *s, uint32_t slot, bool matched, doub
     s->value[slot] = value;
 }
 
+/* A number that is no match by itself: what predicates and projections read. */
+static inline void rule_value(struct sigset *s, uint32_t slot, double value)
+{
+    sig_set(s, slot, false);
+    s->value[slot] = value;
+}
+
 /* `predicate: {gt, gte, lt, lte}` as written (spec 2.3.3); `set` tells which were given. */
 struct predicate_conf { double gt, gte, lt, lte; uint64_t set; };
 extern const struct fields predicate_fields;
