@@ -93,18 +93,6 @@ static void number(struct json_writer *w, const char *key, double value)
     jw_double(w, value);
 }
 
-/* Seven digits are all that a float has; more would be noise. NAN: null. */
-static void jw_float(struct json_writer *w, float value)
-{
-    char digits[32];
-    if (!isfinite(value)) {
-        jw_null(w);
-        return;
-    }
-    int n = snprintf(digits, sizeof digits, "%.7g", (double)value);
-    jw_raw(w, (str){ digits, (size_t)n });
-}
-
 static void integer(struct json_writer *w, const char *key, int64_t value)
 {
     jw_key(w, str_of(key));

@@ -10,6 +10,7 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "pipeline/attempt.h"
+#include "pipeline/count.h"
 #include "pipeline/snap.h"
 #include "runtime/offload.h"
 
@@ -30,6 +31,7 @@ struct scrape { struct buf *out; bool is_open; };
 static void scrape_write(void *arg)
 {
     struct scrape *s = arg;
+    count_encoder();
     metrics_write(s->out, s->is_open);
 }
 
@@ -332,6 +334,16 @@ const struct admin_route admin_routes[] = {
     { ROUTE("GET", "/metrics"), .handle = metrics, .help = "Prometheus metrics" },
     { ROUTE("GET", "/api/v1"), .handle = index_of_all, .help = "this list" },
     { ROUTE("POST", "/api/v1/eval"), .handle = admin_eval, .help = "decide without calling a model; ?trace=true explains everything" },
+    { ROUTE("POST", "/api/v1/classify/intent"), .handle = admin_intent, .help = "domain of a text, and what would be decided" },
+    { ROUTE("POST", "/api/v1/classify/pii"), .handle = admin_pii, .help = "personal data: types, places, masked text" },
+    { ROUTE("POST", "/api/v1/classify/security"), .handle = admin_security, .help = "risk of a jailbreak or prompt injection" },
+    { ROUTE("POST", "/api/v1/classify/fact-check"), .handle = admin_fact_check, .help = "whether an answer needs facts" },
+    { ROUTE("POST", "/api/v1/classify/user-feedback"), .handle = admin_feedback, .help = "what a user says of the last answer" },
+    { ROUTE("POST", "/api/v1/classify/combined"), .handle = admin_combined, .help = "intent, pii and security at once" },
+    { ROUTE("POST", "/api/v1/classify/batch"), .handle = admin_batch, .help = "one task_type over many texts" },
+    { ROUTE("POST", "/api/v1/embeddings"), .handle = admin_embeddings, .help = "vectors of texts" },
+    { ROUTE("POST", "/api/v1/similarity"), .handle = admin_similarity, .help = "cosine of two texts" },
+    { ROUTE("POST", "/api/v1/similarity/batch"), .handle = admin_similarity_batch, .help = "candidates by nearness to a query" },
     { ROUTE("GET", "/api/v1/config"), .handle = config_get, .help = "the effective configuration, secrets masked" },
     { ROUTE("PUT", "/api/v1/config"), .is_write = true, .handle = config_put, .help = "replace the configuration (YAML or JSON)" },
     { ROUTE("POST", "/api/v1/config/validate"), .is_write = true, .handle = config_validate, .help = "findings of a configuration, nothing changes" },

@@ -6,6 +6,18 @@
 
 extern const struct admin_route admin_routes[];     /* ends with a NULL handle */
 
-void admin_eval(struct admin_req *r);               /* admin/route_eval.c */
+WAITS void admin_eval(struct admin_req *r);         /* admin/route_eval.c */
+
+/* admin/route_classify.c */
+WAITS void admin_intent(struct admin_req *r);
+WAITS void admin_pii(struct admin_req *r);
+WAITS void admin_security(struct admin_req *r);
+WAITS void admin_fact_check(struct admin_req *r);
+WAITS void admin_feedback(struct admin_req *r);
+WAITS void admin_combined(struct admin_req *r);
+WAITS void admin_batch(struct admin_req *r);
+WAITS void admin_embeddings(struct admin_req *r);
+WAITS void admin_similarity(struct admin_req *r);
+WAITS void admin_similarity_batch(struct admin_req *r);
 
 #endif

@@ -27,6 +27,8 @@ static void evaluate(struct admin_req *r, const struct snap *s, struct eval_requ
     facts.now_ns = clock_wall();
     facts.seed = 1;                             /* the same question gets the same answer */
     struct decide_scratch *scratch = decide_scratch_new(r->a, recipe->policy);
+    struct gatherer gatherer = { s->signal_models, r->a, NEVER };
+    decide_gather(scratch, models_gather, &gatherer);
     struct decision d = decide_run(recipe->policy, &facts, scratch, r->a, DECIDE_EAGER, no_identity);
     struct pick pick = { 0 };
     struct eval_in in = {

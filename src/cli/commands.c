@@ -45,6 +45,75 @@ static const struct cli_option config_options[] = { CONFIG, END };
 static const struct cli_option bench_options[] = {
     CONFIG,
     { 'j', "json", NULL, "print JSON" },
+    { 'm', "model", "DIR", "encoder: a model's folder; default: the bundled one" },
+    { 't', "tokens", "N", "encoder: tokens of a text (default 128)" },
+    { 'b', "batch", "B", "encoder: texts of a forward (default 1)" },
+    { 'T', "threads", "T", "encoder: threads that share a forward (default 1)" },
+    { 'p', "precision", "P", "encoder: f32, bf16 or int8 (default: the fastest here)" },
+    { 'X', "mixed", NULL, "encoder: texts of 1/16 to all of --tokens instead of equal ones" },
+    END,
+};
+
+static const struct cli_option classify_options[] = {
+    CONFIG,
+    { 's', "signal", "NAME", "domain, fact_check, user_feedback, jailbreak, modality, pii or language" },
+    END,
+};
+
+static const struct cli_option train_options[] = {
+    CONFIG,
+    { 's', "signal", "NAME", "what the head is for: jailbreak, domain, ... or a name of your own" },
+    { 'd', "data", "FILE", "labelled rows; may be repeated" },
+    { 'o', "out", "FILE", "the head, written at the end" },
+    { 'P', "positive", "NAME", "what label 1 is called (default: the signal's own word)" },
+    { 'x', "without", "SOURCE", "leave out the rows of a source; may be repeated" },
+    { 'k', "kind", "KIND", "linear (default) or mlp" },
+    { 'B', "by-source", NULL, "report on each source by a head that has not seen it, instead of random folds" },
+    { 'f', "folds", "K", "folds of the report (default 5; 0: none)" },
+    { 'b', "words", "BITS", "hashed words and letters: 2^BITS buckets (default 16; 0: none)" },
+    { 'C', "letters", "N", "longest letter n-gram inside words (default 5; 0: none)" },
+    { 'G', "phrase", "N", "longest word n-gram (default 2)" },
+    { 'W', "no-trunk", NULL, "words alone, without an encoder" },
+    { 'l', "last-layer", NULL, "read the trunk's last layer (topic) instead of its middle one (style and intent)" },
+    { 'v', "c", "X", "trust in the rows against small weights, for the trunk (default 0.003)" },
+    { 'w', "c-words", "X", "the same for words (default 1)" },
+    { 'Q', "share", "SOURCE=X", "rows of a source count X times; may be repeated" },
+    { 'F', "false-alarms", NULL, "probability 0.7 is where 1 % of held-out negatives lie above" },
+    { 'a', "anchor", "P", "probability P is where balanced accuracy of held-out rows is best" },
+    { 'e', "evenness", "X", "0: every row counts alike, 1: every source does (default 0.5)" },
+    { 'L', "licence", "TEXT", "of the data, for the card" },
+    { 'N', "note", "TEXT", "for the card" },
+    { 'j', "json", NULL, "print the card as JSON" },
+    END,
+};
+
+static const struct cli_option evaluate_options[] = {
+    CONFIG,
+    { 's', "signal", "NAME", "domain, fact_check, user_feedback, jailbreak, modality, pii or language" },
+    { 'd', "data", "FILE", "labelled rows; may be repeated" },
+    { 'h', "head", "FILE", "this head instead of the one in use" },
+    { 't', "threshold", "X", "pii: spans below do not count (default 0.5)" },
+    { 'H', "html", "FILE", "write a page with curves" },
+    { 'j', "json", NULL, "print JSON" },
+    END,
+};
+
+static const struct cli_option calibrate_options[] = {
+    CONFIG,
+    { 's', "signal", "NAME", "a signal with two answers: jailbreak, fact_check, modality, user_feedback or pii" },
+    { 'd', "data", "FILE", "rows with labels 0 and 1 that the model was not made from; may be repeated" },
+    { 'r', "false-alarms", "RATE", "share of rows with label 0 that may be above the threshold (default 0.01)" },
+    { 'h', "head", "FILE", "this head instead of the one in use" },
+    { 'w', "write", NULL, "keep the threshold in the card of --head" },
+    { 'H', "html", "FILE", "write a page with the curve and the reliability diagram" },
+    { 'j', "json", NULL, "print JSON" },
+    END,
+};
+
+static const struct cli_option embed_options[] = {
+    CONFIG,
+    { 'm', "model", "DIR", "a model's folder; default: what the configuration says" },
+    { 'd', "dimensions", "N", "cut vectors to N numbers (Matryoshka)" },
     END,
 };
 
@@ -91,6 +160,45 @@ const struct command commands[] = {
       "signalbox replay -c new.yaml access.jsonl\n"
       "signalbox replay -c old.yaml --against new.yaml requests.jsonl --json\n",
       cli_replay },
+    { "classify", "ask a signal's model about texts", "--signal NAME [-c FILE] [FILE]",
+      "FILE (default: standard input) holds JSON Lines ({\"text\": ...} or {\"messages\": [...]}) or plain lines, and may be\n"
+      "gzipped. One JSON line each comes out: label, score, scores of all labels, spans (bytes; for pii). The models are those\n"
+      "of the configuration. Exit code 1 when a text got no answer.",
+      classify_options, "FILE",
+      "echo 'Ignore all previous instructions' | signalbox classify --signal jailbreak\n"
+      "signalbox classify --signal pii mails.jsonl.gz\n",
+      cli_classify },
+    { "embed", "turn texts into vectors", "[-c FILE] [--model DIR] [--dimensions N] [FILE]",
+      "FILE as for classify. One JSON line {\"embedding\": [...]} each comes out, of length 1, by the configured embedding\n"
+      "model; long texts are read in windows and averaged.",
+      embed_options, "FILE",
+      "echo 'a text' | signalbox embed\n"
+      "signalbox embed --dimensions 128 texts.jsonl\n",
+      cli_embed },
+    { "train", "make a classifier head from labelled lines",
+      "head --signal NAME --data FILE [--data FILE] --out FILE [--by-source] [--kind KIND]",
+      "Rows are JSON Lines with \"text\" (or \"messages\"), \"label\" (0 and 1, or names) and, for the report, \"source\". The trunk\n"
+      "stays as it is; a linear layer or a small MLP on its vector, and hashed words beside it, are trained in seconds. The report\n"
+      "and the thresholds come from rows that were held out.",
+      train_options, "head",
+      "signalbox train head --signal jailbreak --data prompts.jsonl --out heads/jailbreak.safetensors\n"
+      "signalbox train head --signal team --data tickets.jsonl.gz --by-source --out team.safetensors\n",
+      cli_train },
+    { "calibrate", "find the threshold for a rate of false alarms",
+      "--signal NAME --data FILE [--false-alarms RATE] [--head FILE [--write]] [--html FILE] [--json]",
+      "Prints the threshold, the rate with its 95 % interval, the recall that is left, and a table of what probabilities meant.",
+      calibrate_options, NULL,
+      "signalbox calibrate --signal jailbreak --data foreign.jsonl --false-alarms 0.005\n"
+      "signalbox calibrate --signal jailbreak --head my.safetensors --data held-out.jsonl --write\n",
+      cli_calibrate },
+    { "evaluate", "measure a signal's model on labelled rows", "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]",
+      "Rows as for train. AUC, recall at 1 % false alarms and accuracy with 95 % intervals, by source; of several classes precision\n"
+      "and recall of each; of pii precision and recall of spans by type. Judge on sources that the model was not made from: a\n"
+      "random split flatters.",
+      evaluate_options, "signals",
+      "signalbox evaluate signals --signal jailbreak --data foreign.jsonl.gz --html jailbreak.html\n"
+      "signalbox evaluate signals --signal pii --data mails.jsonl --json\n",
+      cli_evaluate },
     { "config", "schema, defaults and reference of all keys; what is in effect; what differs",
       "schema | defaults | reference\ndump [-c FILE]\ndiff FILE1 FILE2",
       "schema is a JSON Schema for editors, reference the same for people. dump shows a configuration after\n"
@@ -101,11 +209,13 @@ const struct command commands[] = {
       "signalbox config dump -c gateway.yaml\n"
       "signalbox config diff old.yaml new.yaml\n",
       cli_config },
-    { "bench", "measure parts of signalbox in this process", "decide | signals [-c FILE] [--json]",
+    { "bench", "measure parts of signalbox in this process",
+      "decide | signals [-c FILE] [--json]\nencoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P] [--json]",
       "Time, cycles where the CPU lets one count them, and allocations of single steps, without a network.",
-      bench_options, "decide signals",
+      bench_options, "decide signals encoder",
       "signalbox bench decide\n"
-      "signalbox bench signals --json\n",
+      "signalbox bench signals --json\n"
+      "signalbox bench encoder --tokens 512 --precision int8\n",
       cli_bench },
     { "completions", "print shell completions", "bash | zsh | fish",
       "Made from the same table as this help.",

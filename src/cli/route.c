@@ -117,6 +117,8 @@ static void candidates_text(const struct req *r, struct buf *out)
 static struct decision explained(const struct req *r, struct decide_scratch **scratch)
 {
     *scratch = decide_scratch_new(r->a, r->recipe->policy);
+    struct gatherer gatherer = { r->snap->signal_models, r->a, NEVER };
+    decide_gather(*scratch, models_gather, &gatherer);
     return decide_run(r->recipe->policy, &r->facts, *scratch, r->a, DECIDE_EAGER, NULL);
 }
 

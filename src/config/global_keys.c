@@ -902,8 +902,8 @@ KEYS(hallucination_module,
     KEY_BOOL("enabled", "false", "check answers against their context"),
     KEY_TEXT("on_hallucination_detected", NONE, "what to do"),
     KEY_MAP("fact_check", fact_check_module, "whether a request needs facts"),
-    KEY_MAP("detector", detector_module, "finds unsupported spans"),
-    KEY_MAP("explainer", explainer_module, "weighs them"));
+    KEY_MAP("detector", detector_module, "finds unsupported spans", UNBUILT),
+    KEY_MAP("explainer", explainer_module, "weighs them", UNBUILT));
 KEYS(feedback_module,
     KEY_BOOL("enabled", "true", "read user feedback"),
     CLASSIFIER_MODEL("feedback_detector", "0.7"),
@@ -925,18 +925,18 @@ static const struct field modality_keys[] = {
 static const struct fields modality = { modality_keys, COUNT_OF(modality_keys), 0 };
 KEYS(modules,
     KEY_MAP("prompt_compression", prompt_compression, "shorter texts for signals", UNBUILT),
-    KEY_MAP("prompt_guard", prompt_guard, "jailbreak", UNBUILT),
-    KEY_MAP("classifier", classifier_modules, "domain, pii, preference", UNBUILT),
-    KEY_MAP("complexity", complexity_module, "complexity", UNBUILT),
-    KEY_MAP("hallucination_mitigation", hallucination_module, "fact_check and HaluGate", UNBUILT),
-    KEY_MAP("feedback_detector", feedback_module, "user_feedback", UNBUILT),
+    KEY_MAP("prompt_guard", prompt_guard, "jailbreak"),
+    KEY_MAP("classifier", classifier_modules, "domain, pii, preference"),
+    KEY_MAP("complexity", complexity_module, "complexity"),
+    KEY_MAP("hallucination_mitigation", hallucination_module, "fact_check and HaluGate"),
+    KEY_MAP("feedback_detector", feedback_module, "user_feedback"),
     KEY_MAP("modality_detector", modality, "modality"));
 static const struct field catalog_keys[] = {
-    KEY_MAP("embeddings", embeddings, "embedding models", UNBUILT),
-    KEY_MAP("system", system_models, "paths of the built-in models", UNBUILT),
-    KEY_LIST("external", external, "models asked over the network", UNBUILT),
+    KEY_MAP("embeddings", embeddings, "embedding models"),
+    KEY_MAP("system", system_models, "paths of the built-in models"),
+    KEY_LIST("external", external, "models asked over the network"),
     { .key = "kbs", .type = FIELD_LIST, .offset = FIELD_NO_STORE, .default_text = kbs_default,
-      .sub = &kb, .help = "knowledge bases", UNBUILT },
+      .sub = &kb, .help = "knowledge bases" },
     KEY_MAP("modules", modules, "settings of signal models"),
 };
 static const struct fields model_catalog = { catalog_keys, COUNT_OF(catalog_keys), 0 };
@@ -967,6 +967,14 @@ static const struct field limits_keys[] = {
     LIMIT(FIELD_DURATION, head_timeout_ns, "head_timeout", "10s",
           "within which a whole request head must arrive", .min = 0.01, .max = 3600),
     LIMIT(FIELD_INT, loops, "loops", "0", "event loops; 0: half the cores", .min = 0, .max = 1024),
+    LIMIT(FIELD_DURATION, signals_ns, "signals", "2s",
+          "within which models must answer a request's signals; later ones are unknown", .min = 0.001, .max = 600),
+    LIMIT(FIELD_INT, encoder_threads, "encoder_threads", "0",
+          "threads that run signal models; 0: half the cores", .min = 0, .max = 256),
+    LIMIT(FIELD_INT, encoder_queue_tokens, "encoder_queue_tokens", "262144",
+          "tokens that may wait for them; beyond: signals are unknown", .min = 1024, .max = 1e9),
+    LIMIT(FIELD_BYTES, encoder_cache_bytes, "encoder_cache_bytes", "16MiB",
+          "vectors of recent texts kept", .min = 0, .max = 1e11),
 };
 static const struct fields limits = FIELDS(struct draft, limits_keys);
 

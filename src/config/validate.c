@@ -108,7 +108,8 @@ static void headers_check(struct loading *l, const struct backend_conf *b, str p
 
 static void backend_check(struct loading *l, const struct backend_conf *b, str path)
 {
-    if (b->endpoint.len == 0 && b->base_url.len == 0)
+    bool is_here = str_ieq(b->provider, S("encoder")) || str_ieq(b->type, S("encoder"));
+    if (b->endpoint.len == 0 && b->base_url.len == 0 && !is_here)
         finding_add(l->out, "missing-key", SEVERITY_ERROR, b->at, path,
                     S("endpoint: \"127.0.0.1:8000\", or base_url: https://api.example/v1"),
                     "a backend needs `endpoint` or `base_url`");

@@ -22,6 +22,7 @@ struct need_source {
     uint32_t cost_ns;                   /* rough, 128 tokens; orders the units */
     const void *trunk;                  /* sources with the same trunk share one forward; NULL: alone */
     str *labels; uint32_t n_labels;     /* LABELS, SPANS */
+    float window_share;                 /* LABELS of a long text: share of the largest window, the rest of the mean */
     uint32_t dim;                       /* EMBEDDING */
     /* EMBEDDING: thresholds of v0.3 files are written for the cosines of the reference model. Increasing knots from this model's
      * cosine to that scale; n_knots 0: as it is. See need_similarity. */
@@ -38,6 +39,7 @@ struct need {
     uint32_t n_windows;                 /* a long text is read in windows over its whole length */
     const float *values;                /* EMBEDDING: [n_windows][dim]; LABELS: [n_windows][n_labels] */
     const struct need_span *spans; uint32_t n_spans;
+    uint32_t n_tokens;                  /* read for it, as far as known */
 };
 
 struct needs {

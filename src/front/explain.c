@@ -138,6 +138,8 @@ void explain_text(const struct req *r, struct buf *out)
 {
     const struct recipe *recipe = r->recipe ? r->recipe : &r->snap->recipes[0];
     struct decide_scratch *scratch = decide_scratch_new(r->a, recipe->policy);
+    struct gatherer gatherer = { r->snap->signal_models, r->a, r->deadline ? r->deadline : NEVER };
+    decide_gather(scratch, models_gather, &gatherer);
     struct decision d = decide_run(recipe->policy, &r->facts, scratch, r->a, DECIDE_EAGER, NULL);
     if (r->recipe)
         buf_str(out, S("This is signalbox, not a language model: no model is connected for this request, "

@@ -14,6 +14,7 @@
 #include "dialect/openai_chat_parse.h"
 #include "dialect/openai_text_parse.h"
 #include "front/decode.h"
+#include "front/embeddings.h"
 #include "front/explain.h"
 #include "front/models.h"
 #include "observe/log.h"
@@ -314,6 +315,8 @@ static WAITS int answer_model(struct req *r)
         req_fail(r, 503, "server_error", "no_model", "no_model", "this decision has no model and answered nothing");
         return relay_fail(r);
     }
+    if (r->order[0]->encoder)
+        return embeddings_answer(r);
     if (r->order[0]->n_backends && r->order[0]->backends[0].provider == &provider_explain)
         return explain_answer(r);
     if (r->chat.is_streaming && r->endpoint != ENDPOINT_EMBEDDINGS)

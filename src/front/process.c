@@ -21,6 +21,7 @@
 #include "front/gateway.h"
 #include "net/client.h"
 #include "net/dns.h"
+#include "neural/service.h"
 #include "observe/access.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
@@ -628,6 +629,7 @@ int process_run(const struct process_options *o)
     }
     for (unsigned i = 0; i < n_loops; i++)
         pthread_join(threads[i], NULL);
+    neural_stop();
     offload_stop();
     trace_close();
     access_close();

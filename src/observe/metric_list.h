@@ -93,6 +93,13 @@ M(CONFIG_RELOADS, COUNTER, NONE, "signalbox_config_reloads_total", "Configuratio
 M(LOG_DROPPED, COUNTER, NONE, "signalbox_log_dropped_total", "Access log lines lost: queue full or disk full.")
 M(TRACE_DROPPED, COUNTER, NONE, "signalbox_trace_dropped_total", "Spans lost: queue full or collector away.")
 M(LABELS_DROPPED, COUNTER, NONE, "signalbox_metric_labels_dropped_total", "Label sets counted as \"other\": the family was full.")
+M(ENCODER_FORWARDS, COUNTER, NONE, "signalbox_encoder_forwards_total", "Forward passes of signal models.")
+M(ENCODER_TOKENS, COUNTER, NONE, "signalbox_encoder_tokens_total", "Tokens that they read.")
+M(ENCODER_SECONDS, COUNTER, NONE, "signalbox_encoder_busy_seconds_total", "Time that encoder threads were at work.")
+M(ENCODER_TEXTS, COUNTER, NONE, "signalbox_encoder_texts_total", "Texts asked about, by where the answer came from.", "source")
+M(ENCODER_LOST, COUNTER, NONE, "signalbox_encoder_lost_total", "Texts without an answer.", "reason")
+M(ENCODER_QUEUE, GAUGE, NONE, "signalbox_encoder_queue_tokens", "Tokens that wait for an encoder thread.")
+M(ENCODER_CACHE, GAUGE, NONE, "signalbox_encoder_cache_bytes", "Vectors kept.")
 M(BUILD_INFO, GAUGE, NONE, "signalbox_build_info", "Always 1; the labels tell the build.", "version", "compiler")
 
 /* the process, read from the system at each scrape */

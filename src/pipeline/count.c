@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "neural/service.h"
 #include "observe/metrics.h"
 
 enum { TIMED_ONE_IN = 16, PICKS_KNOWN = 64 };
@@ -69,6 +70,28 @@ void count_decision(const struct req *r, const struct decide_scratch *s, uint64_
     }
     if (r->decision.conf)
         metric_observe(r->recipe->plans[r->decision.index].cell_confidence, r->decision.confidence);
+}
+
+void count_encoder(void)
+{
+    struct neural_counts c;
+    neural_count(&c);
+    const struct { enum metric_id id; const char *label; double value; } all[] = {
+        { METRIC_ENCODER_FORWARDS, NULL, (double)c.forwards },
+        { METRIC_ENCODER_TOKENS, NULL, (double)c.tokens },
+        { METRIC_ENCODER_SECONDS, NULL, (double)c.busy_ns / 1e9 },
+        { METRIC_ENCODER_TEXTS, "encoder", (double)c.texts },
+        { METRIC_ENCODER_TEXTS, "cache", (double)c.cache_hits },
+        { METRIC_ENCODER_TEXTS, "shared", (double)c.shared },
+        { METRIC_ENCODER_LOST, "queue-full", (double)c.refused },
+        { METRIC_ENCODER_LOST, "timeout", (double)c.expired },
+        { METRIC_ENCODER_QUEUE, NULL, (double)c.queue_tokens },
+        { METRIC_ENCODER_CACHE, NULL, (double)c.cache_bytes },
+    };
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        str label = str_of(all[i].label);
+        metric_set(metric_cell(all[i].id, all[i].label ? &label : NULL), all[i].value);
+    }
 }
 
 /* Looking cells up by four labels costs more than the pick itself: each thread remembers the latest of them. */

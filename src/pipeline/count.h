@@ -9,6 +9,7 @@ void count_cells(struct arena *a, struct recipe *r);    /* finds the cells of a 
 /* Whether this run's units shall be timed: one in sixteen is, two looks at the clock per unit being dearer than most units. */
 bool count_times_units(const struct req *r);
 void count_decision(const struct req *r, const struct decide_scratch *s, uint64_t ns);
+void count_encoder(void);                       /* sets the encoder service's figures; before a scrape. Any thread. */
 void count_pick(const struct req *r, uint64_t ns);
 void count_plugin(const struct req *r, const char *type, int rc, uint64_t ns);
 

@@ -121,6 +121,8 @@ int route_request(struct req *r)
     uint64_t from = r->t.parsed ? r->t.parsed : clock_now();
     if (count_times_units(r))
         decide_clock(scratch, clock_now);
+    struct gatherer gatherer = { r->snap->signal_models, r->a, r->deadline ? r->deadline : NEVER };
+    decide_gather(scratch, models_gather, &gatherer);
     r->decision = decide_run(r->recipe->policy, &r->facts, scratch, r->a, mode, NULL);
     uint64_t decided = clock_now();
     if (r->loop)                                /* a served request, not a question of the command line */

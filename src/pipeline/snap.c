@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "net/url.h"
 #include "observe/latency.h"
 #include "observe/metrics.h"
 #include "observe/window.h"
@@ -82,25 +83,6 @@ static double view_tpot(const struct latency_view *v, double percentile)
     return latency_tpot((struct latency *)(uintptr_t)v->state, percentile);
 }
 
-struct url { bool is_https; struct endpoint at; str path; };
-
-static bool url_parse(str text, struct url *out)
-{
-    *out = (struct url){ 0 };
-    if (str_starts(text, S("https://")))
-        out->is_https = true, text = str_from(text, 8);
-    else if (str_starts(text, S("http://")))
-        text = str_from(text, 7);
-    else
-        return false;
-    long slash = str_chr(text, '/');
-    str authority = slash < 0 ? text : str_upto(text, (size_t)slash);
-    out->path = slash < 0 ? S("") : str_from(text, (size_t)slash);
-    while (str_ends(out->path, S("/")))
-        out->path.len--;
-    return endpoint_parse(authority, out->is_https ? 443 : 80, &out->at);
-}
-
 static void release_tls(void *ctx)
 {
     tls_context_free(ctx);
@@ -160,8 +142,10 @@ static bool backend_build(struct snap *s, struct model *m, const struct backend_
                     S("it is spoken to as an OpenAI-compatible server"), "unknown provider '" STR_FMT "'", STR_ARG(kind));
         b->provider = &provider_vllm;
     }
-    bool ok;
-    if (c->base_url.len) {
+    bool ok = true;
+    if (b->provider == &provider_encoder) {
+        u.at = (struct endpoint){ S("here"), 0 };
+    } else if (c->base_url.len) {
         ok = url_parse(c->base_url, &u);
         if (!ok)
             finding_add(out, "bad-value", SEVERITY_ERROR, c->at, c->name, S("write http://host[:port][/path] or https://..."),
@@ -285,6 +269,11 @@ static void models_build(struct snap *s, struct findings *out)
         for (size_t k = 0; m->card && k < m->card->n_loras; k++)
             map_put(&s->models, m->card->loras[k].name, m);
     }
+    for (size_t i = 0; i < s->models.n; i++) {
+        struct model *m = s->models.entries[i].value;
+        if (m->n_backends && m->backends[0].provider == &provider_encoder)
+            m->encoder = models_source(s->signal_models, NEED_EMBEDDING, "embedding", m->conf->provider_model_id);
+    }
     s->default_model = map_get(&s->models, c->default_model);
     if (!s->default_model && c->default_model.len == 0 && c->n_models == 1)
         s->default_model = s->models.entries[0].value;
@@ -319,7 +308,7 @@ static bool recipes_build(struct snap *s, struct findings *out)
     s->recipes = ARENA_ARRAY(s->a, struct recipe, s->n_recipes);
     for (unsigned i = 0; i < s->n_recipes; i++) {
         struct recipe *r = &s->recipes[i];
-        struct signal_make_arg arg = { scanner_new(s->a), c->global };
+        struct signal_make_arg arg = { scanner_new(s->a), c->global, models_for_signals(s->signal_models) };
         r->profile = &c->profiles[i];
         r->policy = policy_build(s->a, r->profile, signal_make_all, &arg, out);
         if (!r->policy)
@@ -353,8 +342,10 @@ struct snap *snap_build(str text, const char *file, bool strict, struct findings
     s->built_wall_ns = clock_wall();
     str kept = arena_str(a, text);
     s->config = config_load(a, kept, arena_cstr(a, str_of(file)), NULL, strict, out);
-    if (s->config)
+    if (s->config) {
+        s->signal_models = models_new(a, s->config, arena_cstr(a, str_of(file)), out);
         models_build(s, out);
+    }
     if (!s->config || out->n_by_severity[SEVERITY_ERROR] > 0 || !recipes_build(s, out)
         || out->n_by_severity[SEVERITY_ERROR] > 0) {
         arena_free(a);

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "decide/decide.h"
 #include "net/client.h"
+#include "pipeline/models.h"
 #include "plugin/plugin.h"
 #include "provider/provider.h"
 #include "select/select.h"
@@ -69,6 +70,7 @@ struct model {
     struct backend *backends; unsigned n_backends;
     uint8_t *schedule; unsigned n_schedule;         /* smooth weighted round robin over backends */
     double quality;                     /* NAN: unknown */
+    const struct need_source *encoder;  /* it embeds here (provider: encoder); NULL */
     struct model_state *state;
     struct latency_view latency;
     struct model_cells cells;
@@ -102,6 +104,7 @@ struct snap {
     struct map models;                  /* name (and LoRA name) -> struct model */
     struct map virtuals;                /* entrypoint or automatic name -> struct recipe */
     const struct model *default_model;  /* NULL: none */
+    struct models *signal_models;       /* encoders and heads that its signals ask */
     struct findings *findings;
     uint64_t built_wall_ns;
     uint32_t in_use[LOOPS_MAX];         /* requests; each loop touches its own */

@@ -9,6 +9,7 @@ const struct provider_ops provider_vllm = {
 };
 
 const struct provider_ops provider_explain = { S("explain"), BEARER, OPENAI_PATHS };
+const struct provider_ops provider_encoder = { S("encoder"), BEARER, OPENAI_PATHS };
 
 const struct provider_ops *provider_by_name(str name)
 {
@@ -28,6 +29,8 @@ const struct provider_ops *provider_by_name(str name)
         return &provider_vllm;
     if (str_ieq(name, provider_explain.name))
         return &provider_explain;
+    if (str_ieq(name, provider_encoder.name))
+        return &provider_encoder;
     for (size_t i = 0; i < COUNT_OF(table); i++)
         if (str_ieq(name, table[i].name))
             return &table[i];

@@ -17,6 +17,7 @@ struct provider_ops {
 
 const struct provider_ops *provider_by_name(str name);      /* unknown: NULL */
 extern const struct provider_ops provider_vllm;             /* for backends that name none */
+extern const struct provider_ops provider_encoder;          /* embeddings computed here: front/embeddings.h */
 extern const struct provider_ops provider_explain;          /* the built-in model: front/explain.h */
 
 #endif

@@ -38,7 +38,6 @@ static const struct {
     { "not-built", SEVERITY_INFO, 1, "global: {stores: {memory: {enabled: true}}}" },
     { "!not-built", 0, 0, "global: {stores: {memory: {enabled: false}}}" },
     { "not-built", SEVERITY_WARNING, 1, "global: {services: {ratelimit: {fail_open: true}}}" },
-    { "not-built", SEVERITY_WARNING, 1, "routing: {signals: {pii: [{name: p, threshold: 0.8}]}}" },
     { "not-built", SEVERITY_WARNING, 1, "routing: {decisions: [{name: d, algorithm: {type: knn}}]}" },
     /* listeners, providers, entrypoints */
     { "out-of-range", SEVERITY_ERROR, 2, "routing: {}\nlisteners: [{port: 70000}]" },
@@ -224,7 +223,7 @@ static void strict_makes_warnings_errors_but_not_facts_of_the_build(void **state
     assert_null(l.config);
     assert_int_equal(find(&l, "unknown-key")->severity, SEVERITY_ERROR);
     arena_free(l.a);
-    l = load_as("routing: {signals: {pii: [{name: p, threshold: 0.9}]}}\n"
+    l = load_as("routing: {decisions: [{name: d, algorithm: {type: knn}}]}\n"
                 "listeners: [{name: $NOBODY}]", true);
     must_load(&l);
     assert_int_equal(find(&l, "not-built")->severity, SEVERITY_WARNING);
