@@ -4,7 +4,7 @@ _signalbox() {
     local options= words= files=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'serve check route replay config bench completions version help' -- "$cur"))
+        COMPREPLY=($(compgen -W 'serve check route replay classify embed train calibrate evaluate config bench completions version help' -- "$cur"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -16,16 +16,26 @@ _signalbox() {
         options='--config --request --model --header --explain --json --help' words='' files='-c --config -r --request ' ;;
     replay)
         options='--config --against --examples --json --help' words='' files='-c --config -a --against ' ;;
+    classify)
+        options='--config --signal --help' words='' files='-c --config ' ;;
+    embed)
+        options='--config --model --dimensions --help' words='' files='-c --config ' ;;
+    train)
+        options='--config --signal --data --out --positive --without --kind --by-source --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --evenness --licence --note --json --help' words='head' files='-c --config -d --data -o --out ' ;;
+    calibrate)
+        options='--config --signal --data --false-alarms --head --write --html --json --help' words='' files='-c --config -d --data -h --head --html ' ;;
+    evaluate)
+        options='--config --signal --data --head --threshold --html --json --help' words='signals' files='-c --config -d --data -h --head --html ' ;;
     config)
         options='--config --help' words='schema defaults reference dump diff' files='-c --config ' ;;
     bench)
-        options='--config --json --help' words='decide signals' files='-c --config ' ;;
+        options='--config --json --model --tokens --batch --threads --precision --mixed --help' words='decide signals encoder' files='-c --config ' ;;
     completions)
         options='--help' words='bash zsh fish' files='' ;;
     version)
         options='--json --help' words='' files='' ;;
     help)
-        options='--help' words='serve check route replay config bench completions version help' files='' ;;
+        options='--help' words='serve check route replay classify embed train calibrate evaluate config bench completions version help' files='' ;;
     esac
     if [[ " $files " == *" $prev "* ]]; then
         COMPREPLY=($(compgen -f -- "$cur"))

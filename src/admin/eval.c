@@ -208,14 +208,16 @@ static void selection(const struct eval_in *in, struct json_writer *w)
     jw_end(w, ']');
 }
 
-/* "type:name" -> why, of signals whose unit ran and failed. Whatever is not built or was left
- * out on purpose is no error. */
+/* "type:name" -> why, of signals whose unit ran and failed. What is not there or was left out on purpose is no failure
+ * of this request: it stands among the unknown signals. */
 static bool is_error(const struct eval_in *in, uint32_t slot)
 {
-    const struct sigset *s = in->decision->signals;
-    const char *why = s->why_unknown[slot];
-    bool is_known = s->known[slot >> 6] >> (slot & 63) & 1;
-    return !is_known && why && strcmp(why, "not-built") != 0 && strcmp(why, "skipped") != 0;
+    static const char *const absences[] = { "no-model", "no-image-model", "off", "skipped", "not-built" };
+    const char *why = in->decision->signals->why_unknown[slot];
+    for (size_t i = 0; why && i < COUNT_OF(absences); i++)
+        if (strcmp(why, absences[i]) == 0)
+            return false;
+    return why && !sig_known(in->decision->signals, slot);
 }
 
 static void signal_errors(const struct eval_in *in, struct json_writer *w)

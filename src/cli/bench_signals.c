@@ -103,7 +103,7 @@ static struct profile profile_of(struct arena *a, const struct config *c, size_t
     for (size_t i = 0; signals && i < signals->n_pairs; i++) {
         const struct signal_ops *ops = signal_by_collection(signals->pairs[i].key);
         const struct value *list = signals->pairs[i].value;
-        for (size_t k = 0; ops && ops->is_built && k < list->n_items; k++) {
+        for (size_t k = 0; ops && k < list->n_items; k++) {
             unsigned n = strcmp(ops->type, "language") == 0 ? 1 : copies;
             for (unsigned copy = 0; copy < n; copy++) {
                 const struct value *name = value_get(list->items[k], S("name"));

@@ -16,6 +16,7 @@
 int bench_decide(int argc, char **argv);        /* of `bench`; argv[0]: "decide" */
 int bench_signals(int argc, char **argv);
 int bench_encoder(int argc, char **argv);
+int bench_tokenizer(int argc, char **argv);
 
 enum { CLI_FINE = 0, CLI_FINDING = 1, CLI_USAGE = 2 };  /* exit codes; 2: also files that cannot be read */
 

@@ -45,8 +45,8 @@ static const struct cli_option config_options[] = { CONFIG, END };
 static const struct cli_option bench_options[] = {
     CONFIG,
     { 'j', "json", NULL, "print JSON" },
-    { 'm', "model", "DIR", "encoder: a model's folder; default: the bundled one" },
-    { 't', "tokens", "N", "encoder: tokens of a text (default 128)" },
+    { 'm', "model", "DIR", "encoder, tokenizer: a model's folder; default: the bundled one" },
+    { 't', "tokens", "N", "encoder, tokenizer: tokens of a text (default 128 and 500)" },
     { 'b', "batch", "B", "encoder: texts of a forward (default 1)" },
     { 'T', "threads", "T", "encoder: threads that share a forward (default 1)" },
     { 'p', "precision", "P", "encoder: f32, bf16 or int8 (default: the fastest here)" },
@@ -69,7 +69,7 @@ static const struct cli_option train_options[] = {
     { 'x', "without", "SOURCE", "leave out the rows of a source; may be repeated" },
     { 'k', "kind", "KIND", "linear (default) or mlp" },
     { 'B', "by-source", NULL, "report on each source by a head that has not seen it, instead of random folds" },
-    { 'f', "folds", "K", "folds of the report (default 5; 0: none)" },
+    { 'f', "folds", "K", "folds of the report (default 5, or one a source; 0: none)" },
     { 'b', "words", "BITS", "hashed words and letters: 2^BITS buckets (default 16; 0: none)" },
     { 'C', "letters", "N", "longest letter n-gram inside words (default 5; 0: none)" },
     { 'G', "phrase", "N", "longest word n-gram (default 2)" },
@@ -210,12 +210,14 @@ const struct command commands[] = {
       "signalbox config diff old.yaml new.yaml\n",
       cli_config },
     { "bench", "measure parts of signalbox in this process",
-      "decide | signals [-c FILE] [--json]\nencoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P] [--json]",
+      "decide | signals [-c FILE] [--json]\nencoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P] [--json]\n"
+      "tokenizer [--model DIR] [--tokens N] [--json]",
       "Time, cycles where the CPU lets one count them, and allocations of single steps, without a network.",
-      bench_options, "decide signals encoder",
+      bench_options, "decide signals encoder tokenizer",
       "signalbox bench decide\n"
       "signalbox bench signals --json\n"
-      "signalbox bench encoder --tokens 512 --precision int8\n",
+      "signalbox bench encoder --tokens 512 --precision int8\n"
+      "signalbox bench tokenizer\n",
       cli_bench },
     { "completions", "print shell completions", "bash | zsh | fish",
       "Made from the same table as this help.",

@@ -41,6 +41,11 @@ static int file_read(struct learn *l, const char *path, const char *const *witho
             to->text = arena_str(l->a, row.text);
             to->label = name_index(l->a, labels, &l->labels, &l->n_labels, row.label);
             to->source = name_index(l->a, sources, &l->sources, &l->n_sources, row.source);
+            double weight;
+            if (row.is_json && json_double(&row.json, json_get(&row.json, 0, S("weight")), &weight) && weight > 0) {
+                to->weight = (float)weight;
+                l->has_weights = true;
+            }
         }
         arena_free(a);
     }
@@ -48,9 +53,12 @@ static int file_read(struct learn *l, const char *path, const char *const *witho
     return rc;
 }
 
-/* 1 for "1" and "true", 0 for "0" and "false", else -1. */
-static int truth_of(str label)
+/* 1 for "1", "true" and the positive label, 0 for "0", "false" and what stands against that label, else -1. */
+static int truth_of(const struct learn *l, str label)
 {
+    for (uint32_t i = 0; i < l->n_labels && l->n_labels == 2; i++)
+        if (l->positive.len && str_ieq(l->labels[i], l->positive))
+            return str_ieq(label, l->positive);
     return str_eq(label, S("1")) || str_eq(label, S("true")) ? 1 : str_eq(label, S("0")) || str_eq(label, S("false")) ? 0 : -1;
 }
 
@@ -64,9 +72,9 @@ int learn_read(struct learn *l, const char *const *files, size_t n, const char *
         return err_set(e, "there is no row to learn from");
     l->is_binary = l->n_labels <= 2;
     for (uint32_t i = 0; i < l->n_labels; i++)
-        l->is_binary &= truth_of(l->labels[i]) >= 0;
+        l->is_binary &= truth_of(l, l->labels[i]) >= 0;
     for (uint32_t i = 0; i < l->n && l->is_binary; i++)
-        l->rows[i].label = (uint32_t)truth_of(l->labels[l->rows[i].label]);
+        l->rows[i].label = (uint32_t)truth_of(l, l->labels[l->rows[i].label]);
     return 0;
 }
 

@@ -8,14 +8,17 @@
 
 enum { LEARN_ROWS_MAX = 4 << 20 };
 
-struct learn_row { str text; uint32_t label, source; };     /* label: index in labels; source: in sources */
+struct learn_row { str text; uint32_t label, source; float weight; };  /* label: index in labels; source: in sources; weight: 0: not given */
 
 struct learn {
     struct arena *a;
     struct learn_row *rows; uint32_t n;
     str *labels; uint32_t n_labels;     /* names as in the data, in order of first appearance; sorted when they are all numbers */
     str *sources; uint32_t n_sources;   /* "" when the data names none */
-    bool is_binary;                     /* labels are 0 and 1 (or false and true): label is that number, n_labels 2 */
+    str positive;                       /* given by the caller: the name of what is looked for; may be empty */
+    /* Labels are 0 and 1 (or false and true), or two of which one is `positive`: label is 1 for that one, n_labels 2. */
+    bool is_binary;
+    bool has_weights;                   /* some row states its own */
 };
 
 /* Reads `n` files; rows without a label are an error, rows of sources in `without` (NULL-terminated; may be NULL) are left out.

@@ -13,7 +13,7 @@
 #include "cli/learn.h"
 #include "neural/quality.h"
 
-enum { FILES_MAX = 64, FOLDS_MAX = 64, DRAWS = 200 };
+enum { FILES_MAX = 64, FOLDS_MAX = 64, FOLDS_DEFAULT = 5, DRAWS = 200 };
 
 /* What the probabilities of a two-class head mean. */
 enum calibration {
@@ -26,7 +26,7 @@ struct wish {
     const char *signal, *out, *config, *positive, *licence, *note;
     const char *files[FILES_MAX + 1]; size_t n_files;
     const char *without[FILES_MAX + 1]; size_t n_without;
-    int64_t folds;
+    int64_t folds;                      /* negative: not given */
     bool by_source, as_json, no_trunk, uses_last_layer;
     double evenness;
     struct { str source; double factor; } shares[FILES_MAX]; size_t n_shares;
@@ -49,15 +49,37 @@ struct lesson {                         /* everything that one training needs */
 
 /* ---- folds ---- */
 
+/* Whole sources to `n` folds, the largest first and each to the fold that has least. */
+static void sources_deal(const struct lesson *l, uint32_t n, uint32_t *fold_of, struct arena *a)
+{
+    uint32_t *size = ARENA_ARRAY(a, uint32_t, l->learn.n_sources), *held = ARENA_ARRAY(a, uint32_t, n);
+    for (uint32_t i = 0; i < l->learn.n; i++)
+        size[l->source[i]]++;
+    for (uint32_t k = 0; k < l->learn.n_sources; k++) {
+        uint32_t largest = 0, least = 0;
+        for (uint32_t s = 1; s < l->learn.n_sources; s++)
+            largest = size[s] > size[largest] ? s : largest;
+        for (uint32_t f = 1; f < n; f++)
+            least = held[f] < held[least] ? f : least;
+        fold_of[largest] = least;
+        held[least] += size[largest];
+        size[largest] = 0;
+    }
+}
+
 static void folds_set(struct lesson *l, const struct wish *w)
 {
-    uint32_t n = l->learn.n;
+    uint32_t n = l->learn.n, most = w->by_source ? l->learn.n_sources : n;
     uint64_t seed = w->train.seed;
-    l->n_folds = w->by_source ? l->learn.n_sources : w->folds > 0 ? (uint32_t)w->folds : 1;
-    if (l->n_folds > n)
-        l->n_folds = n;
+    l->n_folds = w->folds < 0 ? (w->by_source ? most : FOLDS_DEFAULT) : w->folds > 0 ? (uint32_t)w->folds : 1;
+    if (l->n_folds > most)
+        l->n_folds = most;
+    struct arena *a = arena_new();
+    uint32_t *fold_of = ARENA_ARRAY(a, uint32_t, l->learn.n_sources);
+    sources_deal(l, l->n_folds, fold_of, a);
     for (uint32_t i = 0; i < n; i++)
-        l->fold[i] = w->by_source ? l->source[i] : (uint32_t)rand_below(&seed, l->n_folds);
+        l->fold[i] = w->by_source ? fold_of[l->source[i]] : (uint32_t)rand_below(&seed, l->n_folds);
+    arena_free(a);
 }
 
 /* Trains the parts on rows whose weight is above 0; *v and *w are NULL where there is no such part. */
@@ -403,9 +425,9 @@ static str card_write(const struct lesson *l, const struct wish *w, const struct
 
 /* ---- the command ---- */
 
-static void labels_name(const struct lesson *l, const struct wish *w, struct head *h, struct arena *a)
+static void labels_name(const struct lesson *l, struct head *h, struct arena *a)
 {
-    str positive = w->positive ? str_of(w->positive) : learn_positive(str_of(w->signal));
+    str positive = l->learn.positive;
     h->labels = ARENA_ARRAY(a, str, h->n_labels);
     for (uint32_t i = 0; i < h->n_labels; i++)
         h->labels[i] = h->n_labels == 1 ? positive.len ? positive : S("positive") : l->learn.labels[i];
@@ -443,6 +465,8 @@ static bool rows_prepare_all(struct lesson *l, const struct wish *w, const struc
         l->source[i] = l->learn.rows[i].source;
     }
     train_balance(l->label, l->source, n, w->evenness, l->weight);
+    for (uint32_t i = 0; i < n && l->learn.has_weights; i++)        /* the data knows better */
+        l->weight[i] = l->learn.rows[i].weight;
     shares_apply(l, w);
     l->rows = (struct train_rows){
         .n = n, .n_labels = l->learn.is_binary ? 1 : l->learn.n_labels, .dim = trunk ? trunk->dim : 0, .vectors = l->vectors,
@@ -472,7 +496,7 @@ static int lesson_run(struct lesson *l, const struct wish *w, const struct need_
         thresholds_set(l, score, &h);
     if (!w->as_json)
         report(l, w, score);
-    labels_name(l, w, &h, a);
+    labels_name(l, &h, a);
     h.signal = str_of(w->signal);
     h.card = card_write(l, w, &h, trunk ? trunk->name : S(""), score, a);
     if (w->as_json)
@@ -593,14 +617,14 @@ int cli_train(int argc, char **argv)
         }
         return cli_usage_error("train", "say what to train: head");
     }
-    struct wish w = { .folds = 5, .licence = "", .note = "", .evenness = 0.5, .train = train_defaults() };
+    struct wish w = { .folds = -1, .licence = "", .note = "", .evenness = 0.5, .train = train_defaults() };
     w.train.ngrams = (struct ngram_spec){ .buckets = 1 << 16, .character_min = 3, .character_max = 5, .word_max = 2, .is_normalised = true };
     int rc = wish_read(&w, argc - 1, argv + 1);
     if (rc != CLI_FINE)
         return rc;
     struct arena *a = arena_new();
     struct err e = { 0 };
-    struct lesson l = { .learn = { .a = a } };
+    struct lesson l = { .learn = { .a = a, .positive = w.positive ? str_of(w.positive) : learn_positive(str_of(w.signal)) } };
     struct models *models = w.no_trunk ? NULL : cli_models(a, w.config, "train");
     uint32_t layer = 0;
     const struct need_source *trunk = models ? models_trunk(models, !w.uses_last_layer, &layer) : NULL;

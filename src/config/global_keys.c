@@ -967,7 +967,7 @@ static const struct field limits_keys[] = {
     LIMIT(FIELD_DURATION, head_timeout_ns, "head_timeout", "10s",
           "within which a whole request head must arrive", .min = 0.01, .max = 3600),
     LIMIT(FIELD_INT, loops, "loops", "0", "event loops; 0: half the cores", .min = 0, .max = 1024),
-    LIMIT(FIELD_DURATION, signals_ns, "signals", "2s",
+    LIMIT(FIELD_DURATION, signals_ns, "signals", "5s",
           "within which models must answer a request's signals; later ones are unknown", .min = 0.001, .max = 600),
     LIMIT(FIELD_INT, encoder_threads, "encoder_threads", "0",
           "threads that run signal models; 0: half the cores", .min = 0, .max = 256),

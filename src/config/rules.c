@@ -80,9 +80,6 @@ static void signals_read(struct loading *l, const struct value *signals, str pat
                         value_kind_name(pair->value));
             continue;
         }
-        if (!ops->is_built && pair->value->n_items)
-            finding_add(l->out, "not-built", SEVERITY_WARNING, pair->key_at, here, S(""),
-                        "signals of type %s are not built yet: they stay unknown", ops->type);
         struct map names = { .a = l->a };
         for (size_t k = 0; k < pair->value->n_items; k++)
             signal_read(l, ops, pair->value->items[k],

@@ -254,6 +254,7 @@ static void labels_of(struct served *s)
         const struct head *h = neural_head_get(s->head);
         s->source.labels = h->labels;
         s->source.n_labels = h->n_labels;
+        s->source.window_share = h->window_share;
     } else if (s->model) {
         const struct encoder_shape *shape = neural_model_shape(s->model);
         s->source.labels = shape->labels;

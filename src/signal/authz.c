@@ -90,7 +90,6 @@ const struct signal_ops signal_authz = {
     .response_key = "authz",
     .header = "x-vsr-matched-authz",
     .fields = FIELDS(struct authz_conf, authz_table),
-    .is_built = true,
     .check = authz_check,
     .make = authz_make,
 };

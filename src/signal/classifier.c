@@ -128,7 +128,6 @@ const struct signal_ops signal_classifier = {
     .collection = "classifiers",
     .response_key = "classifier",
     .fields = FIELDS(struct classifier_conf, classifier_table),
-    .is_built = true,
     .check = classifier_check,
     .make = classifier_make,
 };

@@ -122,7 +122,6 @@ const struct signal_ops signal_complexity = {
     .response_key = "complexity",
     .header = "x-vsr-matched-complexity",
     .fields = FIELDS(struct complexity_conf, complexity_table),
-    .is_built = true,
     .check = complexity_check,
     .make = complexity_make,
 };

@@ -67,7 +67,6 @@ const struct signal_ops signal_context = {
     .response_key = "context",
     .header = "x-vsr-matched-context",
     .fields = FIELDS(struct context_conf, context_table),
-    .is_built = true,
     .check = context_check,
     .make = context_make,
 };

@@ -167,7 +167,6 @@ const struct signal_ops signal_conversation = {
     .response_key = "conversation",
     .header = "x-vsr-matched-conversation",
     .fields = FIELDS(struct conversation_conf, conversation_table),
-    .is_built = true,
     .check = conversation_check,
     .make = conversation_make,
 };

@@ -155,7 +155,6 @@ const struct signal_ops signal_domain = {
     .response_key = "domains",
     .header = "x-vsr-matched-domains",
     .fields = FIELDS(struct domain_conf, domain_table),
-    .is_built = true,
     .check = domain_check,
     .make = domain_make,
 };

@@ -170,7 +170,6 @@ const struct signal_ops signal_embedding = {
     .response_key = "embeddings",
     .header = "x-vsr-matched-embeddings",
     .fields = FIELDS(struct embedding_conf, embedding_table),
-    .is_built = true,
     .check = embedding_check,
     .make = embedding_make,
 };

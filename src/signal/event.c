@@ -151,7 +151,6 @@ const struct signal_ops signal_event = {
     .response_key = "event",
     .header = "x-vsr-matched-event",
     .fields = FIELDS(struct event_conf, event_table),
-    .is_built = true,
     .check = event_check,
     .make = event_make,
 };

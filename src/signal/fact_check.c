@@ -103,7 +103,6 @@ const struct signal_ops signal_fact_check = {
     .response_key = "fact_check",
     .header = "x-vsr-matched-fact-check",
     .fields = FIELDS(struct fact_check_conf, fact_check_table),
-    .is_built = true,
     .check = fact_check_check,
     .make = fact_check_make,
 };

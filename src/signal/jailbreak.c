@@ -251,7 +251,6 @@ const struct signal_ops signal_jailbreak = {
     .response_key = "jailbreak",
     .header = "x-vsr-matched-jailbreak",
     .fields = FIELDS(struct jailbreak_conf, jailbreak_table),
-    .is_built = true,
     .check = jailbreak_check,
     .make = jailbreak_make,
 };

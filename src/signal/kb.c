@@ -382,6 +382,5 @@ const struct signal_ops signal_kb = {
     .response_key = "kb",
     .header = "x-vsr-matched-kb",
     .fields = FIELDS(struct kb_conf, kb_table),
-    .is_built = true,
     .make = kb_make,
 };

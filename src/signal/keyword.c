@@ -340,7 +340,6 @@ const struct signal_ops signal_keyword = {
     .response_key = "keywords",
     .header = "x-vsr-matched-keywords",
     .fields = FIELDS(struct keyword_conf, keyword_table),
-    .is_built = true,
     .check = keyword_check,
     .make = keyword_make,
 };

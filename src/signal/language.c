@@ -95,7 +95,6 @@ const struct signal_ops signal_language = {
     .response_key = "language",
     .header = "x-vsr-matched-language",
     .fields = FIELDS(struct language_conf, language_table),
-    .is_built = true,
     .check = language_check,
     .make = language_make,
 };

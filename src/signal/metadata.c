@@ -94,7 +94,6 @@ const struct signal_ops signal_metadata = {
     .collection = "metadata",
     .response_key = "metadata",
     .fields = FIELDS(struct metadata_conf, metadata_table),
-    .is_built = true,
     .check = metadata_check,
     .make = metadata_make,
 };

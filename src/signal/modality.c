@@ -247,7 +247,6 @@ const struct signal_ops signal_modality = {
     .response_key = "modality",
     .header = "x-vsr-matched-modality",
     .fields = FIELDS(struct modality_conf, modality_table),
-    .is_built = true,
     .check = modality_check,
     .make = modality_make,
 };

@@ -297,7 +297,6 @@ const struct signal_ops signal_pii = {
     .response_key = "pii",
     .header = "x-vsr-matched-pii",
     .fields = FIELDS(struct pii_conf, pii_table),
-    .is_built = true,
     .check = pii_check,
     .make = pii_make,
 };

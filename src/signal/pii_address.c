@@ -157,7 +157,7 @@ static size_t place_end(str text, size_t at)
     return end;
 }
 
-struct tail { size_t end; bool has_postal, has_unit, has_place, has_state; unsigned postal_bytes; };
+struct tail { size_t end; bool has_postal, has_unit, has_place, has_state, has_letters; };
 
 /* Everything behind street and number that still belongs to the address. */
 static struct tail read_tail(str text, size_t at)
@@ -184,7 +184,8 @@ static struct tail read_tail(str text, size_t at)
             loose = 0;
         } else if (!t.has_postal && (end = postal_code_end(text, from)) != 0) {
             t.has_postal = true;
-            t.postal_bytes = (unsigned)(end - from);
+            for (size_t i = from; i < end; i++)
+                t.has_letters |= is_upper(byte_at(text, i));
             t.end = at = end;
             if (t.has_place && loose > 0)
                 place_behind_postal = true;             /* "City, NM 19224": complete, unless a place follows at once */
@@ -244,7 +245,7 @@ static bool finish(str text, size_t street_end, float alone, bool has_context, s
     float score = alone;
     if (t.has_postal)
         score = .95f;
-    else if (t.has_unit)
+    else if (t.has_unit && alone >= .5f)
         score = score > .8f ? score : .8f;
     if (has_context)
         score = score + (1 - score) * .6f;
@@ -312,7 +313,7 @@ bool address_from_number(str text, size_t at, bool has_context, struct pii_guess
         return false;
     bool is_row = byte_at(text, end) == ',' || byte_at(text, end) == '\n';
     struct tail t = read_tail(text, end - (byte_at(text, end - 1) == ' '));     /* no word for a street: only as a whole */
-    bool is_whole = is_row && t.has_place && t.has_postal && (t.has_state || t.postal_bytes > 4);
+    bool is_whole = is_row && t.has_place && t.has_postal && (t.has_state || t.has_unit || t.has_letters);
     if (!is_whole && !(has_context && (t.has_postal || t.has_unit)))
         return false;
     *g = (struct pii_guess){ .end = t.end, .score = has_context && is_whole ? .9f : .7f, .type = PII_STREET_ADDRESS };
@@ -383,7 +384,7 @@ bool address_from_street(str text, size_t at, size_t word_end, uint32_t kinds, b
         return true;
     }
     /* "via", "place", "al" are other words, too, and "engineering" only ends like Schenkring */
-    bool is_doubtful = (kinds & BIT(WORD_STREET_FIRST)) ? is_lower && (kinds & (kinds - 1)) : (kinds & BIT(WORD_STREET_RARE)) != 0;
+    bool is_doubtful = (kinds & BIT(WORD_STREET_FIRST)) ? (is_lower && (kinds & (kinds - 1))) || word_end - at == 1 : (kinds & BIT(WORD_STREET_RARE)) != 0;
     float alone = is_doubtful ? .3f : is_lower ? .65f : .7f;
     if (is_doubtful && has_context)
         return finish(text, house, .4f, true, g);

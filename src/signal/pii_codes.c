@@ -456,7 +456,7 @@ bool ipv6_guess(str text, size_t at, struct pii_guess *g)
         has_digit |= is_digit((unsigned char)text.ptr[i]);
     if (!has_digit && groups < 4)                       /* a::b is C++ */
         return false;
-    *g = (struct pii_guess){ .end = end, .score = has_gap && groups < 3 ? .6f : .95f, .type = PII_IP_ADDRESS };
+    *g = (struct pii_guess){ .end = end, .score = groups == 1 ? PII_MENTION : groups == 2 ? .6f : .95f, .type = PII_IP_ADDRESS };
     return true;
 }
 

@@ -3,7 +3,7 @@
  * The tagger (pii_names.c) and the program that trains it (tools/pii/train_names.c) must cut a text into exactly the same tokens and
  * features, so the cutting lives here, once. Private to those two.
  *
- * A token is a word, with apostrophes and hyphens inside, or one other character. Its features are the words around it, its shape
+ * A token is a word, with apostrophes and hyphens inside, a URL or @handle, or one other character. Its features are the words around it, its shape
  * ("Xx", "XX", "d"), its first and last letters, and which lists of names it stands in, alone and in pairs, each hashed to a row of
  * weights. */
 #ifndef SBX_PII_FEATURES_H
@@ -117,10 +117,16 @@ static inline bool names_token(str text, size_t *at, const uint32_t *lists, stru
             t->prefix[n - 2] = hash;
         end = next;
     }
-    if (n == 0) {                               /* one sign */
+    bool is_url = n > 0 && text.len - end >= 3 && memcmp(text.ptr + end, "://", 3) == 0;
+    if (n == 0 || is_url) {                     /* a sign, or what is no word of the language */
         end = *at;
         code = utf8_next(text, &end);
-        t->word = names_mix(1, code);
+        bool is_handle = code == '@';
+        while (end < text.len && (is_url ? (unsigned char)text.ptr[end] > ' ' : is_handle && (utf8_ascii_alnum((unsigned char)text.ptr[end]) ||
+                                                                                              text.ptr[end] == '_')))
+            end++;
+        code = is_url ? 'u' : code;
+        t->word = names_mix(is_url ? 2 : 1, code);
         t->shape = 0x1000 + (code < 0x80 ? code : 0x80);
         t->end = (uint32_t)end;
         *at = end;

@@ -14,6 +14,7 @@ enum pii_word {
     WORD_OTHER,                         /* orders, versions, parts: numbers that are nobody's */
     WORD_CONTEXTS,
     WORD_AGE = WORD_CONTEXTS,           /* "years": behind a number */
+    WORD_DIAL,                          /* "text", "cell": a telephone, if the number follows at once */
     WORD_AGED,                          /* "aged": before a number */
     WORD_PERSONAL,                      /* "I", "patient", "her": an age beside them is somebody's */
     WORD_MONTH,

@@ -46,7 +46,7 @@ static bool grows_from_left(str text, size_t at)
     if (at == 0)
         return false;
     char c = text.ptr[at - 1];
-    if (is_wordy(text, at - 1) || c == '$' || c == '%' || c == '\\')
+    if (is_wordy(text, at - 1) || c == '$' || c == '%' || c == '\\' || c == '#')
         return true;
     return at >= 2 && (c == '-' || c == '.' || c == '/' || c == ',' || c == ':' || c == '+' || c == '@') && is_wordy(text, at - 2) &&
            !(c == ':' && !is_digit(text, at - 2)) && !(c == ',' && !is_digit(text, at - 2));
@@ -581,7 +581,7 @@ static void guess_ipv4(const struct number *n, enum pii_word context, struct pii
 {
     if (n->n < 4 || n->before[0] != 0 || n->before[4] == '.' || n->before[4] == '-')
         return;
-    unsigned largest = 0, at = 0;
+    unsigned largest = 0, at = 0, first = value(n->digits, n->len[0]);
     for (unsigned i = 0; i < 4; i++) {
         if ((i && n->before[i] != '.') || n->len[i] > 3 || (n->len[i] > 1 && n->digits[at] == '0'))
             return;
@@ -594,6 +594,10 @@ static void guess_ipv4(const struct number *n, enum pii_word context, struct pii
     float alone = largest < 64 ? .4f : .85f;            /* 1.2.3.4 is a version as often */
     if (context == WORD_OTHER && largest < 100)
         return;
+    if (first == 0 || first == 127 || first == 255) {   /* nobody's: this host, a mask */
+        take(g, PII_MENTION, PII_IP_ADDRESS, n->end[3]);
+        return;
+    }
     take(g, context == WORD_IP ? .95f : context == WORD_OTHER ? .6f : alone, PII_IP_ADDRESS, n->end[3]);
 }
 
@@ -605,9 +609,9 @@ bool context_guess(enum pii_word context, uint32_t n_digits, uint32_t n_letters,
         [WORD_ID]       = { 5, 18, 6, .85f, PII_NATIONAL_ID },
         [WORD_SSN]      = { 8, 15, 4, .8f, PII_US_SSN },
         [WORD_PASSPORT] = { 5, 12, 4, .9f, PII_PASSPORT },
-        [WORD_LICENSE]  = { 4, 18, 8, .85f, PII_US_DRIVER_LICENSE },
+        [WORD_LICENSE]  = { 5, 18, 8, .85f, PII_US_DRIVER_LICENSE },
         [WORD_ACCOUNT]  = { 6, 20, 6, .85f, PII_ACCOUNT_NUMBER },
-        [WORD_ZIP]      = { 2, 8, 4, .7f, PII_ZIP_CODE },
+        [WORD_ZIP]      = { 4, 8, 2, .7f, PII_ZIP_CODE },
     };
     if (context >= WORD_CONTEXTS || rows[context].score == 0 || n_digits < rows[context].digits_min ||
         n_digits > rows[context].digits_max || n_letters > rows[context].letters_max)
@@ -615,6 +619,16 @@ bool context_guess(enum pii_word context, uint32_t n_digits, uint32_t n_letters,
     g->score = rows[context].score;
     g->type = rows[context].type;
     return true;
+}
+
+static bool is_years(const struct number *n, unsigned groups)
+{
+    for (unsigned i = 0; i < groups; i++) {
+        const char *d = n->digits + n->total[i] - n->len[i];
+        if (n->len[i] != 4 || (memcmp(d, "19", 2) != 0 && memcmp(d, "20", 2) != 0))
+            return false;
+    }
+    return groups <= 2;
 }
 
 /* Any grouping at all, when the word beside it says what it is. */
@@ -626,8 +640,8 @@ static void guess_context(const struct number *n, enum pii_word context, struct 
             continue;
         if (groups == 2 && n->before[1] == '.' && (n->len[0] < 3 || n->len[1] < 3))     /* a decimal fraction */
             continue;
-        if (context == WORD_ZIP && n->total[groups - 1] < 4)
-            continue;
+        if (is_years(n, groups) || (context == WORD_PHONE && groups == 2 && n->len[0] == 5 && n->len[1] == 4))
+            continue;                                   /* "2005-2022", a long ZIP */
         take(g, c.score, c.type, c.end);
         return;
     }

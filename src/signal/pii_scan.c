@@ -13,6 +13,7 @@ enum {
     REACH = 64,                         /* bytes from a word to the value that it names */
     REACH_BIRTH = 36,                   /* to the date of a birth */
     REACH_CODE = 40,                    /* to a value that any digits and letters may be */
+    REACH_SHORT = 24,                   /* to a telephone number of less than eight digits */
     REACH_CONTACT = 3,                  /* between the parts of a contact: ", " or a line end */
     REACH_BEHIND = 32,                  /* from a value to a word behind it */
     WAITING_MAX = 16,                   /* spans within REACH_BEHIND; beyond: the oldest is told without waiting */
@@ -248,7 +249,10 @@ static size_t at_number(struct scan *s, size_t at)
         return at;
     }
     enum pii_word context = nearest(s, at, REACH);
-    if (context == WORD_CONTEXTS && s->contact_end && at - s->contact_end <= REACH_CONTACT)
+    if (context == WORD_PHONE && n.total[n.n - 1] < 8 && at - s->seen[WORD_PHONE] > REACH_SHORT)
+        context = WORD_CONTEXTS;
+    if (context == WORD_CONTEXTS &&
+        (is_near(s, WORD_DIAL, at, REACH_CONTACT) || (s->contact_end && at - s->contact_end <= REACH_CONTACT)))
         context = WORD_PHONE;
     if (number_guess(&n, context, &g)) {
         if (g.type == PII_PHONE_NUMBER && g.end < text.len) {       /* "x123", "ext. 45" */
@@ -304,6 +308,16 @@ static size_t at_number(struct scan *s, size_t at)
 
 enum value_how { VALUE_NEXT, VALUE_SAID, VALUE_AS, VALUE_MARKED };     /* "user x", "user is x", "login as x", "user: x" */
 
+static bool is_verb(str word)
+{
+    static const char *const words[] = { "is", "was", "as", "ist", "war", "lautet", "est", "es", "era", "jest" };
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        if (str_ieq(word, str_of(words[i])))
+            return true;
+    }
+    return false;
+}
+
 /* Where the value of a label begins that ends at `at`, or 0. Quotes and brackets open. */
 static size_t value_start(str text, size_t at, enum value_how *how)
 {
@@ -324,8 +338,7 @@ static size_t value_start(str text, size_t at, enum value_how *how)
             uint32_t kinds = is_word ? word_kinds(word_hash((str){ text.ptr + at, end - at })) : 0;
             if (!(kinds & BIT(WORD_COPULA)) || words++ == 2)
                 return at > from ? at : 0;
-            bool is_verb = end - at == 2 || end - at == 3;      /* is, was, ist, es, est */
-            if (is_verb && *how == VALUE_NEXT)
+            if (is_verb(str_upto(str_from(text, at), end - at)) && *how == VALUE_NEXT)
                 *how = str_ieq((str){ text.ptr + at, end - at }, S("as")) ? VALUE_AS : VALUE_SAID;
             at = end;
         }
@@ -375,20 +388,22 @@ static bool is_placeholder(str v)
     }
     for (size_t i = 0; i < COUNT_OF(words); i++) {
         str w = str_of(words[i]);
-        if (v.len >= w.len && strncasecmp(v.ptr, w.ptr, w.len) == 0 && (v.len < w.len + 6 || w.len > 6))
+        if (v.len >= w.len && strncasecmp(v.ptr, w.ptr, w.len) == 0 && (i == 0 || v.len < w.len + 6 || w.len > 6))
             return true;
     }
     return false;
 }
 
 /* The value behind "password", "token", "username". */
-static void try_value(struct scan *s, uint32_t kinds, size_t at)
+static void try_value(struct scan *s, uint32_t kinds, size_t at, bool is_inside_name)
 {
     enum { VALUE_MAX = 256 };
     str text = s->text;
     enum value_how how;
     size_t from = value_start(text, at, &how), end = from;
     if (from == 0)
+        return;
+    if (how != VALUE_MARKED && is_inside_name)
         return;
     bool is_user = kinds & BIT(WORD_USER), is_key = kinds & BIT(WORD_KEY);
     uint32_t digits = 0, letters = 0, uppers = 0, signs = 0;
@@ -415,6 +430,11 @@ static void try_value(struct scan *s, uint32_t kinds, size_t at)
     if (is_user) {
         bool is_clear = digits || memchr(v.ptr, '_', v.len) || (signs && memchr(v.ptr, '.', v.len));
         bool is_last = end >= text.len || strchr(".,;?!)\n\"'", text.ptr[end]) != NULL;
+        char next = end < text.len ? text.ptr[end] : '\n';
+        bool is_role = how == VALUE_MARKED && at >= 4 && str_ieq((str){ text.ptr + at - 4, 4 }, S("user")) && text.ptr[from - 1] != '=';
+        how = is_role ? VALUE_SAID : how;               /* "User: hello" */
+        if (next == '(' || next == ':' || text.ptr[from - 1] == '(' || text.ptr[from - 1] == '*')
+            return;
         if (v.len < 3 || v.len > 40 || letters == 0 || word_kinds(word_hash(v)) || memchr(v.ptr, '@', v.len))
             return;
         if (!is_clear && !(how >= VALUE_AS || (is_last && !uppers && v.len >= 4 && (how == VALUE_SAID || is_addressee(text, at)) &&
@@ -423,11 +443,21 @@ static void try_value(struct scan *s, uint32_t kinds, size_t at)
         g.score = how == VALUE_MARKED ? is_clear ? .9f : .7f : is_clear ? .75f : .55f;
         g.type = PII_USERNAME;
     } else if (is_key) {
-        if (v.len < (how ? 12 : 20) || letters < 2 || !text_looks_random(v) || at < s->quiet_until)
+        uint32_t run = 0, longest = 0;
+        for (size_t i = 0; i < v.len; i++) {
+            run = utf8_ascii_alnum((unsigned char)v.ptr[i]) ? run + 1 : 0;
+            longest = run > longest ? run : longest;
+        }
+        if (longest < (how == VALUE_NEXT ? 20 : 16) || (how == VALUE_NEXT && digits < 2) || !text_looks_random(v) || at < s->quiet_until)
             return;
         g.score = how && v.len >= 20 ? .9f : .75f;
         g.type = PII_API_KEY;
     } else {
+        bool is_path = digits == 0;                     /* "request.body.password" */
+        for (size_t i = 0; i < v.len; i++)
+            is_path &= utf8_ascii_alnum((unsigned char)v.ptr[i]) || v.ptr[i] == '.' || v.ptr[i] == '_';
+        if (is_path && memchr(v.ptr, '.', v.len))
+            return;
         bool is_mixed = (digits && letters) || (signs && letters + digits > 3) || (digits >= 4 && letters == 0);
         if (v.len < 4 || v.len > 64 || (!is_mixed && !(how == VALUE_MARKED && text.ptr[from - 1] == '=')))
             return;
@@ -594,7 +624,8 @@ static size_t at_word(struct scan *s, size_t at)
     }
     uint32_t street = is_inside ? kinds & BIT(WORD_STREET_NUMBERED) : 0;
     bool has_house = (after == ' ' || after == '.' || after == ',') && (is_digit_at(text, end + 1) || is_digit_at(text, end + 2));
-    if (is_name && has_house && !street) {                         /* "Anna-Seghers-Ring" is one word here */
+    bool is_shouted = end - at > 1 && is_capital(text, at + 1);     /* RULESTR is not a street */
+    if (is_name && has_house && !street && !is_shouted && before != '_') {                         /* "Anna-Seghers-Ring" is one word here */
         size_t whole = at;
         while (whole > s->name_start && text.ptr[whole - 1] != ' ')
             whole--;
@@ -616,7 +647,7 @@ static size_t at_word(struct scan *s, size_t at)
     if (kinds)
         note(s, kinds, at, end);
     if (kinds & (BIT(WORD_SECRET) | BIT(WORD_KEY) | BIT(WORD_USER)))
-        try_value(s, kinds, end);
+        try_value(s, kinds, end, before == '_');
     return end;
 }
 
@@ -713,7 +744,8 @@ static size_t at_digit(struct scan *s, size_t at)
     } else if (after == '-' || after == ' ' || (end - at >= 6)) {
         /* identity numbers may begin with digits and end in a letter */
         enum pii_word context = nearest(s, at, REACH);
-        if ((at == 0 || !utf8_ascii_alnum((unsigned char)s->text.ptr[at - 1])) && code_guess(s->text, at, true, context, &g)) {
+        char before = at ? s->text.ptr[at - 1] : ' ';
+        if (before != '.' && before != '_' && before != '-' && !utf8_ascii_alnum((unsigned char)before) && code_guess(s->text, at, true, context, &g)) {
             add_guess(s, at, &g);
             return g.end;
         }

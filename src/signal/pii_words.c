@@ -10,8 +10,8 @@
 
 static const struct { enum pii_word kind; const char *words; } lists[] = {
     { WORD_PHONE,
-      "phone telephone tel mobile mob cell cellphone landline fax call calling dial dialed text sms whatsapp telegram signal ring reach "
-      "reached reachable contact hotline callback phone_number mobile_number contact_number my_number his_number her_number their_number "
+      "phone telephone tel mobile mob cellphone landline fax call calling dial dialed sms whatsapp reach "
+      "reached reachable contact hotline callback text_me ring_me cell_phone cell_number my_cell phone_number mobile_number contact_number my_number his_number her_number their_number "
       "telefon telefonnummer handy handynummer mobil mobilnummer rufnummer rufen anrufen zurückrufen rückruf erreichbar ruf durchwahl telefonisch "
       "téléphone téléphoner portable joindre joignable appelez appeler numéro_de "
       "teléfono telefono móvil movil celular llamar llame llámame llámeme llama "
@@ -27,18 +27,18 @@ static const struct { enum pii_word kind; const char *words; } lists[] = {
       "kreditkartennummer carte tarjeta carta cartão cartao kaart creditcard karta karty kort kortnummer kreditkort карта карты карту "
       "kart 信用卡 卡号 カード クレジットカード 카드 신용카드 बैंक_कार्ड" },
     { WORD_ID,
-      "national_id identity_number id_number id_card identity_card personal_id citizen_id tax_id taxpayer tin nino national_insurance "
+      "national_id identity_number id_number id_card identity_card personal_id citizen_id tax_id taxpayer nino national_insurance "
       "insurance_number identification_number identification personnummer personalausweis ausweisnummer steuer_id steuernummer "
-      "sozialversicherungsnummer rentenversicherungsnummer cpf cnpj rg dni nie nif curp rfc rut cuit cédula cedula cui nir insee "
+      "sozialversicherungsnummer rentenversicherungsnummer cpf cnpj dni nie nif curp rut cuit cédula cedula nir insee "
       "sécurité_sociale carte_nationale codice_fiscale bsn burgerservicenummer pesel dowód dowodu nip henkilötunnus hetu cpr "
-      "fødselsnummer rijksregisternummer ahv avs tckn kimlik_no kimlik aadhaar aadhar pan_card sin my_number mynumber снилс инн паспортные "
+      "fødselsnummer rijksregisternummer ahv avs tckn kimlik_no kimlik aadhaar aadhar pan_card my_number mynumber снилс инн паспортные "
       "ssn_national 身份证 身份证号 身份證 マイナンバー 주민등록번호 आधार nhs_number nhs medicare medicare_number patient_id" },
     { WORD_SSN, "ssn social_security ss_number socialsecurity social_sec security_number" },
     { WORD_PASSPORT,
       "passport reisepass pass_number pass_no pass_nr reisepassnummer passnummer passeport pasaporte passaporto passaporte paspoort paspoortnummer paszport "
       "paszportu pasaport паспорт паспорта 护照 護照 パスポート 旅券 여권 पासपोर्ट جواز" },
     { WORD_LICENSE,
-      "license licence driver_license driver_licence drivers_license drivers_licence driving_licence driving_license dl_number dln "
+      "s_license s_licence license_no licence_no licence_number driver_license driver_licence drivers_license drivers_licence driving_licence driving_license dl_number dln "
       "führerschein führerscheinnummer permis permis_de licencia_de carnet_de patente patente_di cnh habilitação rijbewijs "
       "rijbewijsnummer prawo_jazdy körkort ehliyet 驾照 驾驶证 免許 免許証 운전면허 водительское license_number" },
     { WORD_ACCOUNT,
@@ -62,7 +62,7 @@ static const struct { enum pii_word kind; const char *words; } lists[] = {
       "kod_pocztowy postnummer индекс 邮编 郵遞區號 郵便番号 우편번호 posta_kodu postinumero" },
     { WORD_IP, "ip ipv4 ipv6 server host address ssh ping subnet gateway dns firewall router serveur servidor сервер adresse_ip" },
     { WORD_USER,
-      "username user_name user login userid user_id logins handle screenname benutzername benutzer anmeldename identifiant "
+      "username user_name user login userid user_id logins screenname benutzername benutzer anmeldename identifiant "
       "utilisateur usuario usuário utente gebruikersnaam gebruiker użytkownik login_name användarnamn användare пользователь логин "
       "kullanıcı 用户名 ユーザー名 사용자" },
     { WORD_SECRET,
@@ -81,6 +81,7 @@ static const struct { enum pii_word kind; const char *words; } lists[] = {
       "confirmation booking flight job run step offset size bytes id_order times roll dice random integer float hex decimal prime "
       "dependency bump downgrade upgraded section table paragraph clause figure patent rfc_number pmid arxiv revision rev firmware driver kernel python java node npm pip package upgrade phi pi" },
     { WORD_AGE, "years year yrs yr y/o yo jahre jahren ans años anni anos jaar lat år лет года yaşında vuotta 岁 歳 세" },
+    { WORD_DIAL, "text cell ring signal telegram line message sms" },
     { WORD_AGED, "aged age turns turning turned alter âge edad età idade leeftijd wiek ålder возраст yaş" },
     { WORD_PERSONAL,
       "i am im she he her his my patient man woman boy girl son daughter mother father wife husband friend client customer person who "
@@ -132,7 +133,7 @@ static const struct { enum pii_word kind; const char *words; } lists[] = {
       "de del la las los el du des le les da do dos das di della dei degli delle d l e y am an der den im ob bei zum zur und auf van "
       "op aan het ten ter upon the of sur sous en saint st sul na nad av" },
     { WORD_COPULA,
-      "is was are be as number no nr num equals to ist war lautet est es era è é to jest är er это for name of with nummer numéro número "
+      "is was are be as number no nr num equals ist war lautet est es era è é jest är это for name of with nummer numéro número "
       "numero numer id code field value string the my : set" },
     { WORD_COMMON,
       "experience interface interfaces account accounts accounting input id name names agent agents story stories guide manual data base "

@@ -162,6 +162,5 @@ const struct signal_ops signal_preference = {
     .response_key = "preferences",
     .header = "x-vsr-matched-preference",
     .fields = FIELDS(struct preference_conf, preference_table),
-    .is_built = true,
     .make = preference_make,
 };

@@ -120,6 +120,5 @@ const struct signal_ops signal_reask = {
     .response_key = "reask",
     .header = "x-vsr-matched-reask",
     .fields = FIELDS(struct reask_conf, reask_table),
-    .is_built = true,
     .make = reask_make,
 };

@@ -16,12 +16,6 @@ void rule_finding(const struct signal_rule *rule, struct findings *out, const ch
     finding_add(out, name, severity, rule->at, path, hint, STR_FMT, STR_ARG(text));
 }
 
-void rule_slots(struct signal_build *b, const struct signal_rule *const *rules, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        policy_slot(b->policy, str_of(rules[i]->ops->type), rules[i]->name);
-}
-
 uint32_t rule_slot(struct signal_build *b, struct signal_unit *u, str type, str name)
 {
     uint32_t slot = policy_slot(b->policy, type, name);

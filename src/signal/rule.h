@@ -9,9 +9,6 @@ void rule_finding(const struct signal_rule *rule, struct findings *out, const ch
                   enum severity severity, str hint, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
-/* make hooks of types that no unit computes: slots named like the rules, nothing else. */
-void rule_slots(struct signal_build *b, const struct signal_rule *const *rules, size_t n);
-
 /* The slot (type, name) made and given to unit u. */
 uint32_t rule_slot(struct signal_build *b, struct signal_unit *u, str type, str name);
 

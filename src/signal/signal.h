@@ -26,7 +26,6 @@ struct signal_ops {
     const char *response_key;           /* key in matched_signals: "keywords" */
     const char *header;                 /* "x-vsr-matched-keywords"; NULL: none */
     struct fields fields;               /* of one rule, without `name`, which the loader reads */
-    bool is_built;                      /* false: neural, its slots stay unknown ("not-built") */
     /* Cross-field checks of one rule; adds findings with rule->at. May be NULL. */
     void (*check)(const struct signal_rule *rule, const struct profile *p, struct findings *out);
     /* Compiles the n rules of this type; makes slots and a unit. */

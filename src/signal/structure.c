@@ -337,7 +337,6 @@ const struct signal_ops signal_structure = {
     .response_key = "structure",
     .header = "x-vsr-matched-structure",
     .fields = FIELDS(struct structure_conf, structure_table),
-    .is_built = true,
     .check = structure_check,
     .make = structure_make,
 };

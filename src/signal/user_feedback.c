@@ -122,7 +122,6 @@ const struct signal_ops signal_user_feedback = {
     .response_key = "user_feedback",
     .header = "x-vsr-matched-user-feedback",
     .fields = FIELDS(struct user_feedback_conf, user_feedback_table),
-    .is_built = true,
     .check = user_feedback_check,
     .make = user_feedback_make,
 };
