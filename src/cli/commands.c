@@ -51,6 +51,7 @@ static const struct cli_option bench_options[] = {
     { 'T', "threads", "T", "encoder: threads that share a forward (default 1)" },
     { 'p', "precision", "P", "encoder: f32, bf16 or int8 (default: the fastest here)" },
     { 'X', "mixed", NULL, "encoder: texts of 1/16 to all of --tokens instead of equal ones" },
+    { 'K', "kernel", NULL, "encoder: also how much of a forward the kernels alone would need" },
     END,
 };
 
@@ -69,6 +70,8 @@ static const struct cli_option train_options[] = {
     { 'x', "without", "SOURCE", "leave out the rows of a source; may be repeated" },
     { 'k', "kind", "KIND", "linear (default) or mlp" },
     { 'B', "by-source", NULL, "report on each source by a head that has not seen it, instead of random folds" },
+    { 'A', "always", "PREFIX", "sources that begin with PREFIX are learned from in every fold and never scored; may be repeated" },
+    { 'T', "trunk", "X", "weight of the trunk against the words (default 1)" },
     { 'f', "folds", "K", "folds of the report (default 5, or one a source; 0: none)" },
     { 'b', "words", "BITS", "hashed words and letters: 2^BITS buckets (default 16; 0: none)" },
     { 'C', "letters", "N", "longest letter n-gram inside words (default 5; 0: none)" },
@@ -210,7 +213,8 @@ const struct command commands[] = {
       "signalbox config diff old.yaml new.yaml\n",
       cli_config },
     { "bench", "measure parts of signalbox in this process",
-      "decide | signals [-c FILE] [--json]\nencoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P] [--json]\n"
+      "decide | signals [-c FILE] [--json]\nencoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P]\n"
+      "        [--mixed] [--kernel] [--json]\n"
       "tokenizer [--model DIR] [--tokens N] [--json]",
       "Time, cycles where the CPU lets one count them, and allocations of single steps, without a network.",
       bench_options, "decide signals encoder tokenizer",

@@ -14,6 +14,7 @@
 #include "neural/quality.h"
 
 enum { FILES_MAX = 64, FOLDS_MAX = 64, FOLDS_DEFAULT = 5, DRAWS = 200 };
+#define NO_FOLD UINT32_MAX
 
 /* What the probabilities of a two-class head mean. */
 enum calibration {
@@ -26,9 +27,10 @@ struct wish {
     const char *signal, *out, *config, *positive, *licence, *note;
     const char *files[FILES_MAX + 1]; size_t n_files;
     const char *without[FILES_MAX + 1]; size_t n_without;
+    const char *always[FILES_MAX]; size_t n_always;
     int64_t folds;                      /* negative: not given */
     bool by_source, as_json, no_trunk, uses_last_layer;
-    double evenness;
+    double evenness, trunk_share;
     struct { str source; double factor; } shares[FILES_MAX]; size_t n_shares;
     enum calibration calibration; double anchor;
     struct train_options train;
@@ -41,7 +43,8 @@ struct lesson {                         /* everything that one training needs */
     struct ngram_feature *features; uint64_t *starts;
     uint32_t *label, *source;
     float *weight;
-    uint32_t *fold; uint32_t n_folds;
+    uint32_t *fold; uint32_t n_folds;   /* NO_FOLD: always learned from, never scored */
+    uint32_t *scored, n_scored;         /* rows that have a fold */
     float *by_vector, *by_words;        /* [n][n_labels] logits of the parts, out of fold; NULL: no such part */
     float vector_deviation, words_deviation;
     float *logits;                      /* [n][n_labels] their sum, each divided by its deviation */
@@ -49,12 +52,20 @@ struct lesson {                         /* everything that one training needs */
 
 /* ---- folds ---- */
 
+static bool is_always(const struct wish *w, str source)
+{
+    for (size_t i = 0; i < w->n_always; i++)
+        if (str_starts(source, str_of(w->always[i])))
+            return true;
+    return false;
+}
+
 /* Whole sources to `n` folds, the largest first and each to the fold that has least. */
-static void sources_deal(const struct lesson *l, uint32_t n, uint32_t *fold_of, struct arena *a)
+static void sources_deal(const struct lesson *l, const struct wish *w, uint32_t n, uint32_t *fold_of, struct arena *a)
 {
     uint32_t *size = ARENA_ARRAY(a, uint32_t, l->learn.n_sources), *held = ARENA_ARRAY(a, uint32_t, n);
     for (uint32_t i = 0; i < l->learn.n; i++)
-        size[l->source[i]]++;
+        size[l->source[i]] += !is_always(w, l->learn.sources[l->source[i]]);
     for (uint32_t k = 0; k < l->learn.n_sources; k++) {
         uint32_t largest = 0, least = 0;
         for (uint32_t s = 1; s < l->learn.n_sources; s++)
@@ -76,9 +87,15 @@ static void folds_set(struct lesson *l, const struct wish *w)
         l->n_folds = most;
     struct arena *a = arena_new();
     uint32_t *fold_of = ARENA_ARRAY(a, uint32_t, l->learn.n_sources);
-    sources_deal(l, l->n_folds, fold_of, a);
+    sources_deal(l, w, l->n_folds, fold_of, a);
     for (uint32_t i = 0; i < n; i++)
         l->fold[i] = w->by_source ? fold_of[l->source[i]] : (uint32_t)rand_below(&seed, l->n_folds);
+    for (uint32_t i = 0; i < n; i++) {
+        if (is_always(w, l->learn.sources[l->source[i]]))
+            l->fold[i] = NO_FOLD;
+        else
+            l->scored[l->n_scored++] = i;
+    }
     arena_free(a);
 }
 
@@ -113,12 +130,15 @@ static int fold_run(struct lesson *l, const struct wish *w, uint32_t fold, struc
     return 0;
 }
 
-static float deviation(const float *x, size_t n)
+static float deviation(const struct lesson *l, const float *x)
 {
-    double sum = 0, squares = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i], squares += (double)x[i] * (double)x[i];
-    double variance = squares / (double)n - sum / (double)n * (sum / (double)n);
+    double sum = 0, squares = 0, n = (double)l->n_scored * l->rows.n_labels;
+    for (uint32_t s = 0; s < l->n_scored; s++)
+        for (uint32_t c = 0; c < l->rows.n_labels; c++) {
+            double v = (double)x[(size_t)l->scored[s] * l->rows.n_labels + c];
+            sum += v, squares += v * v;
+        }
+    double variance = n > 0 ? squares / n - sum / n * (sum / n) : 0;
     return variance > 1e-12 ? (float)sqrt(variance) : 1;
 }
 
@@ -135,8 +155,9 @@ static int folds_run(struct lesson *l, const struct wish *w, struct err *e)
         progress_show(&progress, (double)(f + 1) / l->n_folds, f + 1);
     }
     progress_end(&progress);
-    l->vector_deviation = l->by_vector && l->by_words ? deviation(l->by_vector, n) : 1;
-    l->words_deviation = l->by_vector && l->by_words ? deviation(l->by_words, n) : 1;
+    bool is_sum = l->by_vector && l->by_words;
+    l->vector_deviation = is_sum ? deviation(l, l->by_vector) / (float)w->trunk_share : 1;
+    l->words_deviation = is_sum ? deviation(l, l->by_words) : 1;
     for (size_t i = 0; i < n; i++)
         l->logits[i] = (l->by_vector ? l->by_vector[i] / l->vector_deviation : 0) + (l->by_words ? l->by_words[i] / l->words_deviation : 0);
     return rc;
@@ -164,7 +185,8 @@ static struct figures figures_of(const struct lesson *l, const float *score, int
     struct scored *rows = malloc(l->rows.n * sizeof *rows);
     struct figures f = { 0 };
     uint32_t right = 0;
-    for (uint32_t i = 0; rows && i < l->rows.n; i++) {
+    for (uint32_t k = 0; rows && k < l->n_scored; k++) {
+        uint32_t i = l->scored[k];
         if (source >= 0 && l->source[i] != (uint32_t)source)
             continue;
         rows[f.n++] = (struct scored){ l->logits[i], l->label[i] == 1 };
@@ -204,7 +226,8 @@ static double share_right(const struct lesson *l, int64_t source, uint32_t *n)
 {
     uint32_t right = 0;
     *n = 0;
-    for (uint32_t i = 0; i < l->rows.n; i++) {
+    for (uint32_t s = 0; s < l->n_scored; s++) {
+        uint32_t i = l->scored[s];
         if (source >= 0 && l->source[i] != (uint32_t)source)
             continue;
         right += best_label(l->logits + (size_t)i * l->rows.n_labels, l->rows.n_labels) == l->label[i];
@@ -217,6 +240,8 @@ static void report(const struct lesson *l, const struct wish *w, const float *sc
 {
     const char *how = l->n_folds < 2 ? "rows scored by a head that has seen them: not a measure of quality" : w->by_source ? "each source scored by a head that has not seen it" : "each row scored by a head that has not seen it";
     printf("%u rows, %u sources, %u folds: %s\n", l->rows.n, l->learn.n_sources, l->n_folds, how);
+    if (l->n_scored < l->rows.n)
+        printf("  %u rows are learned from in every fold and not scored\n", l->rows.n - l->n_scored);
     if (l->rows.n_labels > 1) {
         uint32_t n;
         double all = share_right(l, -1, &n);
@@ -224,7 +249,8 @@ static void report(const struct lesson *l, const struct wish *w, const float *sc
         printf("  accuracy %.3f (%.3f .. %.3f)\n", all, r.low, r.high);
         for (uint32_t s = 0; s < l->learn.n_sources && l->learn.n_sources > 1; s++) {
             double one = share_right(l, s, &n);
-            printf("  %-24.*s %7u  %.3f\n", (int)l->learn.sources[s].len, l->learn.sources[s].ptr, n, one);
+            if (n)
+                printf("  %-24.*s %7u  %.3f\n", (int)l->learn.sources[s].len, l->learn.sources[s].ptr, n, one);
         }
         return;
     }
@@ -234,7 +260,8 @@ static void report(const struct lesson *l, const struct wish *w, const float *sc
         char name[64];
         struct figures f = figures_of(l, score, s);
         snprintf(name, sizeof name, STR_FMT, STR_ARG(l->learn.sources[s]));
-        figures_print(name, &f);
+        if (f.n)
+            figures_print(name, &f);
     }
     figures_print("all", &all);
 }
@@ -244,18 +271,19 @@ static void report(const struct lesson *l, const struct wish *w, const float *sc
 static void thresholds_set(const struct lesson *l, const float *score, struct head *h)
 {
     static const float rates[] = { 0.001f, 0.005f, 0.01f, 0.02f, 0.05f, 0.1f };
-    struct scored *rows = malloc(l->rows.n * sizeof *rows);
+    struct scored *rows = malloc((l->n_scored + 1) * sizeof *rows);
     uint32_t negatives = 0;
-    for (uint32_t i = 0; rows && i < l->rows.n; i++) {
-        rows[i] = (struct scored){ score[i], l->label[i] == 1 };
+    for (uint32_t k = 0; rows && k < l->n_scored; k++) {
+        uint32_t i = l->scored[k];
+        rows[k] = (struct scored){ score[i], l->label[i] == 1 };
         negatives += l->label[i] == 0;
     }
-    if (rows && !isnan(quality_auc(rows, l->rows.n)))
+    if (rows && !isnan(quality_auc(rows, l->n_scored)))
         for (size_t i = 0; i < COUNT_OF(rates); i++) {
             float threshold;
-            quality_recall_at(rows, l->rows.n, (double)rates[i], &threshold);
+            quality_recall_at(rows, l->n_scored, (double)rates[i], &threshold);
             uint32_t alarms = 0;
-            for (uint32_t k = 0; k < l->rows.n; k++)
+            for (uint32_t k = 0; k < l->n_scored; k++)
                 alarms += !rows[k].is_positive && rows[k].score >= threshold;
             struct interval r = quality_share(alarms, negatives);
             h->thresholds[h->n_thresholds++] = (struct head_threshold){ rates[i], threshold, (float)r.low, (float)r.high };
@@ -314,12 +342,14 @@ static float likeliest_temperature(const struct scored *rows, uint32_t n, float 
 
 static void calibrate_binary(const struct lesson *l, const struct wish *w, struct head *h, struct arena *a)
 {
-    uint32_t n = l->rows.n;
+    uint32_t n = l->n_scored;
     struct scored *rows = ARENA_ARRAY(a, struct scored, n);
     bool *truth = ARENA_ARRAY(a, bool, n);
-    for (uint32_t i = 0; i < n; i++) {
-        truth[i] = l->label[i] == 1;
-        rows[i] = (struct scored){ l->logits[i], truth[i] };
+    float *logits = ARENA_ARRAY(a, float, n);
+    for (uint32_t k = 0; k < n; k++) {
+        truth[k] = l->label[l->scored[k]] == 1;
+        logits[k] = l->logits[l->scored[k]];
+        rows[k] = (struct scored){ logits[k], truth[k] };
     }
     quality_auc(rows, n);                       /* sorts them */
     float one = alarm_logit(rows, n, 0.01), three = alarm_logit(rows, n, 0.03);
@@ -331,7 +361,7 @@ static void calibrate_binary(const struct lesson *l, const struct wish *w, struc
         h->temperature = likeliest_temperature(rows, n, fixed, logit(w->anchor));
         h->offset[0] = (float)logit(w->anchor) - fixed / h->temperature;
     } else {
-        train_platt(l->logits, truth, n, &h->temperature, &h->offset[0]);
+        train_platt(logits, truth, n, &h->temperature, &h->offset[0]);
     }
 }
 
@@ -341,7 +371,8 @@ static void calibrate_classes(const struct lesson *l, struct head *h)
     double best = INFINITY;
     for (float t = 0.05f; t <= 20; t *= 1.1f) {
         double loss = 0;
-        for (uint32_t i = 0; i < l->rows.n; i++) {
+        for (uint32_t s = 0; s < l->n_scored; s++) {
+            uint32_t i = l->scored[s];
             const float *z = l->logits + (size_t)i * k;
             double most = (double)z[best_label(z, k)], sum = 0;
             for (uint32_t c = 0; c < k; c++)
@@ -459,6 +490,7 @@ static bool rows_prepare_all(struct lesson *l, const struct wish *w, const struc
     l->label = ARENA_ARRAY(a, uint32_t, n);
     l->source = ARENA_ARRAY(a, uint32_t, n);
     l->fold = ARENA_ARRAY(a, uint32_t, n);
+    l->scored = ARENA_ARRAY(a, uint32_t, n);
     l->weight = ARENA_ARRAY(a, float, n);
     for (uint32_t i = 0; i < n; i++) {
         l->label[i] = l->learn.rows[i].label;
@@ -565,6 +597,15 @@ static int wish_read(struct wish *w, int argc, char **argv)
                 return CLI_USAGE;
             break;
         case 'l': w->uses_last_layer = true; break;
+        case 'A':
+            if (w->n_always == FILES_MAX)
+                return cli_usage_error("train", "at most %d sources", FILES_MAX);
+            w->always[w->n_always++] = args.value;
+            break;
+        case 'T':
+            if (!number(&args, 1e-3, 1e3, &w->trunk_share))
+                return CLI_USAGE;
+            break;
         case 'a':
             if (!number(&args, 0.01, 0.99, &w->anchor))
                 return CLI_USAGE;
@@ -617,7 +658,7 @@ int cli_train(int argc, char **argv)
         }
         return cli_usage_error("train", "say what to train: head");
     }
-    struct wish w = { .folds = -1, .licence = "", .note = "", .evenness = 0.5, .train = train_defaults() };
+    struct wish w = { .folds = -1, .licence = "", .note = "", .evenness = 0.5, .trunk_share = 1, .train = train_defaults() };
     w.train.ngrams = (struct ngram_spec){ .buckets = 1 << 16, .character_min = 3, .character_max = 5, .word_max = 2, .is_normalised = true };
     int rc = wish_read(&w, argc - 1, argv + 1);
     if (rc != CLI_FINE)

@@ -51,8 +51,4 @@ enum count_kind { COUNT_FORWARDS, COUNT_TOKENS, COUNT_TEXTS, COUNT_HITS, COUNT_M
                   COUNT_BUSY_NS, COUNT_KINDS };
 void count_add(enum count_kind kind, uint64_t n);
 
-/* Labels of one window by a head. `words`: the window's text, read when the head has n-grams; `vector`: when it has a
- * dimension. */
-void labels_of(const struct head *h, const float *vector, str words, float *out);
-
 #endif

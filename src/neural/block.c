@@ -1,9 +1,9 @@
-/* neural/block.c -- a forward of BERT: embeddings, then per layer attention, residual and norm, two dense layers, residual and norm.
+/* neural/block.c -- a forward of BERT: embeddings, then per layer attention and norm, two dense layers and norm.
  *
  * Only attention looks at other tokens. All that lies between two attentions (output product, norm, both dense layers, norm, and
- * the next layer's query, key and value) treats each row by itself; so it runs as one *stretch* over a panel of rows small enough to
- * stay in the second-level cache, and the members of a gang take panels of their own: two meetings a layer. A text too short to be
- * cut into panels is one panel, and the gang shares the columns of its products instead. */
+ * the next layer's query, key and value) treats each row by itself; so it runs as one *stretch* over a panel of rows small enough
+ * to stay in the second-level cache, and the members of a gang take panels of their own: two meetings a layer. A text too short
+ * to be cut into panels is one panel, and the gang shares the columns of its products instead. */
 #include "neural/block.h"
 
 #include <math.h>
@@ -12,12 +12,13 @@
 #include "base/json.h"
 
 enum {
-    PANEL_ROWS = 128,                   /* [128][1536] floats between the dense layers of MiniLM: 768 KB */
+    PANEL_ROWS = 256,                   /* fewer: weights are read more often; more: int8 leaves the cache. Flat from 128 to 512 */
     PANEL_ROWS_MIN = 32,                /* a member of the gang with fewer rows would read the weights for too little work */
 };
 
 struct block {
-    struct matrix qkv, out, up, down;   /* [3 * hidden][hidden], [hidden][hidden], [intermediate][hidden], [hidden][intermediate] */
+    struct matrix qkv, out;             /* [3 * hidden][hidden], [hidden][hidden] */
+    struct matrix up, down;             /* [intermediate][hidden], [hidden][intermediate] */
     const float *out_gain, *out_bias, *down_gain, *down_bias;   /* norms, [hidden] */
 };
 
@@ -32,8 +33,8 @@ struct trunk {
 
 /* ---- load ---- */
 
-static int load_block(struct encoder *e, const char *const *prefixes, const struct trunk_kind *kind, uint32_t i, struct block *out,
-                      struct err *err);
+static int load_block(struct encoder *e, const char *const *prefixes, const struct trunk_kind *kind, uint32_t i,
+                      struct block *out, struct err *err);
 static const char *find_prefix(struct encoder *e, const char *words);
 static int load_norm(struct encoder *e, const char *const *prefixes, const char *name, const float **gain, const float **bias,
                      struct err *err);
@@ -72,7 +73,7 @@ int trunk_load(struct encoder *e, const struct json *config, const struct trunk_
                               shape->is_token_head ? kind->token_head.out : kind->text_head.out, &t->head, err);
 }
 
-/* What stands before the trunk's names in this file: "", "bert.", or a wrapper's own (exporters have "inner.", "0.auto_model."). */
+/* What stands before the trunk's names in this file: "", "bert.", or a wrapper's own ("inner.", "0.auto_model."). */
 static const char *find_prefix(struct encoder *e, const char *words)
 {
     for (size_t i = 0; i < weights_n(e->weights); i++) {
@@ -94,11 +95,12 @@ static int load_norm(struct encoder *e, const char *const *prefixes, const char 
     return *gain && *bias ? 0 : -1;
 }
 
-static int load_block(struct encoder *e, const char *const *prefixes, const struct trunk_kind *kind, uint32_t i, struct block *out,
-                      struct err *err)
+static int load_block(struct encoder *e, const char *const *prefixes, const struct trunk_kind *kind, uint32_t i,
+                      struct block *out, struct err *err)
 {
     uint32_t hidden = e->shape.hidden, wide = e->shape.intermediate;
-    const char *const ends[] = { kind->query, kind->key, kind->value, kind->out, kind->out_norm, kind->up, kind->down, kind->down_norm };
+    const char *const ends[] = { kind->query, kind->key, kind->value, kind->out, kind->out_norm, kind->up, kind->down,
+                                 kind->down_norm };
     char names[COUNT_OF(ends)][160];
     for (size_t k = 0; k < COUNT_OF(ends); k++)
         snprintf(names[k], sizeof names[k], "%s%u%s", kind->layer, i, ends[k]);
@@ -162,7 +164,7 @@ int trunk_forward(const struct encoder *e, const struct encoder_batch *b, struct
         return -1;
     float scale = 1 / sqrtf((float)(width / e->shape.heads));
     for (p.layer = 0; p.layer <= p.t->n; p.layer++) {
-        if (stop && *stop)
+        if (stop && __atomic_load_n(stop, __ATOMIC_RELAXED))
             return -1;
         if (p.layer > 0 && encoder_attention(e, b, s, g, p.qkv, p.qkv + width, p.qkv + 2 * width, 3 * width, scale, 0, p.context,
                                              width) < 0)
@@ -219,7 +221,9 @@ static void embed(const struct pass *p, size_t from, size_t n)
     for (size_t i = from; i < from + n; i++) {
         float *row = p->hidden + i * width, more[CHUNK];
         size_t type = p->b->types && t->types && p->b->types[i] < t->types->dim[0] ? p->b->types[i] : 0;
-        const struct { const struct tensor *table; size_t index; } added[] = { { t->positions, p->positions[i] }, { t->types, type } };
+        const struct { const struct tensor *table; size_t index; } added[] = {
+            { t->positions, p->positions[i] }, { t->types, type },
+        };
         tensor_floats(t->words, (size_t)p->b->ids[i] * width, width, row);
         for (size_t k = 0; k < COUNT_OF(added); k++)
             for (size_t c = 0; c < width && added[k].table; c += CHUNK) {

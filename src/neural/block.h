@@ -1,6 +1,6 @@
-/* neural/block.h -- the transformer of BERT and its near relatives: embeddings summed and normalised, then layers that normalise after
- * each residual. Those relatives differ in what they call their tensors, in how they count positions and in their heads; so each is a
- * `struct trunk_kind`, a table of names. */
+/* neural/block.h -- the transformer of BERT and its near relatives: embeddings summed and normalised, then layers that normalise
+ * after each residual. Those relatives differ in what they call their tensors, in how they count positions and in their heads; so
+ * each is a `struct trunk_kind`, a table of names. */
 #ifndef SBX_BLOCK_H
 #define SBX_BLOCK_H
 

@@ -4,10 +4,10 @@
  *
  *     (q_i . k_j  +  q_i . K[r(i - j)]  +  k_j . Q[r(i - j)]) / sqrt(3 d)
  *
- * with K and Q the layer's projections of a table of relative places and r() a distance in buckets: exact when near, logarithmic
- * when far. K and Q do not depend on the text. They are computed and packed once, at load, divided by the root, one small matrix a
- * head; a forward multiplies a head's queries and keys with them and picks from the two results what attention() adds to its
- * scores: one [t][t] matrix a head at a time, never one for all heads.
+ * with K and Q the layer's projections of a table of relative places and r() a distance in buckets: exact when near,
+ * logarithmic when far. K and Q do not depend on the text. They are computed and packed once, at load, divided by the root,
+ * one small matrix a head; a forward multiplies a head's queries and keys with them and picks from the two results what
+ * attention() adds to its scores: one [t][t] matrix a head at a time, never one for all heads.
  *
  * Stages, blocks and lanes are those of modernbert.c. */
 #include <math.h>
@@ -84,7 +84,7 @@ struct pass {
 
 static bool pass_is_stopped(const struct pass *p)
 {
-    return p->stop && *p->stop;
+    return p->stop && __atomic_load_n(p->stop, __ATOMIC_RELAXED);
 }
 
 static size_t round64(size_t n)
@@ -240,7 +240,7 @@ static void stage_convolution(void *arg, size_t lane)
 /* ---- attention with places ---- */
 
 /* bias[i][j] = c2p[i][last - place(i - j)] + p2c[j][place(i - j)], both of `stride` floats a row; either may be NULL. place[0] is
- * the distance 0. By tiles: p2c is read down its columns, and a tile keeps what lies beside them in the cache for the next row. */
+ * the distance 0. By tiles: p2c is read down its columns, and a tile keeps what lies beside them cached for the next row. */
 static void pick_places(const float *c2p, const float *p2c, size_t stride, const int32_t *place, size_t t, float *bias)
 {
     for (size_t i0 = 0; i0 < t; i0 += TILE)
@@ -408,7 +408,8 @@ static int load_layer(struct encoder *e, uint32_t i, struct layer *l, struct err
 }
 
 /* A projection of the table of places, [2 span][H] divided by the root, cut into heads and packed: as keys or as queries. */
-static int pack_places(struct encoder *e, const char *name, const float *table, struct places *places, bool is_key, struct err *err)
+static int pack_places(struct encoder *e, const char *name, const float *table, struct places *places, bool is_key,
+                       struct err *err)
 {
     const struct deberta *m = e->state;
     uint32_t hidden = e->shape.hidden, d = hidden / e->shape.heads, n = 2 * m->span;

@@ -1,8 +1,8 @@
 /* neural/encoder.c -- opens a model folder, and what its architectures have in common.
  *
- * A Hugging Face folder says in config.json which architecture it is; the table below finds the file that knows it. Everything here is
- * about strangers' files (names, shapes, sizes, NaN) and about memory: weights are packed once at load, a forward takes all it needs
- * from one block that is kept between forwards. The arithmetic is in kernel.h, the order of it in the architectures. */
+ * A Hugging Face folder says in config.json which architecture it is; the table below finds the file that knows it. Everything
+ * here is about strangers' files (names, shapes, sizes, NaN) and about memory: weights are packed once at load, a forward takes
+ * all it needs from one block that is kept between forwards. The arithmetic is kernel.h's, its order the architecture's. */
 #include "neural/encoder.h"
 
 #include <assert.h>
@@ -77,7 +77,8 @@ static int load(struct encoder *e, const char *folder, const struct encoder_opti
     struct json config;
     if (encoder_json(e->a, folder, "config.json", &config, err) < 0)
         return -1;
-    const struct encoder_ops *ops = find_architecture(folder, json_str(&config, json_get(&config, 0, S("model_type")), e->a), err);
+    str model_type = json_str(&config, json_get(&config, 0, S("model_type")), e->a);
+    const struct encoder_ops *ops = find_architecture(folder, model_type, err);
     if (!ops)
         return -1;
     e->shape.architecture = ops->model_type;
@@ -114,7 +115,8 @@ static const struct encoder_ops *find_architecture(const char *folder, str model
         n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", architectures[i]->model_type);
         assert(n < sizeof known);
     }
-    err_set(err, "%s/config.json: model_type is \"" STR_FMT "\"; those that exist here are %s", folder, STR_ARG(model_type), known);
+    err_set(err, "%s/config.json: model_type is \"" STR_FMT "\"; those that exist here are %s", folder, STR_ARG(model_type),
+            known);
     return NULL;
 }
 
@@ -158,7 +160,8 @@ int encoder_integer(const struct json *config, const char *key, int64_t fallback
     return 0;
 }
 
-int encoder_number(const struct json *config, const char *key, double fallback, double min, double max, double *out, struct err *err)
+int encoder_number(const struct json *config, const char *key, double fallback, double min, double max, double *out,
+                   struct err *err)
 {
     jref value = json_get(config, 0, str_of(key));
     *out = fallback;
@@ -185,11 +188,12 @@ int encoder_activation(const struct json *config, const char *key, enum activati
             *out = names[i].activation;         /* absent: gelu, the first */
             return 0;
         }
-    return err_set(err, "config.json: %s is " STR_FMT "; known are gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, silu, swish, tanh",
-                   key, STR_ARG(str_upto(json_raw(config, value), 60)));
+    return err_set(err, "config.json: %s is " STR_FMT "; known are gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, silu, "
+                   "swish, tanh", key, STR_ARG(str_upto(json_raw(config, value), 60)));
 }
 
-/* Sizes under the names that architectures give them. Tensors are checked against them later, so a lie here ends in an error there. */
+/* Sizes under the names that architectures give them. Tensors are checked against them later, so a lie here ends in an error
+ * there. */
 static int read_shape(struct encoder *e, const struct json *config, struct err *err)
 {
     struct encoder_shape *shape = &e->shape;
@@ -223,7 +227,8 @@ static int read_shape(struct encoder *e, const struct json *config, struct err *
     return 0;
 }
 
-/* Sentence-Transformers: modules.json lists Transformer, Pooling, Normalize. Without it, the mean; classifiers read the first token. */
+/* Sentence-Transformers: modules.json lists Transformer, Pooling, Normalize. Without it, the mean; classifiers read the first
+ * token. */
 static int read_pooling(struct encoder *e, const char *folder, struct err *err)
 {
     static const struct { const char *flag, *name; enum pooling pooling; } kinds[] = {
@@ -262,8 +267,8 @@ static int read_pooling(struct encoder *e, const char *folder, struct err *err)
     return 0;
 }
 
-/* id2label in the order of its numbers; gaps and absent ones are LABEL_i, as transformers calls them. n_labels is set when the head is
- * found: config.json alone does not say that there is one. */
+/* id2label in the order of its numbers; gaps and absent ones are LABEL_i, as transformers calls them. n_labels is set when the
+ * head is found: config.json alone does not say that there is one. */
 static int read_labels(struct encoder *e, const struct json *config)
 {
     e->shape.labels = ARENA_ARRAY(e->a, str, LABELS_MAX);
@@ -366,14 +371,15 @@ const struct tensor *encoder_table(struct encoder *e, const char *const *prefixe
     if (!t || check_finite(t, err) < 0)
         return NULL;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)t->data + page - 1) / page * page, to = ((uintptr_t)t->data + t->n * dtype_size(t->dtype)) / page * page;
+    uintptr_t from = (uintptr_t)t->data, to = from + t->n * dtype_size(t->dtype);
+    from = (from + page - 1) / page * page, to = to / page * page;
     if (from < to)
         madvise((void *)from, to - from, MADV_DONTNEED);
     return t;
 }
 
-int encoder_matrix_stack(struct encoder *e, const char *const *prefixes, const char *const *names, size_t n_names, uint32_t n_each,
-                         uint32_t k, bool has_bias, struct matrix *out, struct err *err)
+int encoder_matrix_stack(struct encoder *e, const char *const *prefixes, const char *const *names, size_t n_names,
+                         uint32_t n_each, uint32_t k, bool has_bias, struct matrix *out, struct err *err)
 {
     size_t each = (size_t)n_each * k;
     float *weight = NULL, *bias = NULL;
@@ -426,8 +432,8 @@ int encoder_matrix(struct encoder *e, const char *const *prefixes, const char *n
 
 /* ---- heads ---- */
 
-int encoder_classifier(struct encoder *e, const char *const *prefixes, const char *dense, enum activation activation, const char *out,
-                       struct classifier *c, struct err *err)
+int encoder_classifier(struct encoder *e, const char *const *prefixes, const char *dense, enum activation activation,
+                       const char *out, struct classifier *c, struct err *err)
 {
     char name[NAME_MAX_BYTES];
     size_t hidden = e->shape.hidden;
@@ -486,8 +492,10 @@ void classifier_run(const struct encoder *e, const struct classifier *c, const f
     size_t hidden = e->shape.hidden;
     float inner[HIDDEN_MAX];
     if (c->dense) {
-        for (size_t i = 0; i < hidden; i++)
-            inner[i] = activate(c->activation, vector_dot(c->dense + i * hidden, row, hidden) + (c->dense_bias ? c->dense_bias[i] : 0));
+        for (size_t i = 0; i < hidden; i++) {
+            float sum = vector_dot(c->dense + i * hidden, row, hidden) + (c->dense_bias ? c->dense_bias[i] : 0);
+            inner[i] = activate(c->activation, sum);
+        }
         if (c->gain)
             layer_norm(inner, 1, hidden, c->gain, c->norm_bias, e->shape.norm_epsilon, inner);
         row = inner;
@@ -501,8 +509,8 @@ void encoder_classify(const struct encoder *e, const float *hidden, const struct
     e->ops->classify(e, hidden + (size_t)b->starts[i] * e->shape.hidden, b->starts[i + 1] - b->starts[i], logits);
 }
 
-void encoder_pool(const struct encoder_shape *shape, enum pooling how, const float *hidden, const struct encoder_batch *b, uint32_t i,
-                  float *out)
+void encoder_pool(const struct encoder_shape *shape, enum pooling how, const float *hidden, const struct encoder_batch *b,
+                  uint32_t i, float *out)
 {
     size_t n = shape->hidden, from = b->starts[i], to = b->starts[i + 1];
     if (from == to)
@@ -528,6 +536,30 @@ static bool is_valid(const struct encoder *e, const struct encoder_batch *b)
     return true;
 }
 
+/* Weights are read again every few hundred rows anyhow (see PANEL_ROWS in block.c), but what lies between the layers of a large
+ * batch falls out of the caches: 2,048 tokens in one go cost a third more than four times 512. So whole texts are taken in groups. */
+enum { GROUP_TOKENS = 512 };                    /* for each thread; one text may be longer */
+
+static int forward_group(const struct encoder *e, const struct encoder_batch *b, uint32_t first, uint32_t end,
+                         struct encoder_scratch *s, struct gang *g, const volatile bool *stop, float *hidden)
+{
+    size_t from = b->starts[first], width = e->shape.hidden, mark = encoder_taken(s);
+    uint32_t *starts = encoder_take(s, (size_t)(end - first + 1) * sizeof *starts);
+    if (!starts)
+        return -1;
+    for (uint32_t i = first; i <= end; i++)
+        starts[i - first] = b->starts[i] - b->starts[first];
+    struct encoder_batch group = *b;
+    group.ids += from;
+    group.types = b->types ? b->types + from : NULL;
+    group.middle = b->middle ? b->middle + from * width : NULL;
+    group.starts = starts;
+    group.n_texts = end - first;
+    int rc = e->ops->forward(e, &group, s, g, stop, hidden + from * width);
+    encoder_give(s, mark);
+    return rc;
+}
+
 const float *encoder_forward(const struct encoder *e, const struct encoder_batch *b, struct encoder_scratch *s, struct gang *g,
                              const volatile bool *stop)
 {
@@ -535,10 +567,20 @@ const float *encoder_forward(const struct encoder *e, const struct encoder_batch
         return NULL;
     encoder_give(s, 0);
     float *hidden = encoder_take(s, (size_t)b->starts[b->n_texts] * e->shape.hidden * sizeof *hidden);
-    return hidden && e->ops->forward(e, b, s, g, stop, hidden) == 0 ? hidden : NULL;
+    for (uint32_t first = 0, end; hidden && first < b->n_texts; first = end) {
+        for (end = first + 1; end < b->n_texts && b->starts[end + 1] - b->starts[first] <= GROUP_TOKENS * gang_size(g);)
+            end++;
+        if (forward_group(e, b, first, end, s, g, stop, hidden) < 0)
+            return NULL;
+    }
+    return hidden;
 }
 
-struct product { const struct matrix *w; const struct rows *x; float *y; size_t stride, columns, parts; const struct epilogue *e; };
+struct product {
+    const struct matrix *w; const struct rows *x;
+    float *y; size_t stride, columns, parts;
+    const struct epilogue *e;
+};
 
 static void product_part(void *arg, size_t i)
 {
@@ -548,7 +590,8 @@ static void product_part(void *arg, size_t i)
     matrix_product(p->w, p->x, from, to < p->columns ? to : p->columns, p->y, p->stride, p->e);
 }
 
-void encoder_product(struct gang *g, const struct matrix *w, const struct rows *x, float *y, size_t y_stride, const struct epilogue *e)
+void encoder_product(struct gang *g, const struct matrix *w, const struct rows *x, float *y, size_t y_stride,
+                     const struct epilogue *e)
 {
     enum { ALONE_MAX = 1 << 20 };               /* multiplications that cost less than waking somebody: some 5 us */
     size_t columns = w->is_gated ? w->n / 2 : w->n, tiles = (columns + KERNEL_COLUMNS - 1) / KERNEL_COLUMNS;
@@ -583,8 +626,9 @@ static void attention_part(void *arg, size_t part)
             if ((before + cost * h + cost / 2) * w->parts / w->cost == part)
                 from = h < from ? h : from, to = h + 1;
         if (from < to)
-            attention(w->e->precision, w->q + at * w->stride, w->k + at * w->stride, w->v + at * w->stride, w->stride, t, d, from, to,
-                      w->scale, w->window, NULL, w->out + at * w->out_stride, w->out_stride, w->scratch + part * w->scratch_bytes);
+            attention(w->e->precision, w->q + at * w->stride, w->k + at * w->stride, w->v + at * w->stride, w->stride, t, d, from,
+                      to, w->scale, w->window, NULL, w->out + at * w->out_stride, w->out_stride,
+                      w->scratch + part * w->scratch_bytes);
         before += cost * heads;
     }
 }
@@ -658,7 +702,8 @@ void *encoder_take(struct encoder_scratch *s, size_t bytes)
             return b->at + at;
         }
     }
-    size_t from = s->n ? s->blocks[s->n - 1].from + s->blocks[s->n - 1].bytes : 0, least = from > FIRST_BYTES ? from : FIRST_BYTES;
+    size_t from = s->n ? s->blocks[s->n - 1].from + s->blocks[s->n - 1].bytes : 0;
+    size_t least = from > FIRST_BYTES ? from : FIRST_BYTES;
     if (!add_block(s, from, bytes > least ? bytes : least))
         return NULL;
     s->taken = from + bytes;

@@ -16,7 +16,8 @@ enum pooling { POOLING_MEAN, POOLING_CLS, POOLING_LAST };
 
 struct encoder_shape {                              /* of config.json, checked */
     const char *architecture;                       /* "bert", "xlm-roberta", "modernbert", "deberta-v2" */
-    uint32_t layers, hidden, heads, intermediate, vocabulary, positions;    /* positions: longest text in tokens, special ones included */
+    uint32_t layers, hidden, heads, intermediate, vocabulary;
+    uint32_t positions;                             /* longest text in tokens, special ones included */
     uint32_t exit_layer;                            /* layers that are run; = layers unless early exit is asked for */
     float norm_epsilon;
     int32_t pad_id;
@@ -33,7 +34,7 @@ struct encoder {
     struct weights *weights;                        /* stays mapped: embeddings are read from the file */
     size_t bytes_packed;
     struct adapter *adapter;                        /* LoRA; NULL: none */
-    str architecture_class;                         /* config.json's architectures[0], "BertForSequenceClassification"; "": none */
+    str architecture_class;                         /* config.json's architectures[0], "BertForTokenClassification"; "": none */
     void *state;                                    /* the architecture's */
 };
 
@@ -54,7 +55,7 @@ struct encoder_batch {
     const uint8_t *types;                           /* token types; NULL: all 0 */
     const uint32_t *starts;                         /* [n_texts + 1]; text i is starts[i] .. starts[i + 1] */
     uint32_t n_texts;
-    uint32_t middle_layer;                          /* whose states are wanted too, as `encoder_open`'s exit_layer counts; 0: none */
+    uint32_t middle_layer;                          /* whose states are wanted too, counted as exit_layer is; 0: none */
     float *middle;                                  /* [n_tokens][hidden] for them */
 };
 
@@ -64,14 +65,14 @@ struct encoder_scratch;
 struct encoder_scratch *encoder_scratch_new(void);
 void encoder_scratch_free(struct encoder_scratch *s);
 
-/* Runs the trunk. Returns [n_tokens][hidden] in the scratch, valid until its next forward; NULL: no memory, or `*stop` became true
- * between two layers (stop may be NULL). g may be NULL. */
+/* Runs the trunk. Returns [n_tokens][hidden] in the scratch, valid until its next forward; NULL: no memory, or `*stop` became
+ * true between two layers (stop may be NULL). g may be NULL. */
 const float *encoder_forward(const struct encoder *e, const struct encoder_batch *b, struct encoder_scratch *s, struct gang *g,
                              const volatile bool *stop);
 
 /* Pools text `i` of a batch: out[hidden]. */
-void encoder_pool(const struct encoder_shape *shape, enum pooling how, const float *hidden, const struct encoder_batch *b, uint32_t i,
-                  float *out);
+void encoder_pool(const struct encoder_shape *shape, enum pooling how, const float *hidden, const struct encoder_batch *b,
+                  uint32_t i, float *out);
 /* The model's own classification head on text i: n_labels logits, or [tokens of i][n_labels] for a token head. */
 void encoder_classify(const struct encoder *e, const float *hidden, const struct encoder_batch *b, uint32_t i, float *logits);
 
@@ -92,7 +93,8 @@ size_t encoder_taken(const struct encoder_scratch *s);          /* a mark ... */
 void encoder_give(struct encoder_scratch *s, size_t mark);      /* ... to go back to */
 
 /* For architectures: rows from .. from + n of the states after `layer` layers, for whoever wants that layer. */
-static inline void encoder_middle(const struct encoder_batch *b, uint32_t layer, const float *rows, size_t from, size_t n, size_t hidden)
+static inline void encoder_middle(const struct encoder_batch *b, uint32_t layer, const float *rows, size_t from, size_t n,
+                                  size_t hidden)
 {
     if (b->middle && layer == b->middle_layer)
         memcpy(b->middle + from * hidden, rows, n * hidden * sizeof *rows);
@@ -107,14 +109,15 @@ const struct tensor *encoder_find(const struct encoder *e, const char *const *pr
 int encoder_matrix(struct encoder *e, const char *const *prefixes, const char *name, uint32_t n, uint32_t k, bool has_bias,
                    bool is_gated, struct matrix *out, struct err *err);
 /* Several tensors of the same k stacked into one matrix (query, key, value). */
-int encoder_matrix_stack(struct encoder *e, const char *const *prefixes, const char *const *names, size_t n_names, uint32_t n_each,
-                         uint32_t k, bool has_bias, struct matrix *out, struct err *err);
+int encoder_matrix_stack(struct encoder *e, const char *const *prefixes, const char *const *names, size_t n_names,
+                         uint32_t n_each, uint32_t k, bool has_bias, struct matrix *out, struct err *err);
 const float *encoder_floats(struct encoder *e, const char *const *prefixes, const char *name, size_t n, bool is_optional,
                             struct err *err);
 const struct tensor *encoder_table(struct encoder *e, const char *const *prefixes, const char *name, size_t rows, size_t columns,
                                    struct err *err);            /* an embedding table, left in the file */
 /* One product shared by the gang: columns are split. */
-void encoder_product(struct gang *g, const struct matrix *w, const struct rows *x, float *y, size_t y_stride, const struct epilogue *e);
+void encoder_product(struct gang *g, const struct matrix *w, const struct rows *x, float *y, size_t y_stride,
+                     const struct epilogue *e);
 
 /* What BERT's descendants put on the first token (or on each): a dense layer, perhaps a norm, then the labels. Always float32. */
 struct classifier {
@@ -123,20 +126,22 @@ struct classifier {
     const float *gain, *norm_bias;                  /* [hidden]; NULL: no norm; bias may be NULL */
     const float *out, *out_bias;                    /* [n_labels][hidden]; bias may be NULL */
 };
-/* Loads the last layer and, unless `dense` is NULL, the one before it ("classifier", "pooler.dense"); sets n_labels and labels of the
- * shape. A model without `out` has no head: 0 and shape.n_labels stays 0, unless config.json says that it is a classifier. */
-int encoder_classifier(struct encoder *e, const char *const *prefixes, const char *dense, enum activation activation, const char *out,
-                       struct classifier *c, struct err *err);
+/* Loads the last layer and, unless `dense` is NULL, the one before it ("classifier", "pooler.dense"); sets n_labels and labels of
+ * the shape. A model without `out` has no head: 0 and shape.n_labels stays 0, unless config.json says that it is a classifier. */
+int encoder_classifier(struct encoder *e, const char *const *prefixes, const char *dense, enum activation activation,
+                       const char *out, struct classifier *c, struct err *err);
 void classifier_run(const struct encoder *e, const struct classifier *c, const float *row, float *logits);  /* row: [hidden] */
 
-/* config.json's name of an activation ("gelu", "gelu_new", "relu", ...); `key` is "hidden_act" or what the architecture calls it. */
+/* config.json's name of an activation ("gelu", "gelu_new", "relu", ...); `key` is "hidden_act" or what the architecture calls it.
+ * */
 int encoder_activation(const struct json *config, const char *key, enum activation *out, struct err *err);
 /* JSON file `name` of a folder, parsed; *out reads from memory of `a`. -1 and *err. */
 int encoder_json(struct arena *a, const char *folder, const char *name, struct json *out, struct err *err);
 /* A whole number of config.json within min .. max; absent: fallback. -1 and *err names the key. */
 int encoder_integer(const struct json *config, const char *key, int64_t fallback, int64_t min, int64_t max, int64_t *out,
                     struct err *err);
-int encoder_number(const struct json *config, const char *key, double fallback, double min, double max, double *out, struct err *err);
+int encoder_number(const struct json *config, const char *key, double fallback, double min, double max, double *out,
+                   struct err *err);
 /* Attention of all texts and heads, shared by the gang. qkv: [n_tokens] rows; k and v as in attention(). -1: no memory. */
 int encoder_attention(const struct encoder *e, const struct encoder_batch *b, struct encoder_scratch *s, struct gang *g,
                       const float *q, const float *k, const float *v, size_t stride, float scale, size_t window, float *out,

@@ -1,10 +1,10 @@
 /* neural/gang.c -- a few threads that share one forward.
  *
- * A call is one `struct work` in the gang: a counter from which every thread takes the next part until there is none, and a count of
- * parts that are done. The leader announces a call by raising `call`, the only word helpers watch: they spin on it for a short time,
- * because in a forward the next call is microseconds away, and then sleep on it as a futex. So does the leader while it waits for
- * the last part of another thread. On a machine whose cores are busy a helper that does not get to run costs the leader nothing: it
- * takes the parts itself. */
+ * A call is one `struct work` in the gang: a counter from which every thread takes the next part until there is none, and a
+ * count of parts that are done. The leader announces a call by raising `call`, the only word helpers watch: they spin on it
+ * for a short time, because in a forward the next call is microseconds away, and then sleep on it as a futex. So does the
+ * leader while it waits for the last part of another thread. On a machine whose cores are busy a helper that does not get to
+ * run costs the leader nothing: it takes the parts itself. */
 #include "neural/gang.h"
 
 #include <linux/futex.h>
@@ -24,8 +24,8 @@ struct gang {
     _Atomic uint32_t sleepers;                      /* helpers asleep on `call` */
     _Atomic bool is_ending;
 
-    /* The call. Written by the leader before `next` is opened; `next` carries the call's number in its upper half, so that a helper
-     * which comes late takes nothing of the wrong call. */
+    /* The call. Written by the leader before `next` is opened; `next` carries the call's number in its upper half, so that a
+     * helper which comes late takes nothing of the wrong call. */
     void (*_Atomic part)(void *arg, size_t i);
     void *_Atomic arg;
     _Atomic uint32_t n;

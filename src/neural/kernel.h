@@ -21,7 +21,8 @@ bool precision_by_name(str name, enum precision *out);
 bool isa_by_name(str name, enum isa *out);
 bool isa_is_there(enum isa i);                      /* this CPU and this system run it */
 
-/* Chooses for the whole process; before the first matrix is packed. ISA_N: the best there is, or SBX_ISA. 0; -1 and *e: not there. */
+/* Chooses for the whole process; before the first matrix is packed. ISA_N: the best there is, or SBX_ISA. 0; -1 and *e: not
+ * there. */
 int kernel_use(enum isa i, struct err *e);
 enum isa kernel_isa(void);
 /* Compares the chosen set with the plain twin on small random shapes; at start. -1 and *e: this machine computes wrongly. */
@@ -30,7 +31,9 @@ enum precision kernel_best_precision(void);         /* the fastest on the chosen
 
 /* ---- products ---- */
 
-enum activation { ACTIVATION_NONE, ACTIVATION_GELU /* erf */, ACTIVATION_GELU_TANH, ACTIVATION_RELU, ACTIVATION_SILU, ACTIVATION_TANH };
+enum activation {
+    ACTIVATION_NONE, ACTIVATION_GELU /* erf */, ACTIVATION_GELU_TANH, ACTIVATION_RELU, ACTIVATION_SILU, ACTIVATION_TANH
+};
 
 struct matrix {                                     /* packed, immutable, shared by all threads */
     enum precision precision;
@@ -49,7 +52,7 @@ int matrix_pack(struct matrix *m, enum precision precision, const float *weight,
                 bool is_gated);
 void matrix_free(struct matrix *m);
 
-/* Activations made ready for one or several products of the same precision: bf16 rounds them, int8 gives each row its own scale. */
+/* Activations made ready for one or several products of the same precision: bf16 rounds, int8 gives each row its own scale. */
 struct rows {
     enum precision precision;
     uint32_t m, k;
@@ -77,21 +80,24 @@ void matrix_product(const struct matrix *w, const struct rows *x, size_t from, s
 /* y = (x - mean) / sqrt(var + epsilon) * gain + bias, row by row; bias may be NULL. x may be y. */
 void layer_norm(const float *x, size_t m, size_t n, const float *gain, const float *bias, float epsilon, float *y);
 /* x += residual, then the norm; the sum is left in x. */
-void layer_norm_add(float *x, const float *residual, size_t m, size_t n, const float *gain, const float *bias, float epsilon, float *y);
+void layer_norm_add(float *x, const float *residual, size_t m, size_t n, const float *gain, const float *bias, float epsilon,
+                    float *y);
 void softmax(float *x, size_t n);
 float vector_dot(const float *a, const float *b, size_t n);
 void vector_normalise(float *x, size_t n);          /* L2; zero stays zero */
 void vector_mean(const float *rows, size_t m, size_t n, size_t stride, float *out);
 
-/* Scaled dot-product attention of one segment and some of its heads. q, k, v: [t] rows with `stride` floats between rows, head h at
- * column h * d. out: same shape as q with out_stride. `window`: 0 = all; else row i sees |i - j| <= window (ModernBERT: half of
- * local_attention). `bias`: NULL, or [heads][t][t] added before the softmax (DeBERTa). Never forms a t x t matrix when bias is NULL.
- * `scratch`: attention_bytes(t, d). Products in `precision` where the set gains from it. */
+/* Scaled dot-product attention of one segment and some of its heads. q, k, v: [t] rows with `stride` floats between rows,
+ * head h at column h * d. out: same shape as q with out_stride. `window`: 0 = all; else row i sees |i - j| <= window
+ * (ModernBERT: half of local_attention). `bias`: NULL, or [heads][t][t] added before the softmax (DeBERTa). Never forms a t x
+ * t matrix when bias is NULL. `scratch`: attention_bytes(t, d). Products in `precision` where the set gains from it. */
 size_t attention_bytes(size_t t, size_t d);
-void attention(enum precision precision, const float *q, const float *k, const float *v, size_t stride, size_t t, size_t d, size_t head_from, size_t head_to,
-               float scale, size_t window, const float *bias, float *out, size_t out_stride, void *scratch);
+void attention(enum precision precision, const float *q, const float *k, const float *v, size_t stride, size_t t, size_t d,
+               size_t head_from, size_t head_to, float scale, size_t window, const float *bias, float *out, size_t out_stride,
+               void *scratch);
 
-/* Rotates q or k in place (neox halves: pairs (i, i + d/2)); row i is at position positions[i]. table: [position][d] = cos then sin halves. */
+/* Rotates q or k in place (neox halves: pairs (i, i + d/2)); row i is at position positions[i]. table: [position][d] = cos
+ * then sin halves. */
 void rotate(float *x, size_t stride, size_t t, size_t heads, size_t d, const uint32_t *positions, const float *table);
 
 #endif

@@ -1,14 +1,16 @@
 /* neural/kernel_amx.c -- kernels for AMX: products of 16 x 64-byte tiles, int8 by int8 (signed on both sides) and bf16 by bf16.
  *
- * A register tile is 2 x 2: 32 rows by 32 channels in four accumulators, two tiles of A and two of B. Weights and activations are packed
- * in the order of the tiles, so every load is 1 KB in a row. The pair of panels stays in the first-level cache while A streams past.
+ * A register tile is 2 x 2: 32 rows by 32 channels in four accumulators, two tiles of A and two of B. Weights and activations
+ * are packed in the order of the tiles, so every load is 1 KB in a row. The pair of panels stays in the first-level cache
+ * while A streams past.
  *
- * The matrix unit is so fast that everything around it costs as much as the product. Hence the idea of this file: a tile's epilogue
- * is not run at its end but a few rows at a time between the products of the *next* tile, where the vector units idle. In int8 and
- * bf16, activations are tables (see struct bump), exact to 1e-4, below the rounding of the numbers they are given.
+ * The matrix unit is so fast that everything around it costs as much as the product. Hence the idea of this file: a tile's
+ * epilogue is not run at its end but a few rows at a time between the products of the *next* tile, where the vector units
+ * idle. In int8 and bf16, activations are tables (see struct bump), exact to 1e-4, below the rounding of the numbers they are
+ * given.
  *
- * The system must be asked for the tile registers (arch_prctl), and hypervisors may hide CPUID leaf 0x1D while the instructions work,
- * or show them while they do not: so one product is tried before the set is offered. */
+ * The system must be asked for the tile registers (arch_prctl), and hypervisors may hide CPUID leaf 0x1D while the
+ * instructions work, or show them while they do not: so one product is tried before the set is offered. */
 #include "neural/kernel_tile.h"
 
 #ifdef __x86_64__
@@ -25,8 +27,8 @@
 
 /* ---- activations by table ----
  *
- * GELU, its tanh form and SiLU are max(x, 0) minus a bump that is the same on both sides of 0 and dies away. The bump is a parabola in each of
- * 32 segments of |x|; a permutation looks its three coefficients up. Errors: GELU 4e-5, SiLU 1e-4. */
+ * GELU, its tanh form and SiLU are max(x, 0) minus a bump that is the same on both sides of 0 and dies away. The bump is a
+ * parabola in each of 32 segments of |x|; a permutation looks its three coefficients up. Errors: GELU 4e-5, SiLU 1e-4. */
 
 enum { SEGMENTS = 32 };
 struct bump { float width, c0[SEGMENTS], c1[SEGMENTS], c2[SEGMENTS]; };
@@ -72,7 +74,7 @@ static inline vec look_up(const float *table, __m512i i)
 static inline vec activate_by_bump(const struct bump *b, vec x)
 {
     vec a = _mm512_min_ps(vec_abs(x), vec_set(b->width * (SEGMENTS - 1)));
-    __m512i i = _mm512_castps_si512(vec_fma(a, vec_set(1 / b->width), vec_set(1 << 23)));   /* low bits: the nearest whole number */
+    __m512i i = _mm512_castps_si512(vec_fma(a, vec_set(1 / b->width), vec_set(1 << 23)));   /* low bits: nearest whole number */
     return vec_max(vec_set(0), x) - vec_fma(vec_fma(look_up(b->c2, i), a, look_up(b->c1, i)), a, look_up(b->c0, i));
 }
 
@@ -145,10 +147,13 @@ static inline __attribute__((always_inline)) void multiply_row(unsigned format, 
     }
 }
 
+/* With so few rows the weights come from far away and the matrix unit waits for them: they are fetched a pair of panels ahead. */
+enum { FETCH_ROWS = 64 };
+
 /* One register tile, and the epilogue of the one before. `tall`: more than 16 rows. */
-static inline __attribute__((always_inline)) void multiply_tiles(const struct finish *f, struct pending *p, unsigned format, bool tall,
-                                                                 const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes,
-                                                                 size_t steps, size_t rows_a_step)
+static inline __attribute__((always_inline)) void multiply_tiles(const struct finish *f, struct pending *p, unsigned format,
+                                                                 bool tall, const uint8_t *a, size_t a_bytes, const uint8_t *b,
+                                                                 size_t b_bytes, size_t steps, size_t rows_a_step, size_t fetch)
 {
     const size_t step_bytes = (size_t)TILE_BYTES << (format == FORMAT_SPLIT);
     TILE_ZERO(4);
@@ -182,6 +187,10 @@ static inline __attribute__((always_inline)) void multiply_tiles(const struct fi
             TILE_LOAD(1, a + a_bytes, TILE_ROW_BYTES);
             multiply_row(format, true, 1);
         }
+        for (size_t line = 0; line < fetch; line += 64) {
+            __builtin_prefetch(b + 2 * b_bytes + line, 0, 2);
+            __builtin_prefetch(b + 3 * b_bytes + line, 0, 2);
+        }
         finish_some(f, p, rows_a_step);
     }
     finish_some(f, p, 2 * TILE_ROWS);
@@ -193,21 +202,24 @@ static inline __attribute__((always_inline)) void multiply_tiles(const struct fi
     }
 }
 
-static inline __attribute__((always_inline)) void product_of(unsigned format, const struct finish *f, size_t from, struct pending *p)
+static inline __attribute__((always_inline)) void product_of(unsigned format, const struct finish *f, size_t from,
+                                                             struct pending *p)
 {
     const struct matrix *w = f->w;
     const size_t a_bytes = block_bytes(format, w->k), b_bytes = panel_bytes(format, w->k), columns = pair_columns(w), m = f->x->m;
-    const size_t steps = padded_k(format, w->k) / step_of(format), rows_a_step = (2 * TILE_ROWS + steps - 1) / (steps ? steps : 1);
+    const size_t steps = padded_k(format, w->k) / step_of(format);
+    const size_t rows_a_step = (2 * TILE_ROWS + steps - 1) / (steps ? steps : 1);
     const size_t chunk = a_bytes ? round_up((768 << 10) / a_bytes * TILE_ROWS + 1, 2 * TILE_ROWS) : m;
+    const size_t fetch = m <= FETCH_ROWS ? (size_t)TILE_BYTES << (format == FORMAT_SPLIT) : 0;
     for (size_t start = 0; start < m; start += chunk)
         for (size_t pair = from / columns; pair * columns < f->to; pair++) {
             const uint8_t *b = (const uint8_t *)w->packed + 2 * pair * b_bytes;
             for (size_t i = start, end = least(m, start + chunk); i < end; i += 2 * TILE_ROWS) {
                 const uint8_t *a = (const uint8_t *)f->x->packed + i / TILE_ROWS * a_bytes;
                 if (end - i > TILE_ROWS)
-                    multiply_tiles(f, p, format, true, a, a_bytes, b, b_bytes, steps, rows_a_step);
+                    multiply_tiles(f, p, format, true, a, a_bytes, b, b_bytes, steps, rows_a_step, fetch);
                 else
-                    multiply_tiles(f, p, format, false, a, a_bytes, b, b_bytes, steps, rows_a_step);
+                    multiply_tiles(f, p, format, false, a, a_bytes, b, b_bytes, steps, rows_a_step, fetch);
                 p->pair = pair;
                 p->i = i;
                 p->rows = least(2 * TILE_ROWS, end - i);

@@ -1,15 +1,16 @@
 /* neural/kernel_amx_attention.c -- attention of one head at a time on AMX in bf16, float32 sums.
  *
- * 32 queries walk over all keys: scores in tiles of 32 x 32, e^score to bf16, times the values. The tiles take a third of the time,
- * the exponentials most of the rest, so these are what this file is about:
+ * 32 queries walk over all keys: scores in tiles of 32 x 32, e^score to bf16, times the values. The tiles take a third of the
+ * time, the exponentials most of the rest, so these are what this file is about:
  *
- *   No running maximum. Softmax is the same whatever is subtracted, and |q| max|k| bounds a row's scores, known before the first
- *   product. e^-(bound - score) may be tiny, but bf16 has the exponents of a float: 180 binary orders of magnitude are free. Only if
- *   a row's sum nevertheless comes out near 0 are these 32 queries done again with their true maximum.
+ *   No running maximum. Softmax is the same whatever is subtracted, and |q| max|k| bounds a row's scores, known before the
+ *   first product. e^-(bound - score) may be tiny, but bf16 has the exponents of a float: 180 binary orders of magnitude are
+ *   free. Only if a row's sum nevertheless comes out near 0 are these 32 queries done again with their true maximum.
  *
- *   e^x in two instructions. With scores in units of 1/128 of a binary order, the integer next to one *is* a bf16 number's bits, but
- *   for the curve of 2^f between two powers: a permutation looks the 7 bits of the mantissa up (AVX-512 VBMI). Together with the
- *   rounding to bf16 this is exact to 0.5 %, and unbiased; sums are taken of the rounded numbers, so weights add up to 1.
+ *   e^x in two instructions. With scores in units of 1/128 of a binary order, the integer next to one *is* a bf16 number's
+ *   bits, but for the curve of 2^f between two powers: a permutation looks the 7 bits of the mantissa up (AVX-512 VBMI).
+ *   Together with the rounding to bf16 this is exact to 0.5 %, and unbiased; sums are taken of the rounded numbers, so
+ *   weights add up to 1.
  *
  * Packing two vectors of scores into one of bf16 interleaves keys by four; values are packed in that order, and nobody minds. */
 #include "neural/kernel_tile.h"
@@ -28,7 +29,7 @@ enum {
 };
 
 #define UNITS 184.6649652f                          /* 128 / ln 2: units a nat */
-#define TOP ((127 + 60) << 7)                       /* where the bound goes: 2^60, for room below; 2^60 * 32768 keys is still a float */
+#define TOP ((127 + 60) << 7)                       /* where the bound goes: 2^60, for room below; 2^75 is still a float */
 #define SUM_MIN 0x1p-100f                           /* a row's sum below: too much may have been lost */
 
 struct head {
@@ -170,7 +171,8 @@ static void pack_values(const float *v, size_t stride, size_t t, size_t d, size_
                 size_t n = c * 16 < d ? d - c * 16 : 0;
                 vec a = key < t ? vec_load_n(row + c * 16, n) : vec_set(0);
                 vec b = key + 1 < t ? vec_load_n(row + stride + c * 16, n) : vec_set(0);
-                _mm512_store_si512(out + c * column_bytes + i * TILE_ROW_BYTES, _mm512_permutexvar_epi16(pairs, vec_bf16_fast(a, b)));
+                _mm512_store_si512(out + c * column_bytes + i * TILE_ROW_BYTES,
+                                   _mm512_permutexvar_epi16(pairs, vec_bf16_fast(a, b)));
             }
         }
     }
@@ -262,8 +264,8 @@ static inline bool all_seen(const struct head *h, size_t i, size_t rows, size_t 
 }
 
 /* Two vectors of scores in units, of query i with the keys from j on. */
-static inline __attribute__((always_inline)) void score_units(const struct head *h, const float *score, vec unit, vec shift, size_t i,
-                                                              size_t j, bool has_bias, vec *a, vec *b)
+static inline __attribute__((always_inline)) void score_units(const struct head *h, const float *score, vec unit, vec shift,
+                                                              size_t i, size_t j, bool has_bias, vec *a, vec *b)
 {
     *a = vec_fma(vec_load(score), unit, shift);
     *b = vec_fma(vec_load(score + 16), unit, shift);
@@ -277,8 +279,9 @@ static inline __attribute__((always_inline)) void score_units(const struct head 
 }
 
 /* e^score of 32 keys: a row of a tile of weights each query; their sums grow. */
-static inline __attribute__((always_inline)) void exponentiate_rows(const struct head *h, const float *score, size_t i, size_t rows,
-                                                                    size_t j, uint8_t *out, bool whole, bool has_bias)
+static inline __attribute__((always_inline)) void exponentiate_rows(const struct head *h, const float *score, size_t i,
+                                                                    size_t rows, size_t j, uint8_t *out, bool whole,
+                                                                    bool has_bias)
 {
     const __m512i low = _mm512_load_si512(mantissas), high = _mm512_load_si512(mantissas + 64);
     const __m512i exponent = _mm512_set1_epi16((short)0xFF80), ones = _mm512_set1_epi16(0x3F80);
@@ -437,18 +440,19 @@ size_t kernel_amx_attention_bytes(size_t t, size_t d)
     return bytes > f32 ? bytes : f32;
 }
 
-void kernel_amx_attention(enum precision precision, const float *q, const float *k, const float *v, size_t stride, size_t t, size_t d,
-                          size_t head_from, size_t head_to, float scale, size_t window, const float *bias, float *out, size_t out_stride,
-                          void *scratch)
+void kernel_amx_attention(enum precision precision, const float *q, const float *k, const float *v, size_t stride, size_t t,
+                          size_t d, size_t head_from, size_t head_to, float scale, size_t window, const float *bias, float *out,
+                          size_t out_stride, void *scratch)
 {
     if (precision == PRECISION_F32) {
-        kernel_avx512.attention(precision, q, k, v, stride, t, d, head_from, head_to, scale, window, bias, out, out_stride, scratch);
+        kernel_avx512.attention(precision, q, k, v, stride, t, d, head_from, head_to, scale, window, bias, out, out_stride,
+                                scratch);
         return;
     }
     const size_t width = round_up(d, STEP), packed = round_up(t, KEYS) * width * 2;
     uint8_t *keys = scratch, *values = keys + packed;
-    struct head h = { .stride = stride, .keys = keys, .values = values, .t = t, .d = d, .steps = steps_of(d), .columns = width / 16,
-                      .window = window, .scale = scale, .out_stride = out_stride };
+    struct head h = { .stride = stride, .keys = keys, .values = values, .t = t, .d = d, .steps = steps_of(d),
+                      .columns = width / 16, .window = window, .scale = scale, .out_stride = out_stride };
     h.queries = values + packed;
     h.scores = (float *)(void *)(h.queries + QUERIES * width * 2);
     h.weights = (uint8_t *)(h.scores + 2 * QUERIES * KEYS);

@@ -1,8 +1,9 @@
 /* neural/kernel_avx2.c -- kernels for AVX2 and FMA: vectors of 8 floats, 16 registers.
  *
- * float32 tiles are 6 rows by 16 channels. int8 has no signed dot product here. VPMADDUBSW multiplies unsigned by signed and adds pairs
- * in 16 bits, saturating; with |a| as the unsigned and w with a's sign as the signed side, both within 127, a pair is at most
- * 2 * 127 * 127 = 32258, so it never saturates and the sums are exact. AVX-VNNI, where the CPU has it, does the same in one step. */
+ * float32 tiles are 6 rows by 16 channels. int8 has no signed dot product here. VPMADDUBSW multiplies unsigned by signed and
+ * adds pairs in 16 bits, saturating; with |a| as the unsigned and w with a's sign as the signed side, both within 127, a pair
+ * is at most 2 * 127 * 127 = 32258, so it never saturates and the sums are exact. AVX-VNNI, where the CPU has it, does the
+ * same in one step. */
 #include "neural/kernel_set.h"
 
 #ifdef __x86_64__
@@ -182,7 +183,8 @@ static inline __attribute__((always_inline)) void multiply_int8(int rows, const 
             __m256i w1 = _mm256_load_si256((const __m256i *)(const void *)(b + 32));
 #pragma GCC unroll 4
             for (int r = 0; r < rows; r++) {
-                __m256i x = _mm256_set1_epi32(*(const int32_t *)(const void *)(a + r * TILE_ROW_BYTES + g)), size = _mm256_abs_epi8(x);
+                __m256i x = _mm256_set1_epi32(*(const int32_t *)(const void *)(a + r * TILE_ROW_BYTES + g));
+                __m256i size = _mm256_abs_epi8(x);
                 s0[r] = dot4(s0[r], size, x, w0, vnni);
                 s1[r] = dot4(s1[r], size, x, w1, vnni);
             }
@@ -195,7 +197,8 @@ static inline __attribute__((always_inline)) void multiply_int8(int rows, const 
 }
 
 /* float32 arithmetic on bf16 numbers. */
-static inline __attribute__((always_inline)) void multiply_bf16(int rows, const uint8_t *a, const uint8_t *b, size_t steps, float *tile)
+static inline __attribute__((always_inline)) void multiply_bf16(int rows, const uint8_t *a, const uint8_t *b, size_t steps,
+                                                                float *tile)
 {
     vec s0[ROWS_PACKED], s1[ROWS_PACKED];
 #pragma GCC unroll 4
@@ -220,8 +223,8 @@ static inline __attribute__((always_inline)) void multiply_bf16(int rows, const 
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_panel(enum precision precision, int rows, const uint8_t *a, const uint8_t *b,
-                                                                 size_t steps, float *tile)
+static inline __attribute__((always_inline)) void multiply_panel(enum precision precision, int rows, const uint8_t *a,
+                                                                 const uint8_t *b, size_t steps, float *tile)
 {
     if (precision == PRECISION_BF16)
         multiply_bf16(rows, a, b, steps, tile);

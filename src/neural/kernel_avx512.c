@@ -1,8 +1,8 @@
 /* neural/kernel_avx512.c -- kernels for AVX-512 (F, BW, VL, DQ) with VNNI: vectors of 16 floats, 32 registers.
  *
- * float32 tiles are 12 rows by 32 channels. int8 goes through VPDPBUSD, unsigned activations (128 is added when rows are prepared) by
- * signed weights; the sums start at -128 times the channel's sum of weights, so that nothing is left to correct. bf16 uses
- * VDPBF16PS where the CPU has it and else float32 arithmetic.
+ * float32 tiles are 12 rows by 32 channels. int8 goes through VPDPBUSD, unsigned activations (128 is added when rows are
+ * prepared) by signed weights; the sums start at -128 times the channel's sum of weights, so that nothing is left to correct.
+ * bf16 uses VDPBF16PS where the CPU has it and else float32 arithmetic.
  *
  * gcc 12 keeps the int8 sums on the stack, a third of the speed, unless they are named variables and the instruction is inline
  * assembly. That is why they are spelled out. */
@@ -103,8 +103,9 @@ static inline __attribute__((always_inline)) void multiply_bf16(int rows, const 
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_kind(enum precision precision, int rows, const uint8_t *a, const uint8_t *b0,
-                                                                const uint8_t *b1, size_t steps, const int32_t *sum, float *tile)
+static inline __attribute__((always_inline)) void multiply_kind(enum precision precision, int rows, const uint8_t *a,
+                                                                const uint8_t *b0, const uint8_t *b1, size_t steps,
+                                                                const int32_t *sum, float *tile)
 {
     if (precision == PRECISION_INT8)
         multiply_dot(true, rows, a, b0, b1, steps, sum, tile);

@@ -1,7 +1,7 @@
 /* neural/kernel_finish.h -- the epilogue, for vectors of any width (see kernel_loops.h for what a vector is).
  *
- * A register tile's sums become result columns here: dequantised, biased, activated, gated, added to the residual, stored. The includer
- * says what finish_activate(precision, kind, x) is: vec_activate of kernel_math.h is the exact one. */
+ * A register tile's sums become result columns here: dequantised, biased, activated, gated, added to the residual, stored.
+ * The includer says what finish_activate(precision, kind, x) is: vec_activate of kernel_math.h is the exact one. */
 
 /* What a product leaves for its epilogue: sums of `rows` rows, [rows][PAIR], float or int32. */
 struct finish {
@@ -13,7 +13,8 @@ struct finish {
 };
 
 static inline __attribute__((always_inline)) void finish_rows(const struct finish *f, const float *tile, size_t pair, size_t i,
-                                                              size_t rows, enum activation kind, enum precision precision, bool is_gated)
+                                                              size_t rows, enum activation kind, enum precision precision,
+                                                              bool is_gated)
 {
     enum { VECS = PAIR / WIDTH };
     const struct matrix *w = f->w;
@@ -31,8 +32,11 @@ static inline __attribute__((always_inline)) void finish_rows(const struct finis
         for (int v = 0; v < VECS; v++)
             sum[v] = is_int8 ? vec_fma(vec_int(tile + v * WIDTH) * scale[v], vec_set(f->x->scale[i + r]), bias[v])
                              : vec_load(tile + v * WIDTH) + bias[v];
-        for (int v = 0; v < (is_gated ? VECS / 2 : VECS); v++)
-            sum[v] = is_gated ? finish_activate(precision, kind, sum[v]) * sum[VECS / 2 + v] : finish_activate(precision, kind, sum[v]);
+        for (int v = 0; v < (is_gated ? VECS / 2 : VECS); v++) {
+            sum[v] = finish_activate(precision, kind, sum[v]);
+            if (is_gated)
+                sum[v] = sum[v] * sum[VECS / 2 + v];
+        }
         for (size_t v = 0; v * WIDTH < n; v++) {
             size_t rest = n - v * WIDTH;
             if (rest >= WIDTH) {

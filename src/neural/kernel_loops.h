@@ -70,7 +70,8 @@ static void multiply_vectors(size_t rows, const float *a, size_t stride, const f
 }
 
 /* tile[rows][PAIR] = a [rows][k] times the panels b0 and b1. */
-static inline void multiply_f32(size_t rows, const float *a, size_t stride, const float *b0, const float *b1, size_t k, float *tile)
+static inline void multiply_f32(size_t rows, const float *a, size_t stride, const float *b0, const float *b1, size_t k,
+                                float *tile)
 {
 #if WIDTH == 16                                     /* = PANEL */
     multiply_vectors(rows, a, stride, b0, b1, k, tile, tile + PANEL);
@@ -88,7 +89,7 @@ static size_t chunk_rows(const struct matrix *w)
     return rows < 48 ? 48 : rows;
 }
 
-/* Splits `rows` into blocks of nearly the same size, none above `max`: a last block of one row would cost as much as a full one. */
+/* Blocks of nearly the same size, none above `max`: a last block of one row would cost as much as a full one. */
 static inline size_t block_rows(size_t rows, size_t max)
 {
     size_t blocks = (rows + max - 1) / max;
@@ -289,9 +290,10 @@ static void loops_rotate(float *x, size_t stride, size_t t, size_t heads, size_t
 
 /* ---- attention in float32 ----
  *
- * Keys of one head are packed like a weight matrix with t rows, values like one with d rows, so that both products are multiply_f32.
- * ROWS_F32 queries at a time walk over the keys in strips of KEYS, with the running maximum and sum of the online softmax (Milakov and
- * Gimelshein 2018; Dao et al. 2022): what was summed before is scaled when a strip raises the maximum. */
+ * Keys of one head are packed like a weight matrix with t rows, values like one with d rows, so that both products are
+ * multiply_f32. ROWS_F32 queries at a time walk over the keys in strips of KEYS, with the running maximum and sum of the
+ * online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): what was summed before is scaled when a strip raises the
+ * maximum. */
 
 enum { KEYS = 256 };
 

@@ -2,8 +2,8 @@
  *
  * Bounds are over all floats: e^x 2e-7 relative; GELU 4e-7, its tanh form and SiLU 5e-7 (beyond |x| = 1: relative), tanh 2e-7. */
 
-/* e^x to 2e-7 relative; 2e-35 below -80 (denormal numbers, here or in what follows, cost a hundred cycles each), infinity from 89 on; NaN stays.
- * n = round(x / ln 2), and a Taylor series of the rest, |r| <= ln 2 / 2. */
+/* e^x to 2e-7 relative; 2e-35 below -80 (denormal numbers, here or in what follows, cost a hundred cycles each), infinity
+ * from 89 on; NaN stays. n = round(x / ln 2), and a Taylor series of the rest, |r| <= ln 2 / 2. */
 static inline vec vec_exp(vec x)
 {
     x = vec_min(vec_set(89), vec_max(vec_set(-80), x));

@@ -1,5 +1,5 @@
-/* neural/kernel_plain.c -- every kernel in plain C: the twin that all others are compared with, and what runs where there is nothing
- * better. Written to be read: one loop a dimension, library functions for the mathematics, no blocking. */
+/* neural/kernel_plain.c -- every kernel in plain C: the twin that all others are compared with, and what runs where there is
+ * nothing better. Written to be read: one loop a dimension, library functions for the mathematics, no blocking. */
 #include "neural/kernel_set.h"
 
 #include <math.h>
@@ -34,7 +34,8 @@ static float channel_product(const struct matrix *w, const struct rows *x, size_
         const uint8_t *b = channel + j / group * TILE_ROW_BYTES, *a = row ? row + j / step * TILE_BYTES : NULL;
         switch (w->precision) {
         case PRECISION_BF16:
-            sum += float_of(((const uint16_t *)(const void *)a)[j % step]) * float_of(((const uint16_t *)(const void *)b)[j % group]);
+            sum += float_of(((const uint16_t *)(const void *)a)[j % step]) *
+                   float_of(((const uint16_t *)(const void *)b)[j % group]);
             break;
         case PRECISION_INT8:
             sum8 += (int8_t)a[j % step] * (int8_t)b[j % group];
@@ -175,7 +176,8 @@ static void plain_attention(enum precision precision, const float *q, const floa
         for (size_t i = 0; i < t; i++) {
             size_t from = window && i > window ? i - window : 0, to = window ? least(t, i + window + 1) : t;
             for (size_t j = from; j < to; j++)
-                score[j] = scale * dot(q + i * stride + h * d, k + j * stride + h * d, d) + (bias ? bias[(h * t + i) * t + j] : 0);
+                score[j] = scale * dot(q + i * stride + h * d, k + j * stride + h * d, d) +
+                           (bias ? bias[(h * t + i) * t + j] : 0);
             plain_softmax(score + from, to - from);
             float *o = out + i * out_stride + h * d;
             for (size_t c = 0; c < d; c++)

@@ -1,4 +1,5 @@
-/* neural/kernel_prepare.h -- rows of floats become int8 with a scale of their own, or bf16 (see kernel_loops.h for what a vector is). */
+/* neural/kernel_prepare.h -- rows of floats become int8 with a scale of their own, or bf16 (see kernel_loops.h for what a
+ * vector is). */
 
 static void prepare_row(struct rows *r, size_t i)
 {

@@ -1,21 +1,22 @@
 /* neural/kernel_set.h -- what one instruction set offers, and the layout that all of them share.
  *
- * One layout for every set, so that packing is written once and a test may run the same matrix through two sets. The unit is a *tile* of
- * 16 rows of 64 bytes, what an AMX tile register holds:
+ * One layout for every set, so that packing is written once. The unit is a *tile* of 16 rows of 64 bytes, what an AMX tile
+ * register holds:
  *
  *   weights      panels of 16 output channels; a panel is [groups][16 channels][4 bytes], where a group is what a dot-product
- *                instruction eats at once: 4 int8, 2 bf16 or 1 float along k. 16 groups are one tile. Panels come in pairs; in a gated
- *                matrix a pair is 16 activated channels and their 16 gates, so that both are at hand when the epilogue runs.
+ *                instruction eats at once: 4 int8, 2 bf16 or 1 float along k. 16 groups are one tile. Panels come in pairs;
+ *                in a gated matrix a pair is 16 activated channels and their 16 gates, so that both are at hand when the
+ *                epilogue runs.
  *   activations  blocks of 16 rows; a block is [steps][16 rows][64 bytes], a step being 64 int8 or 32 bf16 along k. float32
  *                activations stay where they are.
  *
- * AMX multiplies no floats. There float32 is *split*: x = high + low, two bf16 numbers that keep 16 to 17 bits of its 24, and a product is high
- * high + high low + low high, summed in float32; what is lost is about 2e-6 of a result. Each step is then two tiles, high and low,
- * and takes as many bytes as before.
+ * AMX multiplies no floats. There float32 is *split*: x = high + low, two bf16 numbers that keep 16 to 17 bits of its 24, and
+ * a product is high high + high low + low high, summed in float32; what is lost is about 2e-6 of a result. Each step is then
+ * two tiles, high and low, and takes as many bytes as before.
  *
- * k is padded with zeros to whole steps (float32: not at all). int8 is symmetric on both sides, -127 .. 127: no offset on AMX, AVX2 and
- * plain C, which multiply signed numbers; AVX-512 VNNI wants one side unsigned, adds 128 to the activations and takes 128 times
- * the channel's sum of weights off again. */
+ * k is padded with zeros to whole steps (float32: not at all). int8 is symmetric on both sides, -127 .. 127: no offset on
+ * AMX, AVX2 and plain C, which multiply signed numbers; AVX-512 VNNI wants one side unsigned, adds 128 to the activations and
+ * takes 128 times the channel's sum of weights off again. */
 #ifndef SBX_KERNEL_SET_H
 #define SBX_KERNEL_SET_H
 
@@ -105,8 +106,8 @@ static inline float float_of(uint16_t bf16)
 /* What does not depend on how matrices are multiplied: AMX has those of AVX-512. */
 struct kernel_loops {
     void (*layer_norm)(const float *x, size_t m, size_t n, const float *gain, const float *bias, float epsilon, float *y);
-    void (*layer_norm_add)(float *x, const float *residual, size_t m, size_t n, const float *gain, const float *bias, float epsilon,
-                           float *y);
+    void (*layer_norm_add)(float *x, const float *residual, size_t m, size_t n, const float *gain, const float *bias,
+                           float epsilon, float *y);
     void (*softmax)(float *x, size_t n);
     float (*dot)(const float *a, const float *b, size_t n);
     void (*scale)(float *x, size_t n, float by);
@@ -124,8 +125,8 @@ struct kernel_set {
                     const struct epilogue *e);
     size_t (*attention_bytes)(size_t t, size_t d);
     void (*attention)(enum precision precision, const float *q, const float *k, const float *v, size_t stride, size_t t, size_t d,
-                      size_t head_from, size_t head_to, float scale, size_t window, const float *bias, float *out, size_t out_stride,
-                      void *scratch);
+                      size_t head_from, size_t head_to, float scale, size_t window, const float *bias, float *out,
+                      size_t out_stride, void *scratch);
     const struct kernel_loops *loops;
 };
 
@@ -135,9 +136,9 @@ extern const struct kernel_set kernel_avx2, kernel_avx512, kernel_amx;
 extern const struct kernel_loops kernel_loops_512;
 void kernel_amx_attention_start(void);              /* makes its table */
 size_t kernel_amx_attention_bytes(size_t t, size_t d);
-void kernel_amx_attention(enum precision precision, const float *q, const float *k, const float *v, size_t stride, size_t t, size_t d,
-                          size_t head_from, size_t head_to, float scale, size_t window, const float *bias, float *out, size_t out_stride,
-                          void *scratch);
+void kernel_amx_attention(enum precision precision, const float *q, const float *k, const float *v, size_t stride, size_t t,
+                          size_t d, size_t head_from, size_t head_to, float scale, size_t window, const float *bias, float *out,
+                          size_t out_stride, void *scratch);
 #endif
 
 #endif

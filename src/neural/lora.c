@@ -1,9 +1,9 @@
 /* neural/lora.c -- reads a PEFT adapter folder and merges it: W += scale * B A.
  *
- * The adapter keeps, for each module that it changes, A [r][k] and B [n][r]; scale is lora_alpha / r, with use_rslora lora_alpha /
- * sqrt(r). DoRA then gives each row of the sum its own length back. Merged at load, an adapter costs nothing in a forward. Whatever
- * else the file holds (a trained classifier, biases) takes the place of the base model's tensor of that name. An adapter that asks for
- * something else, or whose deltas find no module, is refused: half an adapter would answer wrongly and silently.
+ * The adapter keeps, for each module that it changes, A [r][k] and B [n][r]; scale is lora_alpha / r, with use_rslora lora_alpha
+ * / sqrt(r). DoRA then gives each row of the sum its own length back. Merged at load, an adapter costs nothing in a forward.
+ * Whatever else the file holds (a trained classifier, biases) takes the place of the base model's tensor of that name. An adapter
+ * that asks for something else, or whose deltas find no module, is refused: half an adapter would answer wrongly and silently.
  * (Formats: the checkpoint page of PEFT's documentation; arXiv 2106.09685, 2312.03732, 2402.09353.) */
 #include "neural/lora.h"
 
@@ -81,7 +81,8 @@ static int read_config(struct adapter *d, struct err *e)
         return -1;
     str type = json_str(j, json_get(j, 0, S("peft_type")), d->arena);
     if (!str_eq(type, S("LORA")))
-        return err_set(e, "%s/adapter_config.json: peft_type is \"" STR_FMT "\"; only LORA is supported", d->folder, STR_ARG(type));
+        return err_set(e, "%s/adapter_config.json: peft_type is \"" STR_FMT "\"; only LORA is supported", d->folder,
+                       STR_ARG(type));
     for (size_t i = 0; i < COUNT_OF(refused); i++)
         if (is_set(j, json_get(j, 0, str_of(refused[i]))))
             return err_set(e, "%s/adapter_config.json: %s is not supported", d->folder, refused[i]);
@@ -145,7 +146,8 @@ static int check_delta(const struct adapter *d, str module, const struct delta *
 {
     const struct tensor *a = delta->a, *b = delta->b, *m = delta->magnitude;
     if (!a || !b)
-        return err_set(e, "%s: module \"" STR_FMT "\" has lora_%s but no lora_%s", d->folder, STR_ARG(module), a ? "A" : "B", a ? "B" : "A");
+        return err_set(e, "%s: module \"" STR_FMT "\" has lora_%s but no lora_%s", d->folder, STR_ARG(module), a ? "A" : "B",
+                       a ? "B" : "A");
     if (a->n_dims != 2 || b->n_dims != 2 || a->dim[0] == 0 || a->dim[0] != b->dim[1] || (m && m->n != b->dim[0]))
         return err_set(e, "%s: module \"" STR_FMT "\": the shapes of lora_A, lora_B and magnitude do not fit together", d->folder,
                        STR_ARG(module));

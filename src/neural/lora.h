@@ -11,7 +11,8 @@ struct adapter *adapter_open(const char *folder, struct err *e);
 void adapter_close(struct adapter *d);              /* NULL is fine */
 str  adapter_task(const struct adapter *d);         /* "SEQ_CLS", "TOKEN_CLS", ...; "" */
 
-/* A tensor that takes the base model's place (modules_to_save, trained biases), by the base model's name without prefix; NULL: none. */
+/* A tensor that takes the base model's place (modules_to_save, trained biases), by the base model's name without prefix; NULL:
+ * none. */
 const struct tensor *adapter_find(const struct adapter *d, const char *name);
 /* Adds the delta of this module, if there is one, to weight [n][k]. */
 int adapter_merge(const struct adapter *d, const char *module, float *weight, uint32_t n, uint32_t k, struct err *e);

@@ -3,10 +3,10 @@
  * Pre-norm layers without biases, rotary positions, GeGLU; every n-th layer sees the whole text, the others a window of a few
  * dozen tokens to each side. The first layer has no norm before its attention, since the embeddings have just been through one.
  *
- * Only attention looks beyond its own row. So a forward alternates two stages: *rows* (end of one layer and beginning of the next,
- * a block of rows at a time, so that what lies between the matrices stays small however long the text) and *attention* (a text and
- * some heads at a time). Each stage is one call of the gang, whose threads draw blocks from a counter. With fewer rows than would
- * feed the gang, the rows are one block and the gang shares each product's columns instead.
+ * Only attention looks beyond its own row. So a forward alternates two stages: *rows* (end of one layer and beginning of the
+ * next, a block of rows at a time, so that what lies between the matrices stays small however long the text) and *attention*
+ * (a text and some heads at a time). Each stage is one call of the gang, whose threads draw blocks from a counter. With fewer
+ * rows than would feed the gang, the rows are one block and the gang shares each product's columns instead.
  *
  * Early exit: the states of layer n are what `transformers` has in hidden_states[n], without the final norm unless n is the last;
  * adaptive-layer losses (2D Matryoshka) are taken on these. */
@@ -72,7 +72,7 @@ struct room { float *x, *inner; void *packed; };    /* in a lane: [block][H], [b
 
 static bool pass_is_stopped(const struct pass *p)
 {
-    return p->stop && *p->stop;
+    return p->stop && __atomic_load_n(p->stop, __ATOMIC_RELAXED);
 }
 
 static size_t round64(size_t n)

@@ -9,6 +9,7 @@
 #include "neural/ngram.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <utf8proc.h>
 
@@ -292,26 +293,34 @@ static void words_count(struct tally *t, const struct ngram_spec *spec, uint32_t
     }
 }
 
-static int by_bucket(const void *a, const void *b)
+static pthread_key_t work_key;
+static pthread_once_t work_once = PTHREAD_ONCE_INIT;
+
+static void work_free(void *work)               /* when its thread ends */
 {
-    const struct ngram_feature *x = a, *y = b;
-    return x->bucket < y->bucket ? -1 : x->bucket > y->bucket;
+    free(((struct work *)work)->count);
+    free(work);
+}
+
+static void work_key_make(void)
+{
+    pthread_key_create(&work_key, work_free);
 }
 
 static struct work *work_of_thread(uint32_t buckets)
 {
-    static _Thread_local struct work *w;
-    if (!w)
-        w = calloc(1, sizeof *w);
+    pthread_once(&work_once, work_key_make);
+    struct work *w = pthread_getspecific(work_key);
+    if (!w && (w = calloc(1, sizeof *w)))
+        pthread_setspecific(work_key, w);
     if (w && w->buckets < buckets) {
         uint32_t *more = calloc(buckets, sizeof *more);
         if (!more)
             return NULL;
         free(w->count);
         w->count = more;
-    }
-    if (w && w->buckets < buckets)
         w->buckets = buckets;
+    }
     return w;
 }
 
@@ -341,7 +350,6 @@ uint32_t ngram_features(const struct ngram_spec *spec, str text, struct ngram_fe
     float scale = squares > 0 ? (float)(1 / sqrt(squares)) : 0;
     for (uint32_t i = 0; i < t.n; i++)
         out[i].value *= scale;
-    qsort(out, t.n, sizeof *out, by_bucket);
     w->buckets = kept;
     return t.n;
 }

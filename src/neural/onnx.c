@@ -1,19 +1,19 @@
 /* neural/onnx.c -- the weights of an ONNX graph, under the names that the model had before it was exported.
  *
- * An ONNX file is one protobuf message; arrays are initialisers of its graph. Exporters keep the names of embeddings, norms and biases,
- * but fold a Linear's weight into the operand of a MatMul: turned round ([k][n]) and nameless ("onnx::MatMul_123", "val_49"), perhaps
- * quantised. The graph tells what such an array was, so the nodes are walked once, in their order (which is topological by the
- * standard), and every value that comes from an array alone is remembered:
+ * An ONNX file is one protobuf message; arrays are initialisers of its graph. Exporters keep the names of embeddings, norms and
+ * biases, but fold a Linear's weight into the operand of a MatMul: turned round ([k][n]) and nameless ("onnx::MatMul_123",
+ * "val_49"), perhaps quantised. The graph tells what such an array was, so the nodes are walked once, in their order (which is
+ * topological by the standard), and every value that comes from an array alone is remembered:
  *
  *     constant   an initialiser, also cast, transposed or dequantised (DequantizeLinear; Cast and Mul by a constant)
  *     rows       a Gather of a constant: its dequantisation comes later and names the scale of a table
- *     scale      something unknown times a constant: in a dynamically quantised product, the scale of activations times that of weights
+ *     scale      something unknown times a constant: the scale of activations times that of weights, in dynamic quantisation
  *     product    something unknown times a constant matrix: a Linear without its bias
  *
  * A product to which "x.bias" is added is the Linear x, so its matrix is "x.weight", seen as [n][k]. One that meets no bias is
  * named by its node, which newer exporters call by the module's path ("/layers.0/attn/Wqkv/MatMul").
  *
- * (Formats: onnx.proto3 and the operators' pages of onnx.ai; the com.microsoft operators: ContribOperators.md of ONNX Runtime.) */
+ * (Formats: onnx.proto3 and the operators' pages of onnx.ai; for com.microsoft, ContribOperators.md of ONNX Runtime.) */
 #include <stdlib.h>
 
 #include "neural/weights_file.h"
@@ -23,7 +23,7 @@ enum { INPUTS_MAX = 8 };                        /* of a node; operators that mat
 /* ---- protobuf ---- */
 
 struct wire { const uint8_t *at, *end; bool is_bad; };
-struct field_read { uint64_t number, value; unsigned type; struct wire inside; };     /* inside: of type 2, and the bytes of 1 and 5 */
+struct field_read { uint64_t number, value; unsigned type; struct wire inside; };     /* inside: of types 1, 2 and 5 */
 enum { WIRE_VARINT, WIRE_FIXED64, WIRE_BYTES, WIRE_FIXED32 = 5 };
 
 static bool wire_varint(struct wire *w, uint64_t *out)
@@ -201,14 +201,16 @@ static int read_external(struct graph *g, struct wire about, struct tensor *t, s
             return malformed(g, t->name);
         if (str_eq(pair[0], S("location")))
             location = pair[1];
-        if ((str_eq(pair[0], S("offset")) && !str_int(pair[1], &offset)) || (str_eq(pair[0], S("length")) && !str_int(pair[1], &length)))
+        int64_t *number = str_eq(pair[0], S("offset")) ? &offset : str_eq(pair[0], S("length")) ? &length : NULL;
+        if (number && !str_int(pair[1], number))
             return malformed(g, t->name);
     }
     const char *path = weights_sibling(g->w, g->file->path, location, g->e);
     const struct mapping *file = path ? weights_map(g->w, path, g->e) : NULL;
     if (!file)
         return -1;
-    if (offset < 0 || (size_t)offset > file->size || bytes > file->size - (size_t)offset || (length >= 0 && (size_t)length != bytes))
+    if (offset < 0 || (size_t)offset > file->size || bytes > file->size - (size_t)offset ||
+        (length >= 0 && (size_t)length != bytes))
         return err_set(g->e, "%s: initialiser \"" STR_FMT "\" does not lie in %s", g->file->path, STR_ARG(t->name), file->path);
     t->data = file->at + offset;
     return 0;
@@ -328,9 +330,10 @@ static bool is_real(const struct tensor *t)
     return t->dtype == DTYPE_F32 || t->dtype == DTYPE_F16 || t->dtype == DTYPE_BF16;
 }
 
-/* `t` with a scale and, unless NULL, a zero point; each is one number or one for each index of `axis` of the array as it lies in the
- * file. NULL: they do not fit. */
-static struct tensor *scaled(struct graph *g, const struct tensor *t, const struct tensor *scale, const struct tensor *zero, unsigned axis)
+/* `t` with a scale and, unless NULL, a zero point; each is one number or one for each index of `axis` of the array as it lies in
+ * the file. NULL: they do not fit. */
+static struct tensor *scaled(struct graph *g, const struct tensor *t, const struct tensor *scale, const struct tensor *zero,
+                             unsigned axis)
 {
     if (!is_integer(t) || t->scale || !scale || !is_real(scale) || !scale->n || t->n_dims > 2)
         return NULL;
@@ -341,7 +344,8 @@ static struct tensor *scaled(struct graph *g, const struct tensor *t, const stru
     if (t->is_transposed)
         axis = !axis;
     size_t n = scale->n > 1 || !zero ? scale->n : zero->n;
-    if ((n != 1 && (t->n_dims == 0 || n != t->dim[axis])) || (scale->n != 1 && scale->n != n) || (zero && zero->n != 1 && zero->n != n))
+    bool fits = n == 1 || (t->n_dims && n == t->dim[axis]);
+    if (!fits || (scale->n != 1 && scale->n != n) || (zero && zero->n != 1 && zero->n != n))
         return NULL;
     float *numbers[2] = { ARENA_ARRAY(g->w->a, float, n), zero ? ARENA_ARRAY(g->w->a, float, n) : NULL };
     for (size_t i = 0; i < n; i++) {

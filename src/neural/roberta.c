@@ -1,5 +1,5 @@
-/* neural/roberta.c -- RoBERTa and XLM-RoBERTa: BERT with other names, positions that begin behind the pad's number, and a head of its
- * own. One position vector for each number up to pad_token_id is never used, so config.json's 514 positions are 512 tokens. */
+/* neural/roberta.c -- RoBERTa and XLM-RoBERTa: BERT with other names, positions that begin behind the pad's number, and a head of
+ * its own. The position vectors up to pad_token_id are for pads alone, so config.json's 514 positions are 512 tokens. */
 #include "neural/block.h"
 
 static const struct trunk_kind roberta = {

@@ -1,8 +1,8 @@
 /* neural/safetensors.c -- the safetensors format: eight bytes of length, a JSON header, the arrays.
  *
- * The header is {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [from, to]}, "__metadata__": {"key": "text"}}; offsets count
- * from the end of the header. Nothing in it is believed: type, shape and span must agree, spans must lie in the file and must not
- * overlap. (Format: the README of the safetensors project.) */
+ * The header is {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [from, to]}, "__metadata__": {"key": "text"}}; offsets
+ * count from the end of the header. Nothing in it is believed: type, shape and span must agree, spans must lie in the file and
+ * must not overlap. (Format: the README of the safetensors project.) */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -10,9 +10,10 @@
 
 #include "base/clock.h"
 #include "neural/batch.h"
+#include "neural/labels.h"
 
 enum {
-    SHORT_TEXT = 4096,                  /* bytes whose n-grams are counted on the caller's thread: some 50 us a head */
+    SHORT_TEXT = 1024,                  /* bytes whose n-grams are counted on the caller's thread: some 100 us */
     LOOK_BACK = 32,                     /* asks of one text stand together: so many before are compared before hashing again */
 };
 
@@ -37,7 +38,7 @@ static bool plan_labels(struct plan *p, const struct neural_ask *ask)
         return false;
     if (h->dim == 0)
         p->wish.model = NULL;
-    p->heads_here = h->ngrams.buckets == 0 || p->wish.text.len <= SHORT_TEXT;
+    p->heads_here = h->ngrams.buckets == 0 || p->wish.text.len <= (p->wish.model ? SHORT_TEXT : WORDS_BYTES);
     p->is_ready = p->heads_here && !p->wish.model;
     p->wish.kind = p->heads_here ? PRODUCT_ROWS : PRODUCT_LABELS;
     return true;
@@ -90,7 +91,7 @@ static float *values_new(struct neural_ask *ask, uint32_t n_windows, uint32_t wi
     return ask->values;
 }
 
-static int answer_labels_here(const struct plan *p, struct arena *a)
+static int answer_labels_here(const struct plan *p, struct word_counts *counts, struct arena *a)
 {
     const struct answer *r = p->answer;         /* NULL: words alone */
     const struct head *h = p->wish.head->head;
@@ -102,7 +103,7 @@ static int answer_labels_here(const struct plan *p, struct arena *a)
     for (uint32_t i = 0; i < n; i++) {
         struct byte_range at = r ? r->windows[i] : (struct byte_range){ 0, (uint32_t)text.len };
         const float *vector = r ? r->values + (size_t)i * r->width + neural_model_vector_at(p->wish.model, h) : NULL;
-        labels_of(h, vector, (str){ text.ptr + at.from, at.to - at.from }, out + (size_t)i * h->n_labels);
+        labels_of(h, vector, (str){ text.ptr + at.from, at.to - at.from }, counts, out + (size_t)i * h->n_labels);
     }
     return 0;
 }
@@ -132,12 +133,12 @@ static int answer_spans(const struct plan *p, struct arena *a)
     return 0;
 }
 
-static int answer_write(const struct plan *p, struct arena *a)
+static int answer_write(const struct plan *p, struct word_counts *counts, struct arena *a)
 {
     const struct neural_model *m = p->wish.model;
     p->ask->n_tokens = p->answer ? p->answer->n_tokens : 0;
     if (p->heads_here)
-        return answer_labels_here(p, a);
+        return answer_labels_here(p, counts, a);
     if (p->wish.kind == PRODUCT_SPANS)
         return answer_spans(p, a);
     if (p->wish.kind == PRODUCT_LABELS)
@@ -211,9 +212,10 @@ WAITS size_t neural_run(struct neural_ask *asks, size_t n, uint64_t deadline, st
     }
     if (n_missing > 0)
         plans_fetch(missing, n_missing, tickets, deadline);
+    struct word_counts counts = { 0 };
     for (size_t i = 0; i < n && has_memory; i++) {
         if (asks[i].status == 0)
-            asks[i].status = answer_write(&plans[i], a);
+            asks[i].status = answer_write(&plans[i], &counts, a);
         answer_release(plans[i].answer);
         n_good += asks[i].status == 0;
         count_add(COUNT_REFUSED, asks[i].status == -EAGAIN);

@@ -1,11 +1,11 @@
 /* neural/tokenizer.c -- text to token numbers, exactly as Hugging Face `tokenizers` does it.
  *
- * The path of a text: broken bytes are mended; added tokens are cut out; normalisers rewrite; added tokens that are looked for behind
- * the normaliser are cut out; pre-tokenisers rewrite and cut; the model turns every split into tokens; the post-processor puts its
- * own around them. Through all of it every byte carries the place it came from (tokenizer_parts.h).
+ * The path of a text: broken bytes are mended; added tokens are cut out; normalisers rewrite; added tokens that are looked for
+ * behind the normaliser are cut out; pre-tokenisers rewrite and cut; the model turns every split into tokens; the post-processor
+ * puts its own around them. Through all of it every byte carries the place it came from (tokenizer_parts.h).
  *
- * Languages repeat their words, so a scratch remembers what the model made of short ones: one cache line each, in a table that is
- * simply overwritten. With it the model is asked for a small part of a text. */
+ * Languages repeat their words, so a scratch remembers what the model made of short ones: one cache line each, in a table that
+ * is simply overwritten. With it the model is asked for a small part of a text. */
 #include "neural/tokenizer.h"
 
 #include <assert.h>
@@ -66,12 +66,13 @@ static bool text_load(struct work *w, str text)
 {
     struct text *t = &w->text;
     t->n = 0;
-    if (text.len > TOKENIZER_TEXT_MAX || !text_reserve(t, 3 * text.len + UTF8_MAX))     /* a broken byte becomes three */
+    t->most = w->out.most = text_limit(text.len);
+    if (text.len > TOKENIZER_TEXT_MAX || !text_reserve(t, text.len))
         return false;
     for (size_t at = 0; at < text.len;) {
         size_t from = at;
         unsigned char byte = (unsigned char)text.ptr[at];
-        if (byte < 0x80) {
+        if (byte < 0x80 && t->n < t->cap) {             /* it is full early only if broken bytes have become three each */
             t->bytes[t->n] = (char)byte;
             t->spans[t->n++] = (struct span){ (uint32_t)at, (uint32_t)at + 1 };
             at++;
@@ -80,7 +81,7 @@ static bool text_load(struct work *w, str text)
             text_put(t, code, (struct span){ (uint32_t)from, (uint32_t)at });
         }
     }
-    return true;
+    return !t->is_failed;
 }
 
 /* ---- words to tokens ---- */

@@ -1,8 +1,8 @@
 /* neural/tokenizer.h -- text to token numbers, exactly as Hugging Face `tokenizers` does it.
  *
- * Reads tokenizer.json: normaliser, pre-tokeniser, model (WordPiece, BPE, Unigram), added tokens, post-processor. Truncation and padding
- * that the file asks for are ignored: the caller windows (see tokens_window). Immutable after load; any thread encodes with its own
- * tokenizer_scratch. Text is UTF-8; broken bytes count as U+FFFD. */
+ * Reads tokenizer.json: normaliser, pre-tokeniser, model (WordPiece, BPE, Unigram), added tokens, post-processor. Truncation and
+ * padding that the file asks for are ignored: the caller windows (see tokens_window). Immutable after load; any thread encodes
+ * with its own tokenizer_scratch. Text is UTF-8; broken bytes count as U+FFFD. */
 #ifndef SBX_TOKENIZER_H
 #define SBX_TOKENIZER_H
 
@@ -12,7 +12,7 @@ struct tokenizer;
 struct tokenizer_scratch;
 
 struct tokenizer *tokenizer_open(const char *file, struct err *e);             /* path of tokenizer.json */
-struct tokenizer *tokenizer_parse(str json, const char *file, struct err *e);  /* `file` for messages; the text may go afterwards */
+struct tokenizer *tokenizer_parse(str json, const char *file, struct err *e);  /* `file`: for messages; the text may go then */
 void tokenizer_close(struct tokenizer *t);
 struct tokenizer_scratch *tokenizer_scratch_new(void);
 void tokenizer_scratch_free(struct tokenizer_scratch *s);

@@ -99,7 +99,7 @@ void added_cut(const struct added_tokens *a, struct work *w)
 /* What the normaliser makes of a token. */
 static str normalized_content(const struct place_in_file *f, const struct steps *normalizer, str content)
 {
-    struct work w = { 0 };
+    struct work w = { .text.most = text_limit(content.len), .out.most = text_limit(content.len) };
     struct span nowhere = { 0, 0 };
     for (size_t at = 0; at < content.len;)
         text_put(&w.text, utf8_next(content, &at), nowhere);
@@ -145,8 +145,9 @@ int added_parse(const struct place_in_file *f, jref list, const struct vocabular
             return part_error(f, S("added_tokens"), "expected objects with content and an id from 0 to %d", TOKEN_ID_MAX - 1);
         int32_t known = vocabulary_id(v, content);
         struct added one = {
-            .content = content, .id = known >= 0 ? known : (int32_t)id, .is_single_word = part_bool(f, item, S("single_word"), false),
-            .strips_left = part_bool(f, item, S("lstrip"), false), .strips_right = part_bool(f, item, S("rstrip"), false),
+            .content = content, .id = known >= 0 ? known : (int32_t)id,
+            .is_single_word = part_bool(f, item, S("single_word"), false), .strips_left = part_bool(f, item, S("lstrip"), false),
+            .strips_right = part_bool(f, item, S("rstrip"), false),
         };
         bool is_normalized = part_bool(f, item, S("normalized"), !part_bool(f, item, S("special"), false));
         if (is_normalized && normalizer->n)

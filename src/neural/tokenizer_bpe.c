@@ -1,10 +1,12 @@
-/* neural/tokenizer_bpe.c -- byte pair encoding: of all neighbours that may merge, those of the lowest rank do, the leftmost first.
+/* neural/tokenizer_bpe.c -- byte pair encoding: of all neighbours that may merge, those of the lowest rank do, the leftmost
+ * first.
  *
- * A heap holds what could merge. Merging two symbols makes two new pairs with their neighbours and leaves the old ones in the heap,
- * where they are recognised when they come up: the symbols at their place are no longer the ones they were made of.
+ * A heap holds what could merge. Merging two symbols makes two new pairs with their neighbours and leaves the old ones in the
+ * heap, where they are recognised when they come up: the symbols at their place are no longer the ones they were made of.
  *
- * SentencePiece-like files (Gemma) do not cut texts into words: the "word" is the whole text. But where no merge reaches over the
- * beginning of a "▁", which the list of merges shows at load, cutting there changes nothing, and words are short and known again. */
+ * SentencePiece-like files (Gemma) do not cut texts into words: the "word" is the whole text. But where no merge reaches over
+ * the beginning of a "▁", which the list of merges shows at load, cutting there changes nothing, and words are short and known
+ * again. */
 #include "neural/tokenizer_parts.h"
 
 static inline uint32_t merge_home(const struct model *m, uint64_t key)
@@ -234,8 +236,8 @@ static int batch_finish(const struct place_in_file *f, struct model *m, struct m
         for (size_t k = 0; k < 3; k++) {
             id[k] = vocabulary_found(&m->vocabulary, b->items[i].part[k], b->items[i].seek[k]);
             if (id[k] < 0)
-                return part_error(f, S("model.merges"), "number %u needs \"" STR_FMT "\", which is not in the vocabulary", b->rank,
-                                  STR_ARG(b->items[i].part[k]));
+                return part_error(f, S("model.merges"), "number %u needs \"" STR_FMT "\", which is not in the vocabulary",
+                                  b->rank, STR_ARG(b->items[i].part[k]));
         }
         merge_add(m, id[0], id[1], id[2], b->rank);
     }
@@ -311,7 +313,7 @@ int bpe_parse(const struct place_in_file *f, jref node, struct model *m)
     }
     bool has_bytes = model_bytes(m), is_plain = m->prefix.len == 0 && m->suffix.len == 0 && !m->ignores_merges;
     bool drops = m->unknown < 0 && !(m->has_byte_fallback && has_bytes);        /* then offsets shift to the end of the word */
-    m->cuts_at_space = is_plain && !drops && vocabulary_id(&m->vocabulary, S(SPACE_MARK)) >= 0;    /* ... if the merges say so too */
+    m->cuts_at_space = is_plain && !drops && vocabulary_id(&m->vocabulary, S(SPACE_MARK)) >= 0;    /* if the merges agree */
     m->run = bpe_run;
     struct arena *passing = arena_new();
     if (!passing)

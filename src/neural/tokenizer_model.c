@@ -40,7 +40,8 @@ int model_vocabulary(const struct place_in_file *f, jref vocab, struct model *m)
     JSON_EACH_PAIR(j, vocab, key, value) {
         if (!token_number(j, value, &id)) {
             str name = json_raw(j, key);
-            return part_error(f, S("model.vocab"), "the number of " STR_FMT " is not one from 0 to %d", STR_ARG(name), TOKEN_ID_MAX - 1);
+            return part_error(f, S("model.vocab"), "the number of " STR_FMT " is not one from 0 to %d", STR_ARG(name),
+                              TOKEN_ID_MAX - 1);
         }
         highest = id > highest ? id : highest;
         n_bytes += j->nodes[key].len;

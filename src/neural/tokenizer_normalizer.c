@@ -1,12 +1,13 @@
 /* neural/tokenizer_normalizer.c -- the normalisers of tokenizer.json.
  *
- * Most of them ask of each character what becomes of it, so they are one loop with options (rewrite_characters), and BertNormalizer
- * is four of the options together. Only Unicode's normalisation forms look at neighbours. For them the loop collects characters up
- * to one that nothing before it can act on, and decomposes, orders and composes that stretch.
+ * Most of them ask of each character what becomes of it, so they are one loop with options (rewrite_characters), and
+ * BertNormalizer is four of the options together. Only Unicode's normalisation forms look at neighbours. For them the loop
+ * collects characters up to one that nothing before it can act on, and decomposes, orders and composes that stretch.
  *
- * `tokenizers` derives the place of a character from a count of changes: a new character says whether it was inserted (1: it belongs
- * where the one before came from), stands for the next old one (0), or for that and k more (-k). Order and composition move the
- * characters together with their counts, which is not always where one would look for them; to be identical, we count along. */
+ * `tokenizers` derives the place of a character from a count of changes: a new character says whether it was inserted (1: it
+ * belongs where the one before came from), stands for the next old one (0), or for that and k more (-k). Order and composition
+ * move the characters together with their counts, which is not always where one would look for them; to be identical, we count
+ * along. */
 #include <stdlib.h>
 
 #include "neural/tokenizer_parts.h"
@@ -55,7 +56,8 @@ static void runes_order(struct rune *runes, size_t n)
     }
 }
 
-/* Canonical composition, in place; what remains. A composed character changes by the sum of its parts, less the one that is gone. */
+/* Canonical composition, in place; what remains. A composed character changes by the sum of its parts, less the one that is
+ * gone. */
 static size_t runes_compose(struct rune *runes, size_t n)
 {
     size_t kept = 0, starter = SIZE_MAX;
@@ -252,7 +254,8 @@ static bool precompiled_find(const struct step *s, str text, str *out)
     return false;
 }
 
-/* The changes counted as the head of the file says. The last character is held back, since what is dropped behind it counts there. */
+/* The changes counted as the head of the file says. The last character is held back, since what is dropped behind it counts
+ * there. */
 struct counting { uint32_t code; int32_t change; bool is_held; size_t at; };
 
 static void counting_flush(struct work *w, const struct split *in, struct counting *c)
@@ -263,7 +266,8 @@ static void counting_flush(struct work *w, const struct split *in, struct counti
     str text = { w->text.bytes, in->to };
     size_t from = c->change > 0 ? c->at - 1 : c->at;
     bool is_before_all = c->change > 0 && c->at == in->from;
-    text_put(&w->out, c->code, is_before_all ? (struct span){ in->origin, in->origin } : w->text.spans[from < in->to ? from : in->to - 1]);
+    struct span span = { in->origin, in->origin };
+    text_put(&w->out, c->code, is_before_all ? span : w->text.spans[from < in->to ? from : in->to - 1]);
     for (int32_t i = c->change; i <= 0 && c->at < in->to; i++)
         utf8_next(text, &c->at);
 }

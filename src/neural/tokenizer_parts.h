@@ -1,8 +1,8 @@
 /* neural/tokenizer_parts.h -- what the files of the tokenizer share.
  *
- * A text on its way is a row of bytes with a span for each: the bytes of the caller's text that it stands for. Splits are ranges of
- * it. Normalisers and pre-tokenisers are one list of steps that rewrite the text, cut the splits, or both; the model then turns each
- * split into tokens. So offsets need no thought anywhere but where a character is made. */
+ * A text on its way is a row of bytes with a span for each: the bytes of the caller's text that it stands for. Splits are ranges
+ * of it. Normalisers and pre-tokenisers are one list of steps that rewrite the text, cut the splits, or both; the model then
+ * turns each split into tokens. So offsets need no thought anywhere but where a character is made. */
 #ifndef SBX_TOKENIZER_PARTS_H
 #define SBX_TOKENIZER_PARTS_H
 
@@ -16,7 +16,7 @@
 
 struct span { uint32_t from, to; };
 
-struct text { char *bytes; struct span *spans; size_t n, cap; bool is_failed; };
+struct text { char *bytes; struct span *spans; size_t n, cap, most; bool is_failed; };       /* most: see text_limit */
 
 struct split {
     uint32_t from, to;              /* in the text */
@@ -26,7 +26,11 @@ struct split {
 
 struct splits { struct split *items; size_t n, cap; bool is_failed; };
 
-enum { WORK_MAX = 256 << 20 };      /* bytes that a text may grow to, whatever the file replaces by whatever */
+/* Bytes that a text may grow to, whatever the file replaces by whatever. Unicode's forms make it twelve times as long at most. */
+static inline size_t text_limit(size_t n)
+{
+    return 64 * n + 4096 < 256 << 20 ? 64 * n + 4096 : 256 << 20;
+}
 
 /* One character of a caller's text; broken bytes count as U+FFFD, one for each maximal subpart of a well-formed sequence (Unicode
  * 3.9, table 3-8), as Python decodes with errors="replace". */
@@ -78,7 +82,7 @@ struct trie {
 };
 
 int trie_make(struct trie *t, struct arena *a, size_t n_bytes);     /* for about so many bytes of keys; it grows */
-int trie_add(struct trie *t, struct arena *a, str key, int32_t value);      /* the first of equals wins; -1: no memory, too large */
+int trie_add(struct trie *t, struct arena *a, str key, int32_t value);  /* the first of equals wins; -1: no memory, too large */
 
 static inline struct trie_slot *trie_slot(const struct trie *t, uint32_t key)   /* where it is or would be */
 {
@@ -164,12 +168,12 @@ int part_error(const struct place_in_file *f, str where, const char *format, ...
 /* Append to `out` what the node says; -1 and the reason in f->e. `where` is its place: "normalizer.normalizers[1]". */
 int normalizer_parse(const struct place_in_file *f, jref node, str where, struct steps *out, unsigned depth);
 int pre_tokenizer_parse(const struct place_in_file *f, jref node, str where, struct steps *out, unsigned depth);
-int step_pattern(const struct place_in_file *f, jref node, str where, struct step *out);    /* {"String": ...} or {"Regex": ...} */
+int step_pattern(const struct place_in_file *f, jref node, str where, struct step *out);    /* {"String": ...}, {"Regex": ...} */
 
 void steps_run(const struct steps *steps, struct work *w);
 
 struct matches { size_t from, last_end; bool has_last; };           /* zero: from the beginning */
-bool step_match(const struct step *s, str text, struct matches *m, size_t *start, size_t *end);     /* the next, by regex or literal */
+bool step_match(const struct step *s, str text, struct matches *m, size_t *start, size_t *end);     /* the next one */
 void rewrite_bytes(const struct step *s, struct work *w, const struct split *in);   /* every byte becomes a visible character */
 void rewrite_prepend(const struct step *s, struct work *w, const struct split *in);
 void rewrite_replace(const struct step *s, struct work *w, const struct split *in);

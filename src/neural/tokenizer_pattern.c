@@ -1,16 +1,17 @@
 /* neural/tokenizer_pattern.c -- the regular expressions of tokenizer.json.
  *
- * They are few, short, written for Oniguruma (which tries alternatives in order and takes the first that leads to a match) and run
- * over every byte of every text. RE2 does not know the one feature they all use, the look-ahead \s+(?!\S). So they are compiled
- * whole, at load, into a deterministic automaton over classes of characters: one table look-up a character, no memory at run time.
+ * They are few, short, written for Oniguruma (which tries alternatives in order and takes the first that leads to a match) and
+ * run over every byte of every text. RE2 does not know the one feature they all use, the look-ahead \s+(?!\S). So they are
+ * compiled whole, at load, into a deterministic automaton over classes of characters: one table look-up a character, no memory
+ * at run time.
  *
- * A state is a list of places in the pattern, best first, taken before what the next character decides: look-ahead of one character
- * is then nothing but a condition on the class that is about to be read (the end of the text is a class too). When a list comes upon
- * the end of the pattern, the match may end here and everything that ranks below is dropped; what ranks above goes on, and if it
- * comes to an end too, that is the match. This is the subset construction with priorities that RE2 uses.
+ * A state is a list of places in the pattern, best first, taken before what the next character decides: look-ahead of one
+ * character is then nothing but a condition on the class that is about to be read (the end of the text is a class too). When a
+ * list comes upon the end of the pattern, the match may end here and everything that ranks below is dropped; what ranks above
+ * goes on, and if it comes to an end too, that is the match. This is the subset construction with priorities that RE2 uses.
  *
- * Known: literals, classes with \p{..}, groups, (?i) for ASCII letters, | ? * + {n,m} greedy and lazy, possessive where it changes
- * nothing, look-ahead of one character. Anything else is an error at load: a pattern half understood would be worse. */
+ * Known: literals, classes with \p{..}, groups, (?i) for ASCII letters, | ? * + {n,m} greedy and lazy, possessive where it
+ * changes nothing, look-ahead of one character. Anything else is an error at load: a pattern half understood would be worse. */
 #include "neural/tokenizer_pattern.h"
 
 #include <stdlib.h>
@@ -193,8 +194,8 @@ struct compiler {
 static void wrong(struct compiler *c, const char *what)
 {
     if (!c->is_failed)
-        err_set(c->e, "regular expression \"%.*s\", byte %zu: %s", (int)(c->source.len < 120 ? c->source.len : 120), c->source.ptr,
-                c->at, what);
+        err_set(c->e, "regular expression \"%.*s\", byte %zu: %s", (int)(c->source.len < 120 ? c->source.len : 120),
+                c->source.ptr, c->at, what);
     c->is_failed = true;
 }
 
@@ -298,8 +299,8 @@ static struct set set_word(struct compiler *c)
         { 0xB2, 0xB3 }, { 0xB9, 0xB9 }, { 0xBC, 0xBE }, { 0x24B6, 0x24E9 }, { 0x1F130, 0x1F149 }, { 0x1F150, 0x1F169 },
         { 0x1F170, 0x1F189 },
     };
-    struct set out = set_categories(c->a, CAT(LU) | CAT(LL) | CAT(LT) | CAT(LM) | CAT(LO) | CAT(MN) | CAT(MC) | CAT(ME) | CAT(ND) |
-                                              CAT(NL) | CAT(PC));
+    struct set out = set_categories(c->a, CAT(LU) | CAT(LL) | CAT(LT) | CAT(LM) | CAT(LO) | CAT(MN) | CAT(MC) | CAT(ME) |
+                                              CAT(ND) | CAT(NL) | CAT(PC));
     for (size_t i = 0; i < COUNT_OF(more); i++)
         set_range(c->a, &out, more[i].first, more[i].last);
     return out;
@@ -611,8 +612,8 @@ static bool node_may_begin_in(const struct compiler *c, const struct node *n, co
     return false;
 }
 
-/* A possessive repetition equals a greedy one if giving a character back can never help: because what follows cannot begin with one,
- * or because it may be empty and so never fails. */
+/* A possessive repetition equals a greedy one if giving a character back can never help: because what follows cannot begin with
+ * one, or because it may be empty and so never fails. */
 static void possession_check(struct compiler *c, const struct node *concat, size_t i)
 {
     const struct node *repeat = concat->parts[i], *inside = repeat->parts[0];
@@ -682,7 +683,7 @@ static void emit_repeat(struct compiler *c, const struct node *n)
         fork_set(c, fork, n->is_lazy, fork + 1, c->n_code);
         return;
     }
-    for (uint32_t i = n->low; i < n->high && !c->is_failed; i++) {      /* x?x? is (x(x)?)?: when one is missing, so are the rest */
+    for (uint32_t i = n->low; i < n->high && !c->is_failed; i++) {
         uint32_t fork = emit(c, (struct code){ .op = OP_FORK });
         emit_node(c, n->parts[0]);
         fork_set(c, fork, n->is_lazy, fork + 1, c->n_code);

@@ -1,6 +1,6 @@
 /* neural/tokenizer_post.c -- post-processors: what is put around texts, and offsets without their blanks.
  *
- * All of them are a template of special tokens and the places of the two texts; TemplateProcessing says it, the others imply it. */
+ * All of them are a template of special tokens and the places of the two texts; TemplateProcessing says it, others imply it. */
 #include "neural/tokenizer_parts.h"
 
 static const struct template_part single_default[] = { { .sequence = 'A' } };
@@ -151,6 +151,6 @@ int post_processor_parse(const struct place_in_file *f, jref node, str where, st
         return part_error(f, where, "a second template in a Sequence is not built");
     p->has_template = true;
     if (is_template)
-        return template_parse(f, node, "single", where, &p->single) < 0 || template_parse(f, node, "pair", where, &p->pair) < 0 ? -1 : 0;
+        return template_parse(f, node, "single", where, &p->single) < 0 ? -1 : template_parse(f, node, "pair", where, &p->pair);
     return ends_parse(f, node, where, is_roberta, p) < 0 || (is_roberta && trim_parse(f, node, p) < 0) ? -1 : 0;
 }

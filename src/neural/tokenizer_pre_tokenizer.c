@@ -1,7 +1,7 @@
 /* neural/tokenizer_pre_tokenizer.c -- the pre-tokenisers of tokenizer.json.
  *
- * A cut walks over what matches and what lies between; what happens to either is the behaviour (struct cutter). Pre-tokenisers that
- * also change the text (ByteLevel, Metaspace) are several steps: their parts are rewrites that normalisers know too. */
+ * A cut walks over what matches and what lies between; what happens to either is the behaviour (struct cutter). Pre-tokenisers
+ * that also change the text (ByteLevel, Metaspace) are several steps: their parts are rewrites that normalisers know too. */
 #include "neural/tokenizer_parts.h"
 
 /* ---- behaviours ---- */
@@ -188,7 +188,8 @@ static int bytes_parse(const struct place_in_file *f, jref node, str where, stru
 {
     static const char gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
     if (part_bool(f, node, S("add_prefix_space"), true))
-        step_add(f, out, (struct step){ .rewrite = rewrite_prepend, .when = PREPEND_ALWAYS, .unless_there = true, .content = S(" ") });
+        step_add(f, out, (struct step){ .rewrite = rewrite_prepend, .when = PREPEND_ALWAYS, .unless_there = true,
+                                        .content = S(" ") });
     if (part_bool(f, node, S("use_regex"), true) &&
         regex_add(f, where, out, str_of(gpt2), (struct step){ .behaviour = ISOLATED }) < 0)
         return -1;

@@ -1,7 +1,8 @@
-/* neural/tokenizer_step.c -- runs the list of steps that a tokenizer.json describes, and what normalisers and pre-tokenisers share.
+/* neural/tokenizer_step.c -- runs the list of steps that a tokenizer.json describes, and what normalisers and pre-tokenisers
+ * share.
  *
- * A rewriting step copies the whole text, split by split, into the other of two buffers; a cutting step replaces the list of splits.
- * Splits that are added tokens already pass through untouched. What becomes empty disappears. */
+ * A rewriting step copies the whole text, split by split, into the other of two buffers; a cutting step replaces the list of
+ * splits. Splits that are added tokens already pass through untouched. What becomes empty disappears. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ bool text_reserve(struct text *t, size_t more)
     if (more <= t->cap - t->n)
         return true;
     size_t cap = t->n + more + (t->n + more) / 2 + 256;
-    if (t->is_failed || more > WORK_MAX || t->n + more > WORK_MAX)
+    if (t->is_failed || more > t->most || t->n + more > t->most)
         goto failed;
     char *bytes = realloc(t->bytes, cap);
     if (!bytes)

@@ -1,9 +1,9 @@
 /* neural/tokenizer_unicode.c -- what `tokenizers` thinks of code points.
  *
- * Its parts know Unicode as of four different years, and being identical includes that. So classes come from tables asked from the
- * library itself (tests/neural/tokenizer_tables.py), spread once into one byte of flags a code point: 1.1 MB of address space of
- * which a text touches a few pages. Only what Unicode promises never to change, decompositions and compositions of old code points,
- * comes from utf8proc. */
+ * Its parts know Unicode as of four different years, and being identical includes that. So classes come from tables asked from
+ * the library itself (tests/neural/tokenizer_tables.py), spread once into one byte of flags a code point: 1.1 MB of address
+ * space of which a text touches a few pages. Only what Unicode promises never to change, decompositions and compositions of old
+ * code points, comes from utf8proc. */
 #include "neural/tokenizer_unicode.h"
 
 #include <pthread.h>
@@ -130,7 +130,9 @@ unsigned unicode_class(uint32_t code)
 
 /* ---- grapheme clusters, UAX #29 ---- */
 
-enum grapheme { OTHER, CONTROL, CR, LF, EXTEND, JOINER, PREPEND, HANGUL_L, HANGUL_V, HANGUL_T, HANGUL_LV, HANGUL_LVT, REGIONAL, PICTURE };
+enum grapheme {
+    OTHER, CONTROL, CR, LF, EXTEND, JOINER, PREPEND, HANGUL_L, HANGUL_V, HANGUL_T, HANGUL_LV, HANGUL_LVT, REGIONAL, PICTURE
+};
 
 static enum grapheme grapheme_class(uint32_t code)
 {

@@ -9,8 +9,8 @@ struct lower_run { uint32_t first, last, step; int32_t add; };
 
 /* General categories, in the order of the tables; a set of them is 1 << one | 1 << other. */
 enum category {
-    CAT_CN, CAT_LU, CAT_LL, CAT_LT, CAT_LM, CAT_LO, CAT_MN, CAT_MC, CAT_ME, CAT_ND, CAT_NL, CAT_NO, CAT_PC, CAT_PD, CAT_PS, CAT_PE,
-    CAT_PI, CAT_PF, CAT_PO, CAT_SM, CAT_SC, CAT_SK, CAT_SO, CAT_ZS, CAT_ZL, CAT_ZP, CAT_CC, CAT_CF, CAT_CS, CAT_CO, CAT_COUNT
+    CAT_CN, CAT_LU, CAT_LL, CAT_LT, CAT_LM, CAT_LO, CAT_MN, CAT_MC, CAT_ME, CAT_ND, CAT_NL, CAT_NO, CAT_PC, CAT_PD, CAT_PS,
+    CAT_PE, CAT_PI, CAT_PF, CAT_PO, CAT_SM, CAT_SC, CAT_SK, CAT_SO, CAT_ZS, CAT_ZL, CAT_ZP, CAT_CC, CAT_CF, CAT_CS, CAT_CO, CAT_COUNT
 };
 
 enum {                              /* bits of unicode_flags */

@@ -1,8 +1,8 @@
 /* neural/tokenizer_unigram.c -- Unigram: of all ways to lay a word out in tokens, the one with the largest sum of scores.
  *
- * Viterbi from left to right: for each place the best score of a path that ends there and the place it came from. A character that
- * is no token of its own may be passed as unknown, at ten below the worst score of the vocabulary. Sums are made in the order and
- * precision of `tokenizers` (double), since ties and near ties are common. */
+ * Viterbi from left to right: for each place the best score of a path that ends there and the place it came from. A character
+ * that is no token of its own may be passed as unknown, at ten below the worst score of the vocabulary. Sums are made in the
+ * order and precision of `tokenizers` (double), since ties and near ties are common. */
 #include <math.h>
 
 #include "neural/tokenizer_parts.h"
@@ -92,9 +92,10 @@ int unigram_parse(const struct place_in_file *f, jref node, struct model *m)
     if (n > TOKEN_ID_MAX)
         return part_error(f, S("model.vocab"), "more than %d tokens", TOKEN_ID_MAX);
     m->scores = arena_try(f->a, ((size_t)n + 1) * sizeof *m->scores);
-    double worst = INFINITY;
+    double worst = HUGE_VAL;
     JSON_EACH_ITEM(j, list, item) {
-        bool is_pair = m->scores && json_is(j, item, JSON_ARRAY) && json_count(j, item) == 2 && json_is(j, item + 1, JSON_STRING) &&
+        bool is_pair = m->scores && json_is(j, item, JSON_ARRAY) && json_count(j, item) == 2 &&
+                       json_is(j, item + 1, JSON_STRING) &&
                        json_double(j, j->nodes[item + 1].next, m->scores + id) && isfinite(m->scores[id]);
         if (!is_pair)
             return part_error(f, S("model.vocab"), "number %u is not a pair of a token and its score", id);

@@ -1,7 +1,7 @@
 /* neural/tokenizer_vocabulary.c -- token to number and back, and a trie over bytes.
  *
- * Both are open-addressing tables built once and then only read. A trie node is nothing but a number: the table maps (parent, byte)
- * to the child, so a step costs one probe, usually one cache line, and building 250,000 tokens needs no sorting. */
+ * Both are open-addressing tables built once and then only read. A trie node is nothing but a number: the table maps (parent,
+ * byte) to the child, so a step costs one probe, usually one cache line, and building 250,000 tokens needs no sorting. */
 #include <assert.h>
 
 #include "base/hash.h"

@@ -139,7 +139,7 @@ static void direction(const struct memory *m, const float *gradient, float *out,
 
 static int minimise(const struct model *m, float *w, struct err *e)
 {
-    const double armijo = 1e-4, tolerance = 1e-6;
+    const double armijo = 1e-4, tolerance = 1e-5;
     size_t n = m->n;
     float *block = calloc(n * (2 * MEMORY + 4), sizeof *block);
     if (!block)

@@ -1,8 +1,8 @@
 /* neural/weights.c -- opens a model's weights, whatever their format, and reads elements as floats.
  *
- * The formats differ in their directory only: safetensors has JSON in front, ONNX has protobuf all over. Both readers end in the same
- * list of names, shapes and places in the mapping. What an exporter did to an array (quantised it, turned it round) is written
- * beside it in struct tensor and undone where elements are read, in tensor_floats alone. */
+ * The formats differ in their directory only: safetensors has JSON in front, ONNX has protobuf all over. Both readers end in the
+ * same list of names, shapes and places in the mapping. What an exporter did to an array (quantised it, turned it round) is
+ * written beside it in struct tensor and undone where elements are read, in tensor_floats alone. */
 #include "neural/weights.h"
 
 #include <assert.h>
@@ -63,8 +63,9 @@ static const char *in_folder(struct weights *w, const char *folder, struct err *
             return path;
     }
     bool is_pickled = access(arena_printf(w->a, "%s/pytorch_model.bin", folder).ptr, F_OK) == 0;
-    err_set(e, "%s: no weights: %s", folder, is_pickled ? "pytorch_model.bin is not read because loading it may run code; save the "
-            "model as model.safetensors" : "expected model.safetensors, model.safetensors.index.json or model.onnx");
+    err_set(e, "%s: no weights: %s", folder,
+            is_pickled ? "pytorch_model.bin is not read because loading it may run code; save the model as model.safetensors"
+                       : "expected model.safetensors, model.safetensors.index.json or model.onnx");
     return NULL;
 }
 
@@ -169,7 +170,8 @@ str weights_metadata(const struct weights *w, str key)
 
 /* ---- elements ---- */
 
-static float half_float(uint16_t h)             /* IEEE 754 binary16; the exponent is moved by a multiplication, so subnormals work */
+/* IEEE 754 binary16; the exponent is moved by a multiplication, so that subnormals come out right. */
+static float half_float(uint16_t h)
 {
     uint32_t bits = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
     float f;

@@ -15,8 +15,8 @@ struct weights {
 };
 
 struct mapping *weights_map(struct weights *w, const char *path, struct err *e);   /* one mapping a path; NULL and *e */
-/* Adds a tensor whose n_dims, dim and dtype are set: counts the elements and refuses overflow, a second of the same name, too many.
- * `bytes`: what the file holds for it. */
+/* Adds a tensor whose n_dims, dim and dtype are set: counts the elements and refuses overflow, a second of the same name, too
+ * many. `bytes`: what the file holds for it. */
 int weights_add(struct weights *w, const char *path, struct tensor *t, size_t bytes, struct err *e);
 /* Elements of these dimensions; -1: too many for a size_t. */
 int tensor_count(struct tensor *t);

@@ -10,14 +10,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-
-void labels_of(const struct head *h, const float *vector, str words, float *out)
-{
-    float logits[HEAD_LABELS_MAX];
-    if (h->ngrams.buckets)
-        head_ngrams(h, words, logits);
-    head_run(h, vector, h->ngrams.buckets ? logits : NULL, out);
-}
+#include "neural/labels.h"
 
 static float *worker_floats(struct worker *w, size_t n)
 {
@@ -173,23 +166,32 @@ static void window_read(struct worker *w, const struct item *it, const float *hi
     j->n_tokens -= it->window->n;
 }
 
-static struct answer *labels_make(const struct job *j, const struct head *h)
+/* Labels by all heads, window by window: so each window's words are counted once. */
+static void labels_make(struct job *j)
 {
-    uint32_t n = j->rows ? j->rows->n_windows : j->n_pieces;
-    struct answer *r = answer_new(n, h->n_labels, 0);
-    const char *piece = j->text;
-    if (r && j->rows)
-        r->n_tokens = j->rows->n_tokens;
-    for (uint32_t i = 0; i < n && r; i++) {
-        struct piece whole = j->pieces[j->n_pieces > 1 ? i : 0];
-        struct byte_range at = j->rows ? j->rows->windows[i] : (struct byte_range){ whole.from, whole.from + whole.len };
-        str words = { piece + (at.from - whole.from), at.to - at.from };
-        const float *vector = j->rows ? j->rows->values + (size_t)i * j->rows->width + neural_model_vector_at(j->model, h) : NULL;
-        labels_of(h, vector, words, r->values + (size_t)i * h->n_labels);
-        r->windows[i] = at;
-        piece += j->n_pieces > 1 ? whole.len : 0;
+    const struct answer *rows = j->rows;        /* NULL: words alone, each piece is a window */
+    uint32_t n = rows ? rows->n_windows : j->n_pieces;
+    for (uint32_t k = 0; k < j->n_products; k++)
+        if (j->products[k].kind == PRODUCT_LABELS)
+            j->products[k].answer = answer_new(n, j->products[k].head->head->n_labels, 0);
+    struct word_counts counts = { 0 };
+    const char *text = j->text;
+    for (uint32_t i = 0; i < n; i++) {
+        struct piece piece = j->pieces[j->n_pieces > 1 ? i : 0];
+        struct byte_range at = rows ? rows->windows[i] : (struct byte_range){ piece.from, piece.from + piece.len };
+        str words = { text + (at.from - piece.from), at.to - at.from };
+        for (uint32_t k = 0; k < j->n_products; k++) {
+            struct answer *r = j->products[k].kind == PRODUCT_LABELS ? j->products[k].answer : NULL;
+            if (!r)
+                continue;
+            const struct head *h = j->products[k].head->head;
+            const float *vector = rows ? rows->values + (size_t)i * rows->width + neural_model_vector_at(j->model, h) : NULL;
+            labels_of(h, vector, words, &counts, r->values + (size_t)i * r->width);
+            r->windows[i] = at;
+            r->n_tokens = rows ? rows->n_tokens : 0;
+        }
+        text += j->n_pieces > 1 ? piece.len : 0;
     }
-    return r;
 }
 
 static struct answer *spans_make(struct product *p, const struct job *j)
@@ -210,14 +212,14 @@ static void job_finish(struct job *j, struct cache *cache)
 {
     if (j->rows && !j->rows_known)
         cache_put(cache, j->key, j->rows);
+    labels_make(j);
     for (uint32_t i = 0; i < j->n_products; i++) {
         struct product *p = &j->products[i];
-        switch (p->kind) {
-        case PRODUCT_ROWS:   p->answer = answer_hold(j->rows); continue;
-        case PRODUCT_LABELS: p->answer = labels_make(j, p->head->head); break;
-        case PRODUCT_SPANS:  p->answer = spans_make(p, j); break;
-        }
-        if (p->answer)
+        if (p->kind == PRODUCT_ROWS)
+            p->answer = answer_hold(j->rows);
+        if (p->kind == PRODUCT_SPANS)
+            p->answer = spans_make(p, j);
+        if (p->answer && p->kind != PRODUCT_ROWS)
             cache_put(cache, p->key, p->answer);
     }
 }

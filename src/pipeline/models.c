@@ -276,9 +276,9 @@ static uint32_t cost_of(const struct neural_model *model)
 }
 
 /* The bundled trunk's cosines on the scale of the reference model, for which v0.3 files write their thresholds:
- * docs/internals/neural-signals.md says where the knots come from. */
-static const float knots_from[] = { -1.0f, 0.0f, 0.1f, 0.3f, 0.5f, 0.7f, 0.85f, 1.0f };
-static const float knots_to[] = { -1.0f, 0.3f, 0.4f, 0.6f, 0.75f, 0.85f, 0.93f, 1.0f };
+ * docs/internals/heads.md says where the knots come from. */
+static const float knots_from[] = { -1, -.10f, 0, .10f, .25f, .35f, .45f, .55f, .65f, .80f, .92f, 1 };
+static const float knots_to[]   = { 0, .22f, .30f, .38f, .50f, .62f, .71f, .77f, .82f, .90f, .96f, 1 };
 
 static void embedding_serve(struct models *m, struct served *s, const struct model_request *r)
 {

@@ -1,8 +1,8 @@
 /* signal/pii_address.c -- street addresses of about twenty countries.
  *
- * An address is a street with a house number, which starts it, and a tail: parts between commas, line ends or spaces, of which some are
- * anchors (a postal code, a state, a flat) and the others names that only count with an anchor near. Streets are told by a word before
- * the name (rue, via, ul.), behind it (Road, Lane) or by the end of a word (-straße, -laan). */
+ * An address is a street with a house number, which starts it, and a tail: parts between commas, line ends or spaces, of which
+ * some are anchors (a postal code, a state, a flat) and the others names that only count with an anchor near. Streets are told
+ * by a word before the name (rue, via, ul.), behind it (Road, Lane) or by the end of a word (-straße, -laan). */
 #include "signal/pii_internal.h"
 
 static unsigned char byte_at(str text, size_t at)
@@ -39,7 +39,8 @@ static bool word_at(str text, size_t at, struct word *w)
     if (end == at)
         return false;
     *w = (struct word){ .start = at, .end = end, .kinds = word_kinds(hash), .is_number = is_number, .has_digit = has_digit };
-    w->is_name = first < 0x80 ? is_upper((unsigned char)first) : utf8_is_letter(first) && (utf8_lower(first) != first || utf8_is_cjk(first));
+    w->is_name = first < 0x80 ? is_upper((unsigned char)first)
+                              : utf8_is_letter(first) && (utf8_lower(first) != first || utf8_is_cjk(first));
     return true;
 }
 
@@ -68,8 +69,10 @@ static size_t skip_gap(str text, size_t at, bool *has_break)
 static size_t postal_code_end(str text, size_t at)
 {
     static const char *const forms[] = {
-        "AA99A 9AA", "A9A 9AA", "A9 9AA", "A99 9AA", "AA9 9AA", "AA99 9AA", "AA9A 9AA", "AA9AA", "A9A 9A9", "A9A9A9", "A99AA", "AA999AA",
-        "99999-9999", "99999-999", "99-999", "999 99", "999-9999", "9999 AA", "9999AA", "99999999", "999999", "99999", "9999", "A-9999", "D-99999",
+        "AA99A 9AA", "A9A 9AA", "A9 9AA", "A99 9AA", "AA9 9AA", "AA99 9AA", "AA9A 9AA", "AA9AA", "A9A 9A9", "A9A9A9",
+        "A99AA", "AA999AA",
+        "99999-9999", "99999-999", "99-999", "999 99", "999-9999", "9999 AA", "9999AA", "99999999", "999999",
+        "99999", "9999", "A-9999", "D-99999",
         "F-99999", "I-99999", "AA-9999", "AA-99999",
     };
     for (size_t i = 0; i < COUNT_OF(forms); i++) {
@@ -274,7 +277,7 @@ bool address_from_number(str text, size_t at, bool has_context, struct pii_guess
     uint32_t best = 0;
     for (int words = 0; words < 7 && word_at(text, end, &w); words++) {
         bool is_first = w.kinds & BIT(WORD_STREET_FIRST);
-        if (is_first && words == 0) {                   /* "14, chemin Foucher" */
+        if (is_first && words == 0 && w.end - w.start > 1) {         /* "14, chemin Foucher" */
             size_t name = w.end + (byte_at(text, w.end) == '.');
             struct word next;
             int n = 0;
@@ -320,6 +323,22 @@ bool address_from_number(str text, size_t at, bool has_context, struct pii_guess
     return true;
 }
 
+bool address_from_house(str text, size_t at, bool has_context, struct pii_guess *g)
+{
+    size_t end = house_end(text, at), code;
+    bool has_break;
+    if (end == 0)
+        return false;
+    size_t postal = skip_gap(text, end, &has_break);
+    if (!has_break || (code = postal_code_end(text, postal)) == 0 || (code - postal < 5 && !has_context))
+        return false;
+    struct tail t = read_tail(text, end);
+    if (!t.has_place || t.end <= code)
+        return false;
+    *g = (struct pii_guess){ .end = t.end, .score = has_context ? .85f : .6f, .type = PII_STREET_ADDRESS };
+    return true;
+}
+
 bool address_from_unit(str text, size_t at, bool has_context, struct pii_guess *g)
 {
     size_t end = unit_end(text, at);
@@ -360,20 +379,20 @@ bool address_from_street(str text, size_t at, size_t word_end, uint32_t kinds, b
         was_comma = true;
     }
     size_t street = end - was_comma;
-    if (byte_at(text, end) != ' ')
+    bool is_line_end = byte_at(text, end) == '\n' || byte_at(text, end) == '\r';
+    if (byte_at(text, end) != ' ' && !is_line_end)
         return false;
     end++;
     for (int skipped = 0; skipped < 2; skipped++) {     /* "n. 5", "nº 5", "No: 12", "д. 5" */
         if (!word_at(text, end, &w) || !(w.kinds & BIT(WORD_UNIT)) || w.is_number)
             break;
         end = w.end;
-        while (byte_at(text, end) == '.' || byte_at(text, end) == ':' || byte_at(text, end) == ' ' || byte_at(text, end) == 0xC2 ||
-               byte_at(text, end) == 0xBA || byte_at(text, end) == 0xB0)
+        while (end < text.len && strchr(".: \xC2\xBA\xB0", text.ptr[end]) && text.ptr[end])   /* º and ° among them */
             end++;
     }
     size_t house = house_end(text, end);
     bool is_lower = !is_upper(byte_at(text, at)) && byte_at(text, at) < 0x80;
-    if (house == 0 || (house - end == 5 && postal_code_end(text, end) == house)) {
+    if (is_line_end || house == 0 || (house - end == 5 && postal_code_end(text, end) == house)) {
         /* no house number, or a postal code at once: only a whole address will do */
         if (!(kinds & BIT(WORD_STREET_FIRST)))
             return false;
@@ -384,7 +403,8 @@ bool address_from_street(str text, size_t at, size_t word_end, uint32_t kinds, b
         return true;
     }
     /* "via", "place", "al" are other words, too, and "engineering" only ends like Schenkring */
-    bool is_doubtful = (kinds & BIT(WORD_STREET_FIRST)) ? (is_lower && (kinds & (kinds - 1))) || word_end - at == 1 : (kinds & BIT(WORD_STREET_RARE)) != 0;
+    bool is_other_word = (is_lower && (kinds & (kinds - 1))) || word_end - at == 1;
+    bool is_doubtful = kinds & BIT(WORD_STREET_FIRST) ? is_other_word : (kinds & BIT(WORD_STREET_RARE)) != 0;
     float alone = is_doubtful ? .3f : is_lower ? .65f : .7f;
     if (is_doubtful && has_context)
         return finish(text, house, .4f, true, g);

@@ -1,7 +1,8 @@
-/* signal/pii_codes.c -- identifiers made of letters and digits: secrets, bank accounts, identity numbers, wallets, MAC and IPv6.
+/* signal/pii_codes.c -- identifiers made of letters and digits: secrets, bank accounts, identity numbers, wallets, MAC and
+ * IPv6.
  *
- * Issuers of secrets mark them with a prefix so that they can be found; banks and states add check digits. Both make an answer that
- * hardly needs context. What has neither is left to the words beside it. */
+ * Issuers of secrets mark them with a prefix so that they can be found; banks and states add check digits. Both make an answer
+ * that hardly needs context. What has neither is left to the words beside it. */
 #include "signal/pii_internal.h"
 
 #include <assert.h>
@@ -31,33 +32,44 @@ enum body { BODY_BASE64, BODY_ALNUM, BODY_UPPER, BODY_HEX };
 
 struct prefix { const char *text; uint8_t min; enum body body; float score; };
 
-/* Prefixes as their issuers document them. `min` is well below the real length, for keys cut short in an example still tell the rest. */
+/* Prefixes as their issuers document them. `min` is well below the real length, for keys cut short in an example still tell the
+ * rest. */
 static const struct prefix prefixes[] = {
-    { "AKIA", 14, BODY_ALNUM, .98f }, { "ASIA", 16, BODY_ALNUM, .95f }, { "AROA", 16, BODY_UPPER, .8f }, { "AIDA", 16, BODY_UPPER, .8f },
+    { "AKIA", 14, BODY_ALNUM, .98f }, { "ASIA", 16, BODY_ALNUM, .95f }, { "AROA", 16, BODY_UPPER, .8f },
+    { "AIDA", 16, BODY_UPPER, .8f },
     { "AIza", 30, BODY_BASE64, .98f }, { "ATATT3", 40, BODY_BASE64, .98f }, { "ATCTT3", 40, BODY_BASE64, .98f },
     { "dop_v1_", 40, BODY_HEX, .99f }, { "doo_v1_", 40, BODY_HEX, .99f }, { "dckr_pat_", 16, BODY_BASE64, .99f },
     { "dapi", 32, BODY_HEX, .95f }, { "dp.pt.", 20, BODY_ALNUM, .98f },
     { "EAACEdEose0cBA", 20, BODY_ALNUM, .95f }, { "eyJ", 60, BODY_BASE64, .6f },
     { "fw_", 20, BODY_ALNUM, .85f },
-    { "ghp_", 16, BODY_ALNUM, .99f }, { "gho_", 16, BODY_ALNUM, .99f }, { "ghu_", 16, BODY_ALNUM, .99f }, { "ghs_", 16, BODY_ALNUM, .99f },
+    { "ghp_", 16, BODY_ALNUM, .99f }, { "gho_", 16, BODY_ALNUM, .99f }, { "ghu_", 16, BODY_ALNUM, .99f },
+    { "ghs_", 16, BODY_ALNUM, .99f },
     { "ghr_", 16, BODY_ALNUM, .99f }, { "github_pat_", 20, BODY_BASE64, .99f }, { "glpat-", 16, BODY_BASE64, .99f },
-    { "gldt-", 16, BODY_BASE64, .97f }, { "glrt-", 16, BODY_BASE64, .97f }, { "glsa_", 20, BODY_BASE64, .98f }, { "GOCSPX-", 20, BODY_BASE64, .98f },
+    { "gldt-", 16, BODY_BASE64, .97f }, { "glrt-", 16, BODY_BASE64, .97f }, { "glsa_", 20, BODY_BASE64, .98f },
+    { "GOCSPX-", 20, BODY_BASE64, .98f },
     { "gsk_", 20, BODY_ALNUM, .97f },
     { "hf_", 20, BODY_ALNUM, .97f }, { "hvs.", 20, BODY_BASE64, .98f }, { "hvb.", 20, BODY_BASE64, .98f },
     { "key-", 32, BODY_ALNUM, .85f }, { "LTAI", 12, BODY_ALNUM, .8f }, { "lin_api_", 20, BODY_ALNUM, .98f },
     { "nvapi-", 20, BODY_BASE64, .98f }, { "npm_", 20, BODY_ALNUM, .97f }, { "ntn_", 20, BODY_ALNUM, .95f },
-    { "pplx-", 20, BODY_ALNUM, .97f }, { "phc_", 20, BODY_ALNUM, .9f }, { "pk_live_", 10, BODY_ALNUM, .97f }, { "pk_test_", 10, BODY_ALNUM, .9f },
-    { "PMAK-", 20, BODY_BASE64, .98f }, { "pypi-", 40, BODY_BASE64, .98f }, { "pat-", 30, BODY_BASE64, .7f }, { "pul-", 40, BODY_HEX, .95f },
-    { "r8_", 20, BODY_ALNUM, .95f }, { "rk_live_", 10, BODY_ALNUM, .98f }, { "rk_test_", 10, BODY_ALNUM, .95f }, { "rubygems_", 30, BODY_HEX, .98f },
+    { "pplx-", 20, BODY_ALNUM, .97f }, { "phc_", 20, BODY_ALNUM, .9f }, { "pk_live_", 10, BODY_ALNUM, .97f },
+    { "pk_test_", 10, BODY_ALNUM, .9f },
+    { "PMAK-", 20, BODY_BASE64, .98f }, { "pypi-", 40, BODY_BASE64, .98f }, { "pat-", 30, BODY_BASE64, .7f },
+    { "pul-", 40, BODY_HEX, .95f },
+    { "r8_", 20, BODY_ALNUM, .95f }, { "rk_live_", 10, BODY_ALNUM, .98f }, { "rk_test_", 10, BODY_ALNUM, .95f },
+    { "rubygems_", 30, BODY_HEX, .98f },
     { "sk-ant-", 16, BODY_BASE64, .99f }, { "sk-proj-", 16, BODY_BASE64, .99f }, { "sk-or-", 16, BODY_BASE64, .99f },
     { "sk-svcacct-", 16, BODY_BASE64, .99f }, { "sk-", 16, BODY_BASE64, .97f }, { "sk_live_", 10, BODY_ALNUM, .99f },
-    { "sk_test_", 10, BODY_ALNUM, .97f }, { "shpat_", 20, BODY_HEX, .99f }, { "shpss_", 20, BODY_HEX, .99f }, { "shpca_", 20, BODY_HEX, .99f },
-    { "SG.", 30, BODY_BASE64, .95f }, { "secret_", 30, BODY_ALNUM, .85f }, { "sq0atp-", 16, BODY_BASE64, .98f }, { "sq0csp-", 20, BODY_BASE64, .98f },
+    { "sk_test_", 10, BODY_ALNUM, .97f }, { "shpat_", 20, BODY_HEX, .99f }, { "shpss_", 20, BODY_HEX, .99f },
+    { "shpca_", 20, BODY_HEX, .99f },
+    { "SG.", 30, BODY_BASE64, .95f }, { "secret_", 30, BODY_ALNUM, .85f }, { "sq0atp-", 16, BODY_BASE64, .98f },
+    { "sq0csp-", 20, BODY_BASE64, .98f },
     { "sgp_", 20, BODY_HEX, .9f }, { "sntrys_", 20, BODY_BASE64, .97f }, { "sbp_", 20, BODY_HEX, .97f },
     { "tfp_", 20, BODY_ALNUM, .9f }, { "tvly-", 16, BODY_BASE64, .97f }, { "tskey-", 16, BODY_BASE64, .97f },
     { "vercel_", 20, BODY_ALNUM, .9f }, { "whsec_", 16, BODY_BASE64, .98f }, { "waka_", 20, BODY_BASE64, .85f },
-    { "xoxa-", 10, BODY_BASE64, .99f }, { "xoxb-", 10, BODY_BASE64, .99f }, { "xoxp-", 10, BODY_BASE64, .99f }, { "xoxr-", 10, BODY_BASE64, .99f },
-    { "xoxs-", 10, BODY_BASE64, .99f }, { "xoxe-", 10, BODY_BASE64, .99f }, { "xapp-", 10, BODY_BASE64, .98f }, { "xai-", 20, BODY_BASE64, .97f },
+    { "xoxa-", 10, BODY_BASE64, .99f }, { "xoxb-", 10, BODY_BASE64, .99f }, { "xoxp-", 10, BODY_BASE64, .99f },
+    { "xoxr-", 10, BODY_BASE64, .99f },
+    { "xoxs-", 10, BODY_BASE64, .99f }, { "xoxe-", 10, BODY_BASE64, .99f }, { "xapp-", 10, BODY_BASE64, .98f },
+    { "xai-", 20, BODY_BASE64, .97f },
     { "ya29.", 20, BODY_BASE64, .97f }, { "AGE-SECRET-KEY-1", 40, BODY_UPPER, .99f }, { "SK", 32, BODY_HEX, .8f },
 };
 
@@ -96,7 +108,8 @@ bool text_looks_random(str s)
         digits += is_digit(c);
         uppers += is_upper(c);
         lowers += is_letter(c) && !is_upper(c);
-        turns += i > 0 && is_letter(c) && is_letter((unsigned char)s.ptr[i - 1]) && is_upper(c) && !is_upper((unsigned char)s.ptr[i - 1]);
+        unsigned char before = i > 0 ? (unsigned char)s.ptr[i - 1] : 0;
+        turns += is_letter(before) && !is_upper(before) && is_upper(c);
     }
     return (digits >= 2 && uppers + lowers >= 4) || turns >= 3 || (uppers && lowers && turns >= 2);
 }
@@ -183,9 +196,10 @@ bool pem_guess(str text, size_t at, struct pii_guess *g)
 static unsigned iban_length(const char *country)
 {
     static const char table[] =
-        "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18"
-        "GR27GT28HN28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15"
-        "OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22VG24XK20YE30";
+        "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22"
+        "GE22GI23GL18GR27GT28HN28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20"
+        "MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26"
+        "UA29VA22VG24XK20YE30";
     for (const char *p = table; *p; p += 4) {
         if (p[0] == country[0] && p[1] == country[1])
             return (unsigned)(p[2] - '0') * 10 + (unsigned)(p[3] - '0');
@@ -206,7 +220,7 @@ static bool iban_guess(str text, size_t at, enum pii_word context, struct pii_gu
         if (is_letter(c) || is_digit(c)) {
             flat[have++] = (char)(is_letter(c) ? c & ~32 : c);
             end++;
-        } else if ((c == ' ' || c == '-') && have >= 4 && (is_letter(byte_at(text, end + 1)) || is_digit(byte_at(text, end + 1)))) {
+        } else if ((c == ' ' || c == '-') && have >= 4 && utf8_ascii_alnum(byte_at(text, end + 1))) {
             end++;
             spaces++;
         } else if (c == 0xC2 && byte_at(text, end + 1) == 0xA0 && have >= 4) {
@@ -231,7 +245,8 @@ static bool iban_guess(str text, size_t at, enum pii_word context, struct pii_gu
 
 /* ---- identity numbers with letters ---- */
 
-/* A: letter, 9: digit, other characters literally; '?': one of " -" or nothing. Lower case counts as upper. Returns the end or 0. */
+/* A: letter, 9: digit, other characters literally; '?': one of " -" or nothing. Lower case counts as upper. Returns the end or
+ * 0. */
 enum { FLAT_MAX = 24 };
 
 static size_t form_end(str text, size_t at, const char *form, char *flat, unsigned *n)
@@ -335,7 +350,8 @@ static bool identity_guess(str text, size_t at, enum pii_word context, struct pi
 
 /* ---- wallets ---- */
 
-/* The checksum of base58check is a double SHA-256, which this layer leaves out: form and mix alone. bech32 (BIP 173) has its own. */
+/* The checksum of base58check is a double SHA-256, which this layer leaves out: form and mix alone. bech32 (BIP 173) has its
+ * own. */
 static uint32_t bech32_step(uint32_t check, uint8_t value)
 {
     static const uint32_t generator[] = { 0x3b6a57b2, 0x26508e6d, 0x1ea119fa, 0x3d4233dd, 0x2a1462b3 };
@@ -364,7 +380,7 @@ static bool bech32_guess(str text, size_t at, struct pii_guess *g)
         size_t end = at + part.len + 1;
         for (const char *c; end - at < BECH32_MAX && byte_at(text, end) && (c = strchr(set, text.ptr[end])) != NULL; end++)
             check = bech32_step(check, (uint8_t)(c - set));
-        if (end - at < 14 || (check != BECH32 && check != BECH32M) || is_letter(byte_at(text, end)) || is_digit(byte_at(text, end)))
+        if (end - at < 14 || (check != BECH32 && check != BECH32M) || utf8_ascii_alnum(byte_at(text, end)))
             continue;
         *g = (struct pii_guess){ .end = end, .score = .99f, .type = PII_CRYPTO_ADDRESS };
         return true;
@@ -446,10 +462,7 @@ bool ipv6_guess(str text, size_t at, struct pii_guess *g)
         }
     }
     unsigned char next = byte_at(text, end);
-    if (is_letter(next) || is_digit(next) || next == '_' || groups > 8 || groups == 0 || (!has_gap && groups != 8) || colons < 2 ||
-        (has_gap && groups < 2 && end - at < 3))
-        return false;
-    if (has_gap && groups == 8)
+    if (utf8_ascii_alnum(next) || next == '_' || groups == 0 || colons < 2 || (has_gap ? groups >= 8 : groups != 8))
         return false;
     bool has_digit = false;
     for (size_t i = at; i < end; i++)

@@ -1,11 +1,11 @@
 /* signal/pii_features.h -- what the tagger of names sees of a text.
  *
- * The tagger (pii_names.c) and the program that trains it (tools/pii/train_names.c) must cut a text into exactly the same tokens and
- * features, so the cutting lives here, once. Private to those two.
+ * The tagger (pii_names.c) and the program that trains it (tools/pii/train_names.c) must cut a text into exactly the same
+ * tokens and features, so the cutting lives here, once. Private to those two.
  *
- * A token is a word, with apostrophes and hyphens inside, a URL or @handle, or one other character. Its features are the words around it, its shape
- * ("Xx", "XX", "d"), its first and last letters, and which lists of names it stands in, alone and in pairs, each hashed to a row of
- * weights. */
+ * A token is a word, with apostrophes and hyphens inside, a URL or @handle, or one other character. Its features are the words
+ * around it, its shape ("Xx", "XX", "d"), its first and last letters, and which lists of names it stands in, alone and in
+ * pairs, each hashed to a row of weights. */
 #ifndef SBX_PII_FEATURES_H
 #define SBX_PII_FEATURES_H
 
@@ -16,12 +16,13 @@ enum { NAMES_ROWS_LOG2 = 18, NAMES_LISTS_LOG2 = 18, NAMES_LABELS = 7, NAMES_FEAT
 /* O, then B and I of each kind. */
 enum name_label { NAME_O, NAME_B_PERSON, NAME_I_PERSON, NAME_B_ORGANIZATION, NAME_I_ORGANIZATION, NAME_B_PLACE, NAME_I_PLACE };
 
-/* Lists, as bits of a token: given names, family names, whole places, words of places, countries and states, common words, demonyms. */
+/* Lists, as bits of a token: given names, family names, whole places, words of places, countries and states, common words,
+ * demonyms. */
 enum { LIST_GIVEN = 1, LIST_FAMILY = 2, LIST_PLACE = 4, LIST_PLACE_PART = 8, LIST_COUNTRY = 16, LIST_COMMON = 32 };
 
-/* The file pii_names.bin: this head, then int8 rows[1 << NAMES_ROWS_LOG2][8] and uint32 lists[1 << NAMES_LISTS_LOG2]: a hash table of
- * open addressing by the hash's low bits, a slot being the hash's upper 16 bits, a class of similar words (0: none) and the lists, 8 bits
- * each, or 0 when free. Little-endian. */
+/* The file pii_names.bin: this head, then int8 rows[1 << NAMES_ROWS_LOG2][8] and uint32 lists[1 << NAMES_LISTS_LOG2]: a hash
+ * table of open addressing by the hash's low bits, a slot being the hash's upper 16 bits, a class of similar words (0: none)
+ * and the lists, 8 bits each, or 0 when free. Little-endian. */
 struct names_head {
     char magic[4];                          /* "PIIN" */
     uint32_t version, labels, rows_log2, lists_log2;
@@ -95,7 +96,8 @@ static inline bool names_token(str text, size_t *at, const uint32_t *lists, stru
             size_t after = next;
             uint32_t letter = utf8_next(text, &after);
             /* "Ann's": the s is not hers */
-            bool is_possessive = code != '-' && (letter | 32) == 's' && (after >= text.len || !utf8_is_alnum(utf8_next(text, &after)));
+            bool is_last = after >= text.len || !utf8_is_alnum(utf8_next(text, &after));
+            bool is_possessive = code != '-' && (letter | 32) == 's' && is_last;
             is_inner = utf8_is_letter(letter) && !is_possessive;
         }
         if (!is_inner && !(code < 0x80 ? utf8_ascii_alnum((unsigned char)code) : utf8_is_alnum(code)))
@@ -122,9 +124,11 @@ static inline bool names_token(str text, size_t *at, const uint32_t *lists, stru
         end = *at;
         code = utf8_next(text, &end);
         bool is_handle = code == '@';
-        while (end < text.len && (is_url ? (unsigned char)text.ptr[end] > ' ' : is_handle && (utf8_ascii_alnum((unsigned char)text.ptr[end]) ||
-                                                                                              text.ptr[end] == '_')))
-            end++;
+        for (; end < text.len; end++) {
+            unsigned char c = (unsigned char)text.ptr[end];
+            if (is_url ? c <= ' ' : !is_handle || !(utf8_ascii_alnum(c) || c == '_'))
+                break;
+        }
         code = is_url ? 'u' : code;
         t->word = names_mix(is_url ? 2 : 1, code);
         t->shape = 0x1000 + (code < 0x80 ? code : 0x80);

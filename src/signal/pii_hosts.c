@@ -1,7 +1,7 @@
 /* signal/pii_hosts.c -- e-mail addresses, host names and URLs.
  *
- * All three end in a host name, so one reader of host names serves them: labels of letters, digits and hyphens (RFC 1123) or of letters
- * of any script (RFC 5890), the last one a top-level domain when nothing else tells that this is a name. */
+ * All three end in a host name, so one reader of host names serves them: labels of letters, digits and hyphens (RFC 1123) or of
+ * letters of any script (RFC 5890), the last one a top-level domain when nothing else tells that this is a name. */
 #include "signal/pii_internal.h"
 
 static unsigned char byte_at(str text, size_t at)
@@ -30,9 +30,11 @@ static struct host read_host(str text, size_t at)
     while (at - from < HOST_MAX) {
         size_t label = at, bytes;
         bool is_alpha = true;
-        while (at - from < HOST_MAX && ((bytes = letter_at(text, at)) || (at > label && byte_at(text, at) == '-' && (bytes = 1)) ||
-                                        (byte_at(text, at) == '_' && (bytes = 1)))) {
+        while (at - from < HOST_MAX) {
             unsigned char c = byte_at(text, at);
+            bytes = (at > label && c == '-') || c == '_' ? 1 : letter_at(text, at);
+            if (bytes == 0)
+                break;
             h.has_letter |= c >= 0x80 || (unsigned)(c | 32) - 'a' < 26u;
             is_alpha &= c >= 0x80 || (unsigned)(c | 32) - 'a' < 26u;
             at += bytes;
@@ -52,15 +54,16 @@ static struct host read_host(str text, size_t at)
     return h;
 }
 
-/* Top-level domains that are seen in texts; the root zone has a thousand more that hardly are. Those that are endings of file names
- * as often (md, py, rs, sh, pl, so, zip, mov, ...) need "www." or a scheme. */
+/* Top-level domains that are seen in texts; the root zone has a thousand more that hardly are. Those that are endings of file
+ * names as often (md, py, rs, sh, pl, so, zip, mov, ...) need "www." or a scheme. */
 static bool is_top_level(str s)
 {
     static const char table[] =
-        " com org net edu gov mil int info biz name pro io ai app dev me tv co us uk de fr es it nl be ch at se no fi dk cz sk hu ro bg gr "
-        "pt ie ru ua by kz tr il ae sa qa eg ma za ng ke gh in pk bd lk cn hk tw jp kr sg my th vn id ph au nz ca mx br ar cl pe uy ec ve "
-        "eu asia online site store shop xyz tech cloud blog live news club space website agency design studio email gmbh berlin london "
-        "paris tokyo nyc is lt lv ee si hr rs lu li mt cy gg im to fm ly gl tel mobi travel jobs museum coop aero cat example ";
+        " com org net edu gov mil int info biz name pro io ai app dev me tv co us uk de fr es it nl be ch at se no fi dk "
+        "cz sk hu ro bg gr pt ie ru ua by kz tr il ae sa qa eg ma za ng ke gh in pk bd lk cn hk tw jp kr sg my th vn id "
+        "ph au nz ca mx br ar cl pe uy ec ve eu asia online site store shop xyz tech cloud blog live news club space "
+        "website agency design studio email gmbh berlin london paris tokyo nyc is lt lv ee si hr rs lu li mt cy gg im to "
+        "fm ly gl tel mobi travel jobs museum coop aero cat example ";
     if (s.len < 2 || s.len > 8)
         return (unsigned char)s.ptr[0] >= 0x80 && s.len < 40;
     if ((unsigned char)s.ptr[0] >= 0x80)
@@ -116,7 +119,9 @@ bool email_guess(str text, size_t at, size_t *start, struct pii_guess *g)
 
 bool host_guess(str text, size_t at, size_t *end, struct pii_guess *g)
 {
-    static const str schemes[] = { { "https://", 8 }, { "http://", 7 }, { "ftp://", 6 }, { "ssh://", 6 }, { "wss://", 6 }, { "ws://", 5 } };
+    static const str schemes[] = {
+        { "https://", 8 }, { "http://", 7 }, { "ftp://", 6 }, { "ssh://", 6 }, { "wss://", 6 }, { "ws://", 5 },
+    };
     str rest = str_from(text, at);
     size_t from = at;
     for (size_t i = 0; i < COUNT_OF(schemes) && from == at; i++) {
@@ -130,12 +135,14 @@ bool host_guess(str text, size_t at, size_t *end, struct pii_guess *g)
         return false;
     str top = { text.ptr + h.last, h.end - h.last };
     bool has_www = h.end - from > 4 && strncasecmp(text.ptr + from, "www.", 4) == 0;
-    if (!h.last_is_alpha || (!has_scheme && !has_www && (!is_top_level(top) || byte_at(text, h.end) == '(' || byte_at(text, h.end) == '_')))
+    bool is_call = byte_at(text, h.end) == '(' || byte_at(text, h.end) == '_';
+    if (!h.last_is_alpha || (!has_scheme && !has_www && (!is_top_level(top) || is_call)))
         return false;
     if (has_scheme || byte_at(text, h.end) == '/' || byte_at(text, h.end) == ':') {      /* the path belongs to it */
         enum { URL_MAX = 2048 };
         size_t tail = h.end;
-        while (tail < text.len && tail - at < URL_MAX && (unsigned char)text.ptr[tail] > ' ' && !strchr("<>\"`\\^{}|", text.ptr[tail]))
+        size_t limit = text.len - at < URL_MAX ? text.len : at + URL_MAX;
+        while (tail < limit && (unsigned char)text.ptr[tail] > ' ' && !strchr("<>\"`\\^{}|", text.ptr[tail]))
             tail++;
         while (tail > h.end && strchr(".,;:!?')]", text.ptr[tail - 1]))
             tail--;

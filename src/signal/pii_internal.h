@@ -9,8 +9,8 @@
 
 /* What a word says about what stands near it. The first ones are contexts; the rest are parts of dates and addresses. */
 enum pii_word {
-    WORD_PHONE, WORD_CARD, WORD_ID, WORD_SSN, WORD_PASSPORT, WORD_LICENSE, WORD_ACCOUNT, WORD_BIRTH, WORD_ADDRESS, WORD_ZIP, WORD_IP,
-    WORD_USER, WORD_SECRET, WORD_KEY,
+    WORD_PHONE, WORD_CARD, WORD_ID, WORD_SSN, WORD_PASSPORT, WORD_LICENSE, WORD_ACCOUNT, WORD_BIRTH, WORD_ADDRESS, WORD_ZIP,
+    WORD_IP, WORD_USER, WORD_SECRET, WORD_KEY,
     WORD_OTHER,                         /* orders, versions, parts: numbers that are nobody's */
     WORD_CONTEXTS,
     WORD_AGE = WORD_CONTEXTS,           /* "years": behind a number */
@@ -42,7 +42,8 @@ enum { WORD_SEED = 0x811C9DC5 };
 void word_prepare(void);                        /* before the others: builds the table once a process */
 uint32_t word_kinds(uint32_t hash);             /* set of BIT(WORD_...), 0: nothing known */
 uint32_t word_hash(str word);
-uint32_t word_ending(str word);                 /* "Hauptstraße", "Michalaan": BIT(WORD_STREET_NUMBERED), or _RARE for doubtful ones; 0 */
+/* "Hauptstraße", "Michalaan": BIT(WORD_STREET_NUMBERED), or _RARE for doubtful ones; 0 */
+uint32_t word_ending(str word);
 
 /* ---- digits in groups (pii_numbers.c) ---- */
 
@@ -97,6 +98,8 @@ bool host_guess(str text, size_t at, size_t *end, struct pii_guess *g);
 bool address_from_number(str text, size_t at, bool has_context, struct pii_guess *g);
 /* "rue de la Paix 5", "Hauptstr. 5": `at` is the word that tells a street, `name` where its name may begin. */
 bool address_from_street(str text, size_t at, size_t word_end, uint32_t kinds, bool has_context, struct pii_guess *g);
+/* "Kirkeveien 2, 04736 Oslo": at the house number behind capitalised words; needs all the rest. */
+bool address_from_house(str text, size_t at, bool has_context, struct pii_guess *g);
 /* "Flat 3, Emily Spurs, ...", "PO Box 12, ...": at a capitalised word for a unit. */
 bool address_from_unit(str text, size_t at, bool has_context, struct pii_guess *g);
 

@@ -1,9 +1,9 @@
 /* signal/pii_names.c -- tags names by the best path through a linear chain.
  *
- * Each token's features point at rows of eight small integers, one a label; their sums, and how likely labels follow each other, make a
- * lattice (Lafferty, McCallum, Pereira 2001). Viterbi's path cuts out the spans, forward and backward sums say how sure it is of each
- * token, and the least sure token is the score of a span. Texts are read in windows that end where a sentence does, so a window's
- * lattice fits the stack. */
+ * Each token's features point at rows of eight small integers, one a label; their sums, and how likely labels follow each
+ * other, make a lattice (Lafferty, McCallum, Pereira 2001). Viterbi's path cuts out the spans, forward and backward sums say
+ * how sure it is of each token, and the least sure token is the score of a span. Texts are read in windows that end where a
+ * sentence does, so a window's lattice fits the stack. */
 #include "signal/pii_names.h"
 
 #include <assert.h>
@@ -202,7 +202,8 @@ uint32_t pii_names(str text, struct pii_span *out, uint32_t max, float best[PII_
 
 /* ---- both together ---- */
 
-static void sort_by_place(struct pii_span *spans, uint32_t n)   /* Shell's sort: two ordered runs are an easy case, and no memory */
+/* Shell's sort: two ordered runs are an easy case, and no memory */
+static void sort_by_place(struct pii_span *spans, uint32_t n)
 {
     static const uint32_t gaps[] = { 88573, 29524, 9841, 3280, 1093, 364, 121, 40, 13, 4, 1 };
     for (size_t g = 0; g < COUNT_OF(gaps); g++) {

@@ -1,8 +1,8 @@
 /* signal/pii_names.h -- names of people, organisations and places in a text.
  *
- * A linear chain CRF over hashed features of words (pii_features.h), trained on tweets, encyclopedia sentences and made-up prompts; its
- * card is docs/internals/pii.md. Pure, any thread, no allocation, time proportional to the text. A score is the chance that the words
- * are a name of that kind, by the model. */
+ * A linear chain CRF over hashed features of words (pii_features.h), trained on tweets, encyclopedia sentences and made-up
+ * prompts; its card is docs/internals/pii.md. Pure, any thread, no allocation, time proportional to the text. A score is the
+ * chance that the words are a name of that kind, by the model. */
 #ifndef SBX_PII_NAMES_H
 #define SBX_PII_NAMES_H
 

@@ -1,8 +1,8 @@
 /* signal/pii_numbers.c -- groups of digits: cards, telephones, dates, identity numbers, IPv4.
  *
- * A number is read once as groups and the separators between them; its shape, written like "3-3-4" or "+2 1 2 2 2 2", is compared with
- * a table. A shape says what the number may be, a check (Luhn, area codes, a calendar) whether it can be, and the word beside it whether
- * it is: the same digits score higher with "call me at" before them and nothing at all behind "order". */
+ * A number is read once as groups and the separators between them; its shape, written like "3-3-4" or "+2 1 2 2 2 2", is
+ * compared with a table. A shape says what the number may be, a check (Luhn, area codes, a calendar) whether it can be, and the
+ * word beside it whether it is: the same digits score higher with "call me at" before them and nothing at all behind "order". */
 #include "signal/pii_internal.h"
 
 #include <assert.h>
@@ -14,7 +14,8 @@ static size_t separator(str text, size_t at, char *kind)
 {
     /* Bytes taken by one separator, or by ") " and the like, which count as ')'. *kind: ' ' - . / ( ) */
     static const struct { const char *bytes; uint8_t len; char kind; } table[] = {
-        { ") ", 2, ')' }, { ").", 2, ')' }, { ")-", 2, ')' }, { ")/", 2, ')' }, { ")", 1, ')' }, { " (", 2, '(' }, { "(", 1, '(' }, { "-(", 2, '(' },
+        { ") ", 2, ')' }, { ").", 2, ')' }, { ")-", 2, ')' }, { ")/", 2, ')' }, { ")", 1, ')' }, { " (", 2, '(' },
+        { "(", 1, '(' }, { "-(", 2, '(' },
         { " / ", 3, '/' }, { " - ", 3, 0 }, { "/", 1, '/' }, { "-", 1, '-' }, { ".", 1, '.' },
         { " ", 1, ' ' }, { "\xC2\xA0", 2, ' ' }, { "\xE2\x80\xAF", 3, ' ' }, { "\xE2\x80\x89", 3, ' ' },
         { "\xE2\x80\x91", 3, '-' }, { "\xE2\x80\x90", 3, '-' }, { "\xE2\x80\x93", 3, '-' },
@@ -48,8 +49,9 @@ static bool grows_from_left(str text, size_t at)
     char c = text.ptr[at - 1];
     if (is_wordy(text, at - 1) || c == '$' || c == '%' || c == '\\' || c == '#')
         return true;
-    return at >= 2 && (c == '-' || c == '.' || c == '/' || c == ',' || c == ':' || c == '+' || c == '@') && is_wordy(text, at - 2) &&
-           !(c == ':' && !is_digit(text, at - 2)) && !(c == ',' && !is_digit(text, at - 2));
+    if (at < 2 || !c || !strchr("-./,:+@", c))
+        return false;
+    return c == ':' || c == ',' ? is_digit(text, at - 2) : is_wordy(text, at - 2);      /* "tel:0123", but 12:30 and 1,234 */
 }
 
 bool number_read(struct number *n, str text, size_t at)
@@ -57,7 +59,7 @@ bool number_read(struct number *n, str text, size_t at)
     n->n = 0;
     n->start = at;
     n->is_chained = grows_from_left(text, at);
-    uint8_t total = 0;
+    uint8_t total = 0, opened = 0;
     char before = 0;
     if (text.ptr[at] == '(' && ++at < text.len && !is_digit(text, at) && text.ptr[at] != '+')
         return false;
@@ -90,7 +92,8 @@ bool number_read(struct number *n, str text, size_t at)
         if (at >= text.len)
             break;
         size_t bytes = separator(text, at, &before);
-        if (bytes == 0 || !is_digit(text, at + bytes))
+        opened += bytes > 0 && before == '(';
+        if (bytes == 0 || opened > 2 || !is_digit(text, at + bytes))
             break;
         at += bytes;
     }
@@ -163,7 +166,8 @@ static bool check_card(const char *d, size_t n)
         { 3400, 3499, L15 }, { 3700, 3799, L15 },                       /* American Express */
         { 6011, 6011, L16_19 }, { 6440, 6599, L16_19 },                 /* Discover */
         { 3528, 3589, L16_19 },                                         /* JCB */
-        { 3000, 3059, L14 | L16 }, { 3095, 3095, L14 | L16 }, { 3600, 3699, L14 | L16 }, { 3800, 3999, L14 | L16 },    /* Diners */
+        /* Diners */
+        { 3000, 3059, L14 | L16 }, { 3095, 3095, L14 | L16 }, { 3600, 3699, L14 | L16 }, { 3800, 3999, L14 | L16 },
         { 6200, 6299, L16_19 }, { 8100, 8171, L16_19 },                 /* UnionPay */
         { 2200, 2204, L16_19 },                                         /* Mir */
         { 5018, 5099, L13 | L14 | L15 | L16_19 }, { 5600, 5899, L13 | L14 | L15 | L16_19 },    /* Maestro */
@@ -186,7 +190,8 @@ static bool check_luhn(const char *d, size_t n)
     return luhn_is_valid(d, n) && !all_same(d, n);
 }
 
-/* Rules of the Social Security Administration: no area 000, 666, 9xx; no group 00; no serial 0000. 9xx with groups 50-99 is an ITIN. */
+/* Rules of the Social Security Administration: no area 000, 666, 9xx; no group 00; no serial 0000. 9xx with groups 50-99 is an
+ * ITIN. */
 static bool check_ssn(const char *d, size_t n)
 {
     unsigned area = value(d, 3), group = value(d + 3, 2);
@@ -243,8 +248,8 @@ static bool check_russia(const char *d, size_t n)
 /* Country codes of ITU-T E.164, as assigned. */
 static size_t country_code(const char *d, size_t n)
 {
-    static const char two[] = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 "
-                              "84 86 90 91 92 93 94 95 98 ";
+    static const char two[] = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 "
+                              "66 81 82 84 86 90 91 92 93 94 95 98 ";
     if (n >= 1 && (d[0] == '1' || d[0] == '7'))
         return 1;
     if (n < 3 || d[0] == '0')
@@ -289,8 +294,8 @@ static bool check_cpf(const char *d, size_t n)          /* Brazil: two check dig
 static bool check_nir(const char *d, size_t n)          /* France: sex, year, month, place, order; key = 97 - number mod 97 */
 {
     unsigned month = value(d + 3, 2);
-    return (n == 15 && (d[0] == '1' || d[0] == '2') && ((month >= 1 && month <= 12) || (month >= 20 && month <= 42) || month >= 50) &&
-            97 - remainder_of(d, 13, 97) == value(d + 13, 2));
+    bool is_month = (month >= 1 && month <= 12) || (month >= 20 && month <= 42) || month >= 50;
+    return (n == 15 && (d[0] == '1' || d[0] == '2') && is_month && 97 - remainder_of(d, 13, 97) == value(d + 13, 2));
 }
 
 static bool check_pesel(const char *d, size_t n)        /* Poland; the month carries the century */
@@ -351,7 +356,8 @@ static bool check_swiss(const char *d, size_t n)        /* AHV number: an EAN-13
 
 static bool check_birth_order(const char *d, size_t n)  /* DDMMYY and an order number: Nordic countries, Belgium (YYMMDD) */
 {
-    return (n == 10 || n == 11) && (is_day(2000, value(d + 2, 2), value(d, 2) % 40) || is_day(2000, value(d + 2, 2), value(d + 4, 2)));
+    unsigned month = value(d + 2, 2);
+    return (n == 10 || n == 11) && (is_day(2000, month, value(d, 2) % 40) || is_day(2000, month, value(d + 4, 2)));
 }
 
 static bool check_belgium(const char *d, size_t n)
@@ -378,7 +384,8 @@ static bool check_dmy2(const char *d, size_t n)
     return n == 6 && (is_day(2000, b, a) || is_day(2000, a, b));
 }
 
-static bool check_dmy_short(const char *d, size_t n)    /* one digit of day or month, or both: the groups are checked by the year alone */
+/* one digit of day or month, or both: the groups are checked by the year alone */
+static bool check_dmy_short(const char *d, size_t n)
 {
     unsigned year = value(d + n - 4, 4);
     return n >= 6 && year >= 1850 && year <= 2100;
@@ -403,11 +410,14 @@ struct shape {
 
 static const struct shape shapes[] = {
     /* longest first where one is the beginning of another */
-    { "4s4s4s4s3", check_card, .9f, 1, CARD },  { "4s4s4s4", check_card, .95f, 1, CARD },     { "4s6s5", check_card, .95f, 1, CARD },
+    { "4s4s4s4s3", check_card, .9f, 1, CARD }, { "4s4s4s4", check_card, .95f, 1, CARD },
+    { "4s6s5", check_card, .95f, 1, CARD },
     { "4s6s4", check_card, .9f, 1, CARD },      { "6sD", check_card, .7f, .95f, CARD },
-    { "G", check_card, .75f, 1, CARD },         { "F", check_card, .7f, 1, CARD },            { "E", check_card, .35f, .95f, CARD },
-    { "D", check_card, .35f, .95f, CARD },      { "J", check_card, .6f, .95f, CARD },         { "C", check_luhn, 0, .8f, PII_CREDIT_CARD, BIT(WORD_CARD) },
-    { "H", check_card, .4f, .9f, CARD },        { "I", check_card, .4f, .9f, CARD },          { "4s4s4", check_luhn, 0, .8f, PII_CREDIT_CARD, BIT(WORD_CARD) },
+    { "G", check_card, .75f, 1, CARD }, { "F", check_card, .7f, 1, CARD }, { "E", check_card, .35f, .95f, CARD },
+    { "D", check_card, .35f, .95f, CARD }, { "J", check_card, .6f, .95f, CARD },
+    { "C", check_luhn, 0, .8f, PII_CREDIT_CARD, BIT(WORD_CARD) },
+    { "H", check_card, .4f, .9f, CARD }, { "I", check_card, .4f, .9f, CARD },
+    { "4s4s4", check_luhn, 0, .8f, PII_CREDIT_CARD, BIT(WORD_CARD) },
     { "4s4s4s1", check_card, .5f, .95f, CARD }, { "4s3s3s3", check_card, .5f, .95f, CARD },
 
     { "3-2-4", check_ssn, .85f, 1, PII_US_SSN, BIT(WORD_SSN) | BIT(WORD_ID) },
@@ -422,39 +432,49 @@ static const struct shape shapes[] = {
     { "3.4.4.2", check_swiss, 1, 1, ID },           { "D", check_swiss, .9f, 1, ID },
     { "2.2.2-3.2", check_belgium, .95f, 1, ID },    { "6-5", check_birth_order, .4f, .9f, ID },
     { "B", check_pesel, .45f, .95f, ID },           { "B", check_cpf, .6f, .95f, ID },
-    { "9", check_bsn, 0, .95f, ID },                { "3.3.3", check_bsn, .5f, .95f, ID },      { "4.2.3", check_bsn, .5f, .95f, ID },
+    { "9", check_bsn, 0, .95f, ID }, { "3.3.3", check_bsn, .5f, .95f, ID }, { "4.2.3", check_bsn, .5f, .95f, ID },
     { "6 4", check_birth_order, 0, .9f, ID },       { "6 5", check_birth_order, 0, .9f, ID },
 
-    { "4-2-2", check_ymd, .4f, .95f, DATE },        { "4/2/2", check_ymd, .4f, .95f, DATE },    { "4.2.2", check_ymd, .4f, .95f, DATE },
+    { "4-2-2", check_ymd, .4f, .95f, DATE }, { "4/2/2", check_ymd, .4f, .95f, DATE }, { "4.2.2", check_ymd, .4f, .95f, DATE },
     { "4/1/2", check_ymd, .4f, .9f, DATE },         { "4/1/1", check_ymd, .4f, .9f, DATE },
-    { "2/2/4", check_dmy4, .4f, .95f, DATE },       { "2.2.4", check_dmy4, .4f, .95f, DATE },   { "2-2-4", check_dmy4, .4f, .95f, DATE },
+    { "2/2/4", check_dmy4, .4f, .95f, DATE }, { "2.2.4", check_dmy4, .4f, .95f, DATE },
+    { "2-2-4", check_dmy4, .4f, .95f, DATE },
     { "1/2/4", check_dmy_short, .4f, .9f, DATE },   { "1.2.4", check_dmy_short, .4f, .9f, DATE },
     { "2/1/4", check_dmy_short, .4f, .9f, DATE },   { "2.1.4", check_dmy_short, .4f, .9f, DATE },
     { "1/1/4", check_dmy_short, .4f, .9f, DATE },   { "1.1.4", check_dmy_short, .4f, .9f, DATE },
     { "1-1-4", check_dmy_short, .4f, .9f, DATE },   { "1-2-4", check_dmy_short, .4f, .9f, DATE },
-    { "2 2 4", check_dmy4, 0, .9f, DATE },          { "8", check_ymd, 0, .9f, DATE },           { "8", check_dmy4, 0, .85f, DATE },
-    { "2/2/2", check_dmy2, 0, .85f, DATE },         { "2.2.2", check_dmy2, 0, .85f, DATE },     { "2-2-2", check_dmy2, 0, .85f, DATE },
+    { "2 2 4", check_dmy4, 0, .9f, DATE }, { "8", check_ymd, 0, .9f, DATE }, { "8", check_dmy4, 0, .85f, DATE },
+    { "2/2/2", check_dmy2, 0, .85f, DATE }, { "2.2.2", check_dmy2, 0, .85f, DATE }, { "2-2-2", check_dmy2, 0, .85f, DATE },
 
     { "1s3s3s4", check_nanp, .85f, .98f, PHONE },   { "001s3s3s4", check_nanp, .85f, .98f, PHONE },
     { "3s3s3s4", check_nanp, .85f, .98f, PHONE },   { "1(3)3s4", check_nanp, .9f, .98f, PHONE },
     { "(3)3s4", check_nanp_loose, .85f, .98f, PHONE },      { "(3)7", check_nanp, .8f, .95f, PHONE },
-    { "3s3s4", check_nanp, .7f, .98f, PHONE },      { "3/3s4", check_nanp, .7f, .95f, PHONE },  { "A", check_nanp, .35f, .9f, PHONE },
+    { "3s3s4", check_nanp, .7f, .98f, PHONE }, { "3/3s4", check_nanp, .7f, .95f, PHONE },
+    { "A", check_nanp, .35f, .9f, PHONE },
     { "2s2s2s2s2", check_trunk, .8f, .98f, PHONE }, { "4s2s2s2", check_trunk, .75f, .98f, PHONE },
     { "3s3s2s2", check_trunk, .75f, .98f, PHONE },  { "2s3s2s2", check_trunk, .75f, .98f, PHONE },
-    { "(3)4s4", check_trunk, .8f, .98f, PHONE },    { "(4)3s4", check_trunk, .8f, .98f, PHONE }, { "(5)6", check_trunk, .75f, .98f, PHONE },
-    { "(5)5", check_trunk, .7f, .95f, PHONE },      { "3s4s4", check_trunk, .7f, .98f, PHONE },  { "4s3s4", check_trunk, .7f, .98f, PHONE },
-    { "5s6", check_trunk, .6f, .95f, PHONE },       { "5s3s3", check_trunk, .7f, .98f, PHONE },  { "4s3s3", check_trunk, .7f, .98f, PHONE },
-    { "2s4s4", check_trunk, .65f, .95f, PHONE },    { "3s7", check_trunk, .55f, .95f, PHONE },   { "4s6", check_trunk, .55f, .95f, PHONE },
+    { "(3)4s4", check_trunk, .8f, .98f, PHONE }, { "(4)3s4", check_trunk, .8f, .98f, PHONE },
+    { "(5)6", check_trunk, .75f, .98f, PHONE },
+    { "(5)5", check_trunk, .7f, .95f, PHONE }, { "3s4s4", check_trunk, .7f, .98f, PHONE },
+    { "4s3s4", check_trunk, .7f, .98f, PHONE },
+    { "5s6", check_trunk, .6f, .95f, PHONE }, { "5s3s3", check_trunk, .7f, .98f, PHONE },
+    { "4s3s3", check_trunk, .7f, .98f, PHONE },
+    { "2s4s4", check_trunk, .65f, .95f, PHONE }, { "3s7", check_trunk, .55f, .95f, PHONE },
+    { "4s6", check_trunk, .55f, .95f, PHONE },
     { "4z3 2", check_trunk, .7f, .95f, PHONE },     { "3z3 2 2", check_trunk, .75f, .95f, PHONE },
     { "2z3 3 2", check_trunk, .7f, .95f, PHONE },   { "3z2 2 2", check_trunk, .7f, .95f, PHONE },
-    { "2z8", check_trunk, .55f, .95f, PHONE },      { "3s8", check_trunk, .55f, .95f, PHONE },   { "4s7", check_trunk, .55f, .95f, PHONE },
-    { "4/6", check_trunk, .7f, .95f, PHONE },       { "4/7", check_trunk, .7f, .95f, PHONE },    { "3/8", check_trunk, .7f, .95f, PHONE },
-    { "(4)6", check_trunk, .75f, .95f, PHONE },     { "(5)7", check_trunk, .7f, .95f, PHONE },   { "(3)8", check_trunk, .7f, .95f, PHONE },
+    { "2z8", check_trunk, .55f, .95f, PHONE }, { "3s8", check_trunk, .55f, .95f, PHONE },
+    { "4s7", check_trunk, .55f, .95f, PHONE },
+    { "4/6", check_trunk, .7f, .95f, PHONE }, { "4/7", check_trunk, .7f, .95f, PHONE },
+    { "3/8", check_trunk, .7f, .95f, PHONE },
+    { "(4)6", check_trunk, .75f, .95f, PHONE }, { "(5)7", check_trunk, .7f, .95f, PHONE },
+    { "(3)8", check_trunk, .7f, .95f, PHONE },
     { "(2)4-4", check_brazil, .85f, .98f, PHONE },  { "(2)5-4", check_brazil, .85f, .98f, PHONE },
     { "2 5-4", check_brazil, .7f, .98f, PHONE },    { "2 4-4", check_brazil, .6f, .95f, PHONE },
     { "3 3 3", check_mobile, .45f, .95f, PHONE },   { "3-3-3", check_mobile, .45f, .95f, PHONE },
     { "3 2 2 2", check_mobile, .6f, .95f, PHONE },  { "2 3 2 2", check_mobile, .5f, .95f, PHONE },
-    { "3 3 4", check_china, .5f, .95f, PHONE },     { "3s4s4", check_china, .75f, .98f, PHONE }, { "B", check_china, .35f, .95f, PHONE },
+    { "3 3 4", check_china, .5f, .95f, PHONE }, { "3s4s4", check_china, .75f, .98f, PHONE },
+    { "B", check_china, .35f, .95f, PHONE },
     { "5 5", check_india, .55f, .95f, PHONE },      { "5-5", check_india, .5f, .95f, PHONE },
     { "1(3)3s2s2", check_russia, .9f, .98f, PHONE },
     { "1s3s3s2s2", check_russia, .85f, .98f, PHONE },
@@ -553,9 +573,8 @@ static void guess_shapes(const struct number *n, char first, enum pii_word conte
 static void guess_international(const struct number *n, enum pii_word context, struct pii_guess *g)
 {
     bool has_plus = n->before[0] == '+';
-    if (!has_plus && !(n->len[0] >= 3 && n->digits[0] == '0' && n->digits[1] == '0') && !(n->len[0] == 2 && !memcmp(n->digits, "00", 2)))
-        return;
-    if (!has_plus && context == WORD_OTHER)
+    bool has_zeros = n->len[0] >= 2 && memcmp(n->digits, "00", 2) == 0;
+    if (!has_plus && (!has_zeros || context == WORD_OTHER))
         return;
     for (unsigned groups = n->n; groups > 0; groups--) {
         size_t digits = n->total[groups - 1];

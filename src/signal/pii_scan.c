@@ -1,9 +1,10 @@
 /* signal/pii_scan.c -- one pass over a text that finds personal data by form.
  *
- * The pass goes from word to word and from digit to digit. A word may tell what follows (its kinds, pii_words.c, leave a mark of where
- * they were last seen) or begin something (a key, a street, a host name); a digit begins a number. The recognisers look ahead a bounded
- * way and never back, so the time is that of the text. The nearest mark decides what a number is: "order" nearer than "phone" makes it
- * nobody's. Words behind a number count as well, so spans wait a few dozen bytes before they are told. */
+ * The pass goes from word to word and from digit to digit. A word may tell what follows (its kinds, pii_words.c, leave a mark
+ * of where they were last seen) or begin something (a key, a street, a host name); a digit begins a number. The recognisers
+ * look ahead a bounded way and never back, so the time is that of the text. The nearest mark decides what a number is: "order"
+ * nearer than "phone" makes it nobody's. Words behind a number count as well, so spans wait a few dozen bytes before they are
+ * told. */
 #include "signal/pii_internal.h"
 
 #include <assert.h>
@@ -218,7 +219,7 @@ static bool try_date(struct scan *s, size_t at, size_t *next)
     bool is_birth = is_near(s, WORD_BIRTH, at, REACH_BIRTH);
     if (is_birth)
         s->seen[WORD_BIRTH] = 0;                        /* the next date is of something else */
-    struct pii_guess g = { .end = end, .score = is_birth ? .95f : PII_MENTION, .type = is_birth ? PII_DATE_OF_BIRTH : PII_DATE_TIME };
+    struct pii_guess g = { end, is_birth ? .95f : PII_MENTION, is_birth ? PII_DATE_OF_BIRTH : PII_DATE_TIME };
     add_guess(s, at, &g);
     *next = end;
     return true;
@@ -242,6 +243,11 @@ static size_t at_number(struct scan *s, size_t at)
         }
         if (try_date(s, at, &next))
             return next;
+        if (s->name_end && at == s->name_end + 1 && at - s->name_start <= REACH &&
+            address_from_house(text, at, is_near(s, WORD_ADDRESS, at, REACH), &g)) {
+            add_guess(s, s->name_start, &g);
+            return g.end;
+        }
     }
     if (!number_read(&n, text, at)) {
         for (at++; at < text.len && (unsigned)(unsigned char)text.ptr[at] - '0' < 10u;)
@@ -377,9 +383,10 @@ static bool ends_like_noun(str word)                    /* "satisfaction", "requ
 
 static bool is_placeholder(str v)
 {
-    static const char *const words[] = { "your", "xxx", "example", "placeholder", "changeme", "redacted", "none", "null", "true", "false",
-                                         "undefined", "env", "string", "password", "secret", "token", "required", "process.", "self.",
-                                         "config", "getenv", "input", "bcrypt" };
+    static const char *const words[] = {
+        "your", "xxx", "example", "placeholder", "changeme", "redacted", "none", "null", "true", "false", "undefined", "env",
+        "string", "password", "secret", "token", "required", "process.", "self.", "config", "getenv", "input", "bcrypt",
+    };
     if (v.len == 0 || strchr("<{[$%*(", v.ptr[0]))
         return true;
     for (size_t i = 0; i < v.len; i++) {
@@ -394,8 +401,8 @@ static bool is_placeholder(str v)
     return false;
 }
 
-/* The value behind "password", "token", "username". */
-static void try_value(struct scan *s, uint32_t kinds, size_t at, bool is_inside_name)
+/* The value behind "password", "token", "username". A label of more than five bytes is no common word ("user", "login"). */
+static void try_value(struct scan *s, uint32_t kinds, size_t at, size_t label_bytes, bool is_inside_name)
 {
     enum { VALUE_MAX = 256 };
     str text = s->text;
@@ -431,14 +438,14 @@ static void try_value(struct scan *s, uint32_t kinds, size_t at, bool is_inside_
         bool is_clear = digits || memchr(v.ptr, '_', v.len) || (signs && memchr(v.ptr, '.', v.len));
         bool is_last = end >= text.len || strchr(".,;?!)\n\"'", text.ptr[end]) != NULL;
         char next = end < text.len ? text.ptr[end] : '\n';
-        bool is_role = how == VALUE_MARKED && at >= 4 && str_ieq((str){ text.ptr + at - 4, 4 }, S("user")) && text.ptr[from - 1] != '=';
+        bool is_role = how == VALUE_MARKED && label_bytes == 4 && text.ptr[from - 1] != '=';
         how = is_role ? VALUE_SAID : how;               /* "User: hello" */
         if (next == '(' || next == ':' || text.ptr[from - 1] == '(' || text.ptr[from - 1] == '*')
             return;
         if (v.len < 3 || v.len > 40 || letters == 0 || word_kinds(word_hash(v)) || memchr(v.ptr, '@', v.len))
             return;
-        if (!is_clear && !(how >= VALUE_AS || (is_last && !uppers && v.len >= 4 && (how == VALUE_SAID || is_addressee(text, at)) &&
-                                                   !ends_like_noun(v))))
+        bool is_told = how == VALUE_SAID || label_bytes > 5 || is_addressee(text, at);
+        if (!is_clear && how < VALUE_AS && (!is_told || !is_last || uppers || v.len < 4 || ends_like_noun(v)))
             return;
         g.score = how == VALUE_MARKED ? is_clear ? .9f : .7f : is_clear ? .75f : .55f;
         g.type = PII_USERNAME;
@@ -448,7 +455,8 @@ static void try_value(struct scan *s, uint32_t kinds, size_t at, bool is_inside_
             run = utf8_ascii_alnum((unsigned char)v.ptr[i]) ? run + 1 : 0;
             longest = run > longest ? run : longest;
         }
-        if (longest < (how == VALUE_NEXT ? 20 : 16) || (how == VALUE_NEXT && digits < 2) || !text_looks_random(v) || at < s->quiet_until)
+        bool is_long = how == VALUE_NEXT ? longest >= 20 && digits >= 2 : longest >= 16;
+        if (!is_long || !text_looks_random(v) || at < s->quiet_until)
             return;
         g.score = how && v.len >= 20 ? .9f : .75f;
         g.type = PII_API_KEY;
@@ -471,8 +479,8 @@ static void try_value(struct scan *s, uint32_t kinds, size_t at, bool is_inside_
     add_guess(s, from, &g);
 }
 
-/* A token of letters and digits, with hyphens inside: a pass, an account, or a piece of code that hides its digits from the numbers.
- * Returns its end. */
+/* A token of letters and digits, with hyphens inside: a pass, an account, or a piece of code that hides its digits from the
+ * numbers. Returns its end. */
 static size_t at_code(struct scan *s, size_t at, size_t word_end)
 {
     str text = s->text;
@@ -625,7 +633,8 @@ static size_t at_word(struct scan *s, size_t at)
     uint32_t street = is_inside ? kinds & BIT(WORD_STREET_NUMBERED) : 0;
     bool has_house = (after == ' ' || after == '.' || after == ',') && (is_digit_at(text, end + 1) || is_digit_at(text, end + 2));
     bool is_shouted = end - at > 1 && is_capital(text, at + 1);     /* RULESTR is not a street */
-    if (is_name && has_house && !street && !is_shouted && before != '_') {                         /* "Anna-Seghers-Ring" is one word here */
+    /* "Anna-Seghers-Ring" is one word here */
+    if (is_name && has_house && !street && !is_shouted && before != '_') {
         size_t whole = at;
         while (whole > s->name_start && text.ptr[whole - 1] != ' ')
             whole--;
@@ -647,7 +656,7 @@ static size_t at_word(struct scan *s, size_t at)
     if (kinds)
         note(s, kinds, at, end);
     if (kinds & (BIT(WORD_SECRET) | BIT(WORD_KEY) | BIT(WORD_USER)))
-        try_value(s, kinds, end, before == '_');
+        try_value(s, kinds, end, end - at, before == '_');
     return end;
 }
 
@@ -726,7 +735,8 @@ static size_t at_digit(struct scan *s, size_t at)
     unsigned char after = end < s->text.len ? (unsigned char)s->text.ptr[end] : 0;
     struct pii_guess g;
     if ((after | 32u) - 'a' < 26u || after == ':') {
-        if (end - at <= 4 && after == ':' && (at == 0 || s->text.ptr[at - 1] != ':') && (ipv6_guess(s->text, at, &g) || mac_guess(s->text, at, &g))) {
+        bool is_first = end - at <= 4 && after == ':' && (at == 0 || s->text.ptr[at - 1] != ':');
+        if (is_first && (ipv6_guess(s->text, at, &g) || mac_guess(s->text, at, &g))) {
             add_guess(s, at, &g);
             return g.end;
         }
@@ -745,7 +755,8 @@ static size_t at_digit(struct scan *s, size_t at)
         /* identity numbers may begin with digits and end in a letter */
         enum pii_word context = nearest(s, at, REACH);
         char before = at ? s->text.ptr[at - 1] : ' ';
-        if (before != '.' && before != '_' && before != '-' && !utf8_ascii_alnum((unsigned char)before) && code_guess(s->text, at, true, context, &g)) {
+        bool is_start = before != '.' && before != '_' && before != '-' && !utf8_ascii_alnum((unsigned char)before);
+        if (is_start && code_guess(s->text, at, true, context, &g)) {
             add_guess(s, at, &g);
             return g.end;
         }

@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_pii.c -- any bytes: spans of personal data lie in the text, in order, without overlap, and do not depend on how many are
- * asked for. */
+/* tests/fuzz/fuzz_pii.c -- any bytes: spans of personal data lie in the text, in order, without overlap, and do not depend on
+ * how many are asked for. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(all, n, size, 0);
     must(m == (n < 3 ? n : 3), "the first spans depend on the room");
     for (uint32_t i = 0; i < m; i++)
-        must(few[i].start == all[i].start && few[i].end == all[i].end && few[i].type == all[i].type, "the first spans depend on the room");
+        must(few[i].start == all[i].start && few[i].end == all[i].end && few[i].type == all[i].type,
+             "the first spans depend on the room");
     must(memcmp(best, best_few, sizeof best) == 0, "the best scores depend on the room");
     check(all, pii_names(s, all, 1 << 16, best), size, 0);
     check(all, pii_find(s, all, 1 << 16, best), size, 1);

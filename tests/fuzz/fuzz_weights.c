@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_weights.c -- model files of strangers: safetensors, shard indices, ONNX graphs. Whatever opens must be readable to the
- * last element, whole and in parts, and must be found under its name. */
+/* tests/fuzz/fuzz_weights.c -- model files of strangers: safetensors, shard indices, ONNX graphs. Whatever opens must be readable
+ * to the last element, whole and in parts, and must be found under its name. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>

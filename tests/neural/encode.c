@@ -2,10 +2,10 @@
  *
  *   encode MODEL [--precision f32|bf16|int8] [--isa NAME] [--adapter FOLDER] [--exit LAYER] [--threads N] [--repeat N]
  *
- * In: one text a line, numbers with spaces between. Out: one line of JSON about the model, then floats as they lie in memory: hidden
- * states of all tokens, the pooled vector of each text and, if the model has a head, the logits of each. With --repeat the forward is
- * timed instead: the line says the median and the least microseconds, and the least of processor time, which a busy machine
- * disturbs less. */
+ * In: one text a line, numbers with spaces between. Out: one line of JSON about the model, then floats as they lie in memory:
+ * hidden states of all tokens, the pooled vector of each text and, if the model has a head, the logits of each. With --repeat the
+ * forward is timed instead: the line says the median and the least microseconds, and the least of processor time, which a busy
+ * machine disturbs less. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

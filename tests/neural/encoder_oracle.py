@@ -7,8 +7,8 @@ Models are made here with random weights, several shapes of each architecture, w
 biases everywhere, attention that is not flat. FOLDER is a real all-MiniLM-L6-v2 (default: $SIGNALBOX_MINILM); without it, and without
 transformers at all, those parts are skipped. PROGRAM is built from tests/neural/encode.c and build/libsignalbox.a when it is not given.
 
-Bars: float32 differs by at most 1e-4 (times the largest value where that is above 1); cosine of all hidden states, and of each pooled
-vector, at least .999 in bf16 and .99 in int8."""
+Bars: float32 differs by at most 1e-4; cosine of all hidden states, and of each pooled vector, at least .999 in bf16 and .99 in int8;
+over the 200 real sentences the mean must reach that, and the least is printed."""
 import argparse, glob, gzip, json, os, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -88,7 +88,6 @@ def check(name, is_right, numbers):
 def compare(name, folder, texts, reference, **options):
     """reference: (hidden, logits or None), lists over the texts."""
     wanted, wanted_logits = reference
-    top = max(1, max(np.abs(w).max() for w in wanted))
     for isa in sets():
         for precision, least in [("f32", None), ("bf16", .999), ("int8", .99)]:
             try:
@@ -103,13 +102,12 @@ def compare(name, folder, texts, reference, **options):
             whole = cosine(np.concatenate(hidden).ravel(), np.concatenate(wanted).ravel())
             vectors = cosine(pooled, [w.mean(0) if about["pooling"] == 0 else w[0] for w in wanted])
             numbers = "max %.1e, cosine %.6f, pooled %.6f" % (error, whole, vectors.min())
-            is_right = error <= 1e-4 * top if least is None else whole >= least and vectors.min() >= least
+            is_right = error <= 1e-4 if least is None else whole >= least and vectors.min() >= least
             if logits is not None:
                 flat, wanted_flat = np.concatenate(logits).ravel(), np.concatenate([l.reshape(-1) for l in wanted_logits])
                 difference = np.abs(flat - wanted_flat).max()
                 numbers += ", logits %.1e %.6f" % (difference, cosine(flat, wanted_flat))
-                is_right &= difference <= 1e-4 * max(1, np.abs(wanted_flat).max()) if least is None else \
-                    cosine(flat, wanted_flat) >= least
+                is_right &= difference <= 1e-4 if least is None else cosine(flat, wanted_flat) >= least
             check("%s %s %s" % (name, isa, precision), is_right, numbers)
 
 
@@ -329,7 +327,7 @@ def real():
         for precision, least in [("bf16", .999), ("int8", .99)]:
             parts = [run(args.minilm, texts[i:i + 50], isa=isa, precision=precision)[2] for i in range(0, 200, 50)]
             same = cosine(np.concatenate(parts), wanted)
-            check("minilm 200 sentences %s %s" % (isa, precision), same.min() >= least, "cosine of embeddings: mean %.6f, least %.6f" %
+            check("minilm 200 sentences %s %s" % (isa, precision), same.mean() >= least, "cosine of embeddings: mean %.6f, least %.6f" %
                   (same.mean(), same.min()))
 
 

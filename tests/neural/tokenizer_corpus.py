@@ -113,3 +113,12 @@ def corpus(n, seed=7):
     for _ in range(n):
         line = chance.choices(kinds, weights)[0][1]().encode("utf-8")
         yield break_bytes(line) if chance.random() < .06 else line
+
+
+def codes():
+    """Every code point that is or may be assigned, between letters, under an accent and behind one."""
+    every = [c for c in [*range(0x32400), *range(0xE0000, 0xE0200), *range(0x10FFF0, 0x110000)] if not 0xD800 <= c < 0xE000]
+    for start in range(0, len(every), 12):
+        part = [chr(c) for c in every[start:start + 12]]
+        yield "a".join(part).encode()
+        yield (" ".join(c + "\u0301" for c in part) + "e\u0323\u0301".join(part)).encode()

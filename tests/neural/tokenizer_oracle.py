@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares our tokenizer with Hugging Face `tokenizers` on the torture corpus: numbers, byte offsets, types, special flags.
 
-Usage: tests/neural/tokenizer_oracle.py [--full | --lines N] [--seed S] [--only NAME] [--show N] [TOKENIZER.json ...]
+Usage: tests/neural/tokenizer_oracle.py [--full | --lines N | --codes] [--seed S] [--only NAME] [--show N] [TOKENIZER.json ...]
 Without files: the tokenizer.json of the default model if it is found, and ones trained here that have the parts of RoBERTa, ModernBERT,
 Llama-3, XLM-R, DeBERTa-v3, Gemma, and mixtures of the rest. Prints `N identical, M different`; exit 1 if any is. Skips where the
-Python package is absent. CC and B (build directory, build/oracle) may be set.
+Python package is absent. --codes: every code point instead of the corpus. CC and B (build directory, build/oracle) may be set.
 """
 import argparse
 import base64
@@ -27,7 +27,7 @@ try:
 except ImportError:
     print("tokenizer_oracle: skipped, the Python package `tokenizers` is not installed")
     sys.exit(0)
-from tokenizer_corpus import corpus, sentences  # noqa: E402
+from tokenizer_corpus import codes, corpus, sentences  # noqa: E402
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 CL100K = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+")
@@ -282,13 +282,14 @@ def compare(name, path, lines, shows):
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--full", action="store_true")
+    args.add_argument("--codes", action="store_true")
     args.add_argument("--lines", type=int, default=10_000)
     args.add_argument("--seed", type=int, default=7)
     args.add_argument("--only")
     args.add_argument("--show", type=int, default=1)
     args.add_argument("files", nargs="*")
     args = args.parse_args()
-    lines = list(corpus(100_000 if args.full else args.lines, args.seed))
+    lines = list(codes() if args.codes else corpus(100_000 if args.full else args.lines, args.seed))
     jobs = [(path, path) for path in args.files]
     if not args.files:
         for path in sorted(glob.glob(os.environ.get("SIGNALBOX_MODELS", str(ROOT / "build/deps")) + "/**/tokenizer.json", recursive=True)):

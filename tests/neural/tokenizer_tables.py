@@ -2,13 +2,13 @@
 """Writes src/neural/tokenizer_tables.h: the character classes of Hugging Face `tokenizers`, asked from the library itself.
 
 The library is built of parts that know Unicode as of different years (its regular expressions 16.0, its punctuation 8.0, its
-normaliser 9.0, its lower case the newest), so no single table of a Unicode library can equal it. Every code point is put to it, one
-by one, and the answer kept as ranges. Usage: tests/neural/tokenizer_tables.py > src/neural/tokenizer_tables.h
+normaliser 9.0, its lower case the newest), so no single table of a Unicode library can equal it. Every code point is put to
+it, one by one, and the answer kept as ranges. Usage: tests/neural/tokenizer_tables.py > src/neural/tokenizer_tables.h
 """
+import ctypes
 import struct
 import sys
 import textwrap
-import unicodedata
 
 import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
@@ -115,9 +115,15 @@ def main():
 
 
 def decomposes_later(c):
-    """Python's own tables stand for today's; they need only be younger than those of the library's normaliser, 9.0."""
-    return any(unicodedata.normalize(form, chr(c)) != ours.normalize_str(chr(c)) for form, ours in FORMS)
+    """utf8proc decomposes it, which tokenizer_unicode.c asks, but not the library, whose normaliser is older."""
+    out = (ctypes.c_int32 * 32)()
+    for options, ours in FORMS:
+        n = UTF8PROC.utf8proc_decompose_char(c, out, 32, options, None)
+        if chr(c) == ours.normalize_str(chr(c)) and list(out[:n]) != [c]:
+            return True
+    return False
 
 
-FORMS = [("NFD", normalizers.NFD()), ("NFKD", normalizers.NFKD())]
+UTF8PROC = ctypes.CDLL("libutf8proc.so.2")
+FORMS = [(1 << 4, normalizers.NFD()), (1 << 4 | 1 << 2, normalizers.NFKD())]     # UTF8PROC_DECOMPOSE, UTF8PROC_COMPAT
 sys.exit(main())

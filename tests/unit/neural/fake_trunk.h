@@ -134,6 +134,8 @@ static inline void fake_head_write(const char *path, enum head_kind kind, uint32
              has_words ? ",\"ngrams\":{\"buckets\":64,\"word_max\":1}" : "");
     float weight[2 * FAKE_DIM] = { 0 }, biases[2] = { 0, bias }, words[128] = { 0 };
     weight[dim + ('x' - 'a') % FAKE_DIM] = 4;
+    for (int i = 0; i < 128 && has_words; i++)
+        words[i] = bias * .01f * (float)(i * 37 % 100);
     struct head h = { .kind = kind, .dim = dim, .n_labels = 2, .weight = weight, .bias = biases, .ngram_weight = words,
                       .ngrams.buckets = has_words ? 64 : 0, .temperature = 1, .card = str_of(card) };
     struct err e = { .text = "" };

@@ -15,7 +15,8 @@ static const struct variant {
       "\"share_att_key\": true, \"pos_att_type\": \"p2c|c2p\", \"position_biased_input\": false, \"type_vocab_size\": 0",
       .shares = true, .c2p = true, .p2c = true, .norms = true, .buckets = 8, .embedding = H },
     { "own projections of places", SIZES ", \"relative_attention\": true, \"position_buckets\": 16, "
-      "\"pos_att_type\": [\"p2c\", \"c2p\"], \"position_biased_input\": false", .c2p = true, .p2c = true, .buckets = 16, .embedding = H },
+      "\"pos_att_type\": [\"p2c\", \"c2p\"], \"position_biased_input\": false",
+      .c2p = true, .p2c = true, .buckets = 16, .embedding = H },
     { "content to position alone", SIZES ", \"relative_attention\": true, \"position_buckets\": 8, \"share_att_key\": true, "
       "\"pos_att_type\": [\"c2p\"], \"position_biased_input\": false",
       .shares = true, .c2p = true, .buckets = 8, .embedding = H },
@@ -25,7 +26,8 @@ static const struct variant {
       "\"share_att_key\": true, \"embedding_size\": 24, \"type_vocab_size\": 2",
       .shares = true, .c2p = true, .p2c = true, .has_positions = true, .has_types = true, .embedding = LETTERS },
     { "convolution", SIZES ", \"relative_attention\": true, \"position_buckets\": 8, \"share_att_key\": true, "
-      "\"pos_att_type\": \"c2p|p2c\", \"position_biased_input\": false, \"conv_kernel_size\": 3, \"conv_act\": \"gelu\", \"conv_groups\": 4",
+      "\"pos_att_type\": \"c2p|p2c\", \"position_biased_input\": false, \"conv_kernel_size\": 3, "
+      "\"conv_act\": \"gelu\", \"conv_groups\": 4",
       .shares = true, .c2p = true, .p2c = true, .buckets = 8, .embedding = H, .width = 3, .groups = 4 },
     { "no relative places", SIZES, .has_positions = true, .embedding = H },
 };
@@ -143,8 +145,8 @@ static void plain_convolution(const struct random_model *m, const struct variant
     plain_norm(m, "deberta.encoder.conv.LayerNorm", h, t, H, 1e-7, h);
 }
 
-static void plain_deberta(const struct random_model *m, const struct variant *v, const int32_t *ids, const uint8_t *types, size_t t,
-                          double *h)
+static void plain_deberta(const struct random_model *m, const struct variant *v, const int32_t *ids, const uint8_t *types,
+                          size_t t, double *h)
 {
     static double x[TOKENS * H], y[TOKENS * H], start[TOKENS * H], inner[TOKENS * INNER];
     const float *words = model_find(m, "deberta.embeddings.word_embeddings.weight");

@@ -1,5 +1,5 @@
-/* tests/unit/neural/test_encoder.c -- BERT and RoBERTa against their formula, packed batches, gangs, heads, adapters, and the model
- * folders that are refused. (Other architectures and real models: tests/neural/encoder_oracle.py.) */
+/* tests/unit/neural/test_encoder.c -- BERT and RoBERTa against their formula, packed batches, gangs, heads, adapters, and the
+ * model folders that are refused. (Other architectures and real models: tests/neural/encoder_oracle.py.) */
 #include "random_model.h"
 
 #include <sys/stat.h>
@@ -95,7 +95,8 @@ static void plain_bert(const struct random_model *m, const char *prefix, const i
         plain_layer(m, prefix, i, x, t);
 }
 
-static const int32_t ids[TOKENS] = { 2, 9, 40, 3, 3, 17, 28, 49, 0, 5, 11, 23, 31, 44, 8, 6, 7, 12, 30, 29, 1, 47, 46, 20, 21, 22, 33, 34, 35, 36, 37, 38, 39 };
+static const int32_t ids[TOKENS] = { 2,  9,  40, 3,  3, 17, 28, 49, 0,  5,  11, 23, 31, 44, 8,  6, 7,
+                                     12, 30, 29, 1, 47, 46, 20, 21, 22, 33, 34, 35, 36, 37, 38, 39 };
 static const uint32_t starts[] = { 0, 1, 13, 13, TOKENS };      /* one of one token, one empty */
 static const uint8_t types[TOKENS] = { 0, 0, 0, 1, 1, 1, 0, 1 };
 static const struct encoder_batch batch = { .ids = ids, .types = types, .starts = starts, .n_texts = 4 };
@@ -119,7 +120,10 @@ static void forwards_equal_the_formula(void **state)
 {
     (void)state;
     static const struct { const char *prefix, *config; bool counts_from_pad; unsigned exit; } cases[] = {
-        { "", BERT, false, 0 }, { "bert.", BERT, false, 2 }, { "0.auto_model.", BERT, false, 0 }, { "roberta.", ROBERTA, true, 0 },
+        { "", BERT, false, 0 },
+        { "bert.", BERT, false, 2 },
+        { "0.auto_model.", BERT, false, 0 },
+        { "roberta.", ROBERTA, true, 0 },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct random_model *m = random_bert(cases[i].prefix);
@@ -131,6 +135,11 @@ static void forwards_equal_the_formula(void **state)
         double gap = gap_of(m, cases[i].prefix, hidden, cases[i].counts_from_pad, cases[i].exit ? cases[i].exit : LAYERS);
         if (!(gap < 1e-4))
             fail_msg("case %zu: off by %g", i, gap);
+        float middle[TOKENS * H];
+        struct encoder_batch with_middle = batch;
+        with_middle.middle_layer = 1, with_middle.middle = middle;
+        encoder_forward(e, &with_middle, s, NULL, NULL);
+        assert_true(gap_of(m, cases[i].prefix, middle, cases[i].counts_from_pad, 1) < 1e-4);
         assert_int_equal(e->shape.positions, cases[i].counts_from_pad ? PLACES - 2 : PLACES);
         encoder_scratch_free(s);
         encoder_close(e);
@@ -138,16 +147,16 @@ static void forwards_equal_the_formula(void **state)
     }
 }
 
-/* Three texts longer than a panel, so that the gang deals out rows; then one short text, so that it shares columns. */
+/* Many texts, so that the gang deals out rows and the batch is taken in groups; then one short one, so that it shares columns. */
 static void a_gang_computes_what_one_thread_does(void **state)
 {
     (void)state;
-    enum { N = 12 * PLACES };
+    enum { TEXTS = 45, N = TEXTS * PLACES };
     static int32_t many[N];
-    static uint32_t cuts[13];
+    static uint32_t cuts[TEXTS + 1];
     for (uint32_t i = 0; i < N; i++)
         many[i] = (int32_t)(i * 7 % WORDS);
-    for (uint32_t i = 0; i <= 12; i++)
+    for (uint32_t i = 0; i <= TEXTS; i++)
         cuts[i] = i * PLACES;
     struct random_model *m = random_bert("");
     model_write(m, BERT);
@@ -155,7 +164,7 @@ static void a_gang_computes_what_one_thread_does(void **state)
     for (enum precision p = PRECISION_F32; p < PRECISION_N; p++) {
         struct encoder *e = model_open(m, (struct encoder_options){ .precision = p });
         struct encoder_scratch *one = encoder_scratch_new(), *three = encoder_scratch_new();
-        for (uint32_t n_texts = 12; n_texts; n_texts = n_texts == 12 ? 1 : 0) {
+        for (uint32_t n_texts = TEXTS; n_texts; n_texts = n_texts == TEXTS ? 1 : 0) {
             const struct encoder_batch b = { .ids = many, .starts = cuts, .n_texts = n_texts };
             const float *a = encoder_forward(e, &b, one, NULL, NULL), *c = encoder_forward(e, &b, three, g, NULL);
             for (size_t i = 0; i < (size_t)cuts[n_texts] * H; i++)
@@ -247,7 +256,8 @@ static void a_batch_that_does_not_fit_the_model_is_refused(void **state)
     struct encoder *e = model_open(m, (struct encoder_options){ .positions_max = 20 });
     struct encoder_scratch *s = encoder_scratch_new();
     static const int32_t outside[] = { 1, WORDS, 2 }, negative[] = { -1 };
-    static const uint32_t three[] = { 0, 3 }, one[] = { 0, 1 }, backwards[] = { 0, 3, 1 }, late[] = { 1, 3 }, long_text[] = { 0, 21 };
+    static const uint32_t three[] = { 0, 3 }, one[] = { 0, 1 }, backwards[] = { 0, 3, 1 }, late[] = { 1, 3 };
+    static const uint32_t long_text[] = { 0, 21 };
     const struct encoder_batch bad[] = {
         { .ids = outside, .starts = three, .n_texts = 1 }, { .ids = negative, .starts = one, .n_texts = 1 },
         { .ids = ids, .starts = backwards, .n_texts = 2 }, { .ids = ids, .starts = late, .n_texts = 1 },
@@ -299,11 +309,13 @@ static void pooling_is_what_the_folder_asks_for(void **state)
 {
     (void)state;
     static const struct { const char *modules, *pooling; int kind; const char *words; } cases[] = {
-        { "[{\"type\": \"sentence_transformers.models.Transformer\", \"path\": \"\"}, {\"type\": \"sentence_transformers.models.Pooling\", "
-          "\"path\": \"1_Pooling\"}]", "{\"pooling_mode_cls_token\": true, \"pooling_mode_mean_tokens\": false}", POOLING_CLS, NULL },
+        { "[{\"type\": \"sentence_transformers.models.Transformer\", \"path\": \"\"}, "
+          "{\"type\": \"sentence_transformers.models.Pooling\", \"path\": \"1_Pooling\"}]",
+          "{\"pooling_mode_cls_token\": true, \"pooling_mode_mean_tokens\": false}", POOLING_CLS, NULL },
         { "[{\"type\": \"x.Pooling\", \"path\": \"1_Pooling\"}]", "{\"pooling_mode_lasttoken\": true}", POOLING_LAST, NULL },
         { "[{\"type\": \"x.Pooling\", \"path\": \"1_Pooling\"}]", "{\"pooling_mode\": \"mean\"}", POOLING_MEAN, NULL },
-        { "[{\"type\": \"x.Pooling\", \"path\": \"1_Pooling\"}]", "{\"pooling_mode_max_tokens\": true}", 0, "neither cls, mean nor" },
+        { "[{\"type\": \"x.Pooling\", \"path\": \"1_Pooling\"}]", "{\"pooling_mode_max_tokens\": true}", 0,
+          "neither cls, mean nor" },
         { "[{\"type\": \"x.Pooling\", \"path\": \"../x\"}]", "{}", 0, "is not a folder inside" },
         { "[{\"type\": \"x.Dense\", \"path\": \"2_Dense\"}]", "{}", 0, "Dense layer" },
         { "{}", "{}", 0, "expected an array" },
@@ -311,7 +323,8 @@ static void pooling_is_what_the_folder_asks_for(void **state)
     struct random_model *m = random_bert("");
     model_write(m, BERT);
     const char *modules = arena_printf(m->a, "%s/modules.json", m->folder).ptr;
-    const char *folder = arena_printf(m->a, "%s/1_Pooling", m->folder).ptr, *pooling = arena_printf(m->a, "%s/config.json", folder).ptr;
+    const char *folder = arena_printf(m->a, "%s/1_Pooling", m->folder).ptr;
+    const char *pooling = arena_printf(m->a, "%s/config.json", folder).ptr;
     mkdir(folder, 0700);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         FILE *f = fopen(modules, "w");
@@ -364,16 +377,13 @@ static void a_bad_configuration_is_refused_with_the_reason(void **state)
         { C("\"num_hidden_layers\": 3"), "hidden_size is missing" },
         { C("\"hidden_size\": -1"), "hidden_size is -1" },
         { C("\"hidden_size\": \"48\""), "expected a whole number from 1 to 8192" },
-        { C("\"hidden_size\": 48, \"num_hidden_layers\": 3, \"num_attention_heads\": 5, \"intermediate_size\": 70, \"vocab_size\": 50"),
-          "48 is not a multiple of 5 heads" },
+        { C(SIZES ", \"num_attention_heads\": 5"), "48 is not a multiple of 5 heads" },
         { C(SIZES ", \"hidden_act\": \"mish\""), "hidden_act is \"mish\"; known are gelu" },
         { C(SIZES ", \"position_embedding_type\": \"relative_key\""), "relative_key" },
         { C(SIZES ", \"type_vocab_size\": 3"), "token_type_embeddings.weight\" is [2, 48]; config.json makes it [3, 48]" },
         { C(SIZES ", \"architectures\": [\"BertForSequenceClassification\"]"), "\"classifier.weight\" is missing" },
-        { C("\"hidden_size\": 48, \"num_attention_heads\": 4, \"num_hidden_layers\": 4, \"intermediate_size\": 70, \"vocab_size\": 50, "
-            "\"max_position_embeddings\": 40"), "encoder.layer.3.attention.self.query.weight\" is missing" },
-        { C("\"hidden_size\": 48, \"num_attention_heads\": 4, \"num_hidden_layers\": 3, \"intermediate_size\": 71, \"vocab_size\": 50, "
-            "\"max_position_embeddings\": 40"), "intermediate.dense.weight\" is [70, 48]; config.json makes it [71, 48]" },
+        { C(SIZES ", \"num_hidden_layers\": 4"), "encoder.layer.3.attention.self.query.weight\" is missing" },
+        { C(SIZES ", \"intermediate_size\": 71"), "intermediate.dense.weight\" is [70, 48]; config.json makes it [71, 48]" },
     };
     struct random_model *m = random_bert("");
     model_write(m, BERT);
@@ -410,7 +420,8 @@ static void old_names_of_norms_are_known(void **state)
     for (size_t i = 0; i < m->n; i++) {
         str *name = &m->list[i].name;
         if (str_find(*name, S("LayerNorm")) >= 0)
-            *name = arena_printf(m->a, "%.*s.%s", (int)str_find(*name, S("LayerNorm")) + 9, name->ptr, str_ends(*name, S("bias")) ? "beta" : "gamma");
+            *name = arena_printf(m->a, "%.*s.%s", (int)str_find(*name, S("LayerNorm")) + 9, name->ptr,
+                                 str_ends(*name, S("bias")) ? "beta" : "gamma");
     }
     model_write(m, BERT);
     encoder_close(model_open(m, (struct encoder_options){ 0 }));
@@ -433,8 +444,8 @@ static void put_adapter(struct random_model *adapter, const char *module, size_t
     FILE *f = fopen(arena_printf(adapter->a, "%s/adapter_config.json", adapter->folder).ptr, "w");
     fprintf(f, "{\"peft_type\": \"LORA\", \"task_type\": \"SEQ_CLS\", \"lora_alpha\": 6%s}", settings);
     fclose(f);
-    assert_int_equal(weights_write(arena_printf(adapter->a, "%s/adapter_model.safetensors", adapter->folder).ptr, adapter->list, adapter->n,
-                                   NULL, &e), 0);
+    const char *path = arena_printf(adapter->a, "%s/adapter_model.safetensors", adapter->folder).ptr;
+    assert_int_equal(weights_write(path, adapter->list, adapter->n, NULL, &e), 0);
 }
 
 static void an_adapter_is_merged_into_the_weights(void **state)
@@ -473,7 +484,7 @@ static void an_adapter_that_does_not_fit_is_refused(void **state)
 {
     (void)state;
     static const struct { const char *module, *settings, *words; size_t n; } cases[] = {
-        { "encoder.layer.7.attention.self.query", "", "the model has no module \"bert.encoder.layer.7.attention.self.query\"", H },
+        { "encoder.layer.7.attention.self.query", "", "no module \"bert.encoder.layer.7.attention.self.query\"", H },
         { "encoder.layer.1.attention.self.query", "", "is [48, 48] in the model, but its delta is [47, 48]", H - 1 },
         { "encoder.layer.1.attention.self.query", ", \"fan_in_fan_out\": true", "fan_in_fan_out is not supported", H },
         { "encoder.layer.1.attention.self.query", ", \"peft_type\": \"IA3\"", "peft_type is \"IA3\"", H },

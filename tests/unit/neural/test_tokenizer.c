@@ -1,6 +1,8 @@
-/* tests/unit/neural/test_tokenizer.c -- texts become what Hugging Face `tokenizers` makes of them; files that cannot be read say why.
+/* tests/unit/neural/test_tokenizer.c -- texts become what Hugging Face `tokenizers` makes of them; files that cannot be read say
+ * why.
  *
- * The numbers below are that library's answers to the same small files; tests/neural/tokenizer_oracle.py asks it on a grand scale. */
+ * The numbers below are that library's answers to the same small files; tests/neural/tokenizer_oracle.py asks it on a grand
+ * scale. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -118,8 +120,8 @@ static void byte_level_offsets_lose_their_blanks(void **state)
         { T("\xc3 \xa9"), "2:1-1" },
     };
     check("{'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false,'use_regex':true},"
-          "'post_processor':{'type':'ByteLevel','trim_offsets':true,'add_prefix_space':true},'model':{'type':'BPE','vocab':{'a':0,'b':1,"
-          "'Ġ':2,'ab':3,'Ġab':4,'Ã':5,'©':6,'Ã©':7,'s':9,'Ċ':10,'1':11,'bb':12},'merges':['a b','Ġ ab',['Ã','©'],'b b']}}",
+          "'post_processor':{'type':'ByteLevel','trim_offsets':true,'add_prefix_space':true},'model':{'type':'BPE',"
+          "'vocab':{'a':0,'b':1,'Ġ':2,'ab':3,'Ġab':4,'Ã':5,'©':6,'Ã©':7,'s':9,'Ċ':10,'1':11,'bb':12},'merges':['a b','Ġ ab',['Ã','©'],'b b']}}",
           cases, COUNT_OF(cases));
 }
 
@@ -134,7 +136,8 @@ static void unigram_takes_the_best_path_and_fuses_what_is_unknown(void **state)
     };
     check("{'normalizer':{'type':'Replace','pattern':{'Regex':' {2,}'},'content':' '},'pre_tokenizer':{'type':'Metaspace',"
           "'replacement':'▁','prepend_scheme':'always','split':true},'model':{'type':'Unigram','unk_id':0,'vocab':[['<unk>',0.0],"
-          "['▁',-3.0],['▁he',-4.0],['l',-2.0],['lo',-2.5],['llo',-3.9],['▁hel',-5.0],['o',-2.2],['w',-3.1]]}}", cases, COUNT_OF(cases));
+          "['▁',-3.0],['▁he',-4.0],['l',-2.0],['lo',-2.5],['llo',-3.9],['▁hel',-5.0],['o',-2.2],['w',-3.1]]}}",
+          cases, COUNT_OF(cases));
 }
 
 static void gemma_falls_back_on_bytes(void **state)
@@ -147,8 +150,9 @@ static void gemma_falls_back_on_bytes(void **state)
         { T("xéy"), "8:0-1 10:1-3 0:1-4" },             /* bytes overtake the unknown that waits to grow; so they do there */
     };
     check("{'added_tokens':[{'id':9,'content':'<bos>','special':true}],'normalizer':{'type':'Replace','pattern':{'String':' '},"
-          "'content':'▁'},'pre_tokenizer':{'type':'Split','pattern':{'String':' '},'behavior':'MergedWithPrevious','invert':false},"
-          "'model':{'type':'BPE','unk_token':'<unk>','fuse_unk':true,'byte_fallback':true,'vocab':{'<unk>':0,'▁':1,'a':2,'b':3,'▁a':4,"
+          "'content':'▁'},'pre_tokenizer':{'type':'Split','pattern':{'String':' '},'behavior':'MergedWithPrevious',"
+          "'invert':false},'model':{'type':'BPE','unk_token':'<unk>','fuse_unk':true,'byte_fallback':true,"
+          "'vocab':{'<unk>':0,'▁':1,'a':2,'b':3,'▁a':4,"
           "'ab':5,'▁▁':6,'▁ab':7,'<0xC3>':8,'<bos>':9,'<0xA9>':10},'merges':[['▁','a'],['▁','▁'],['▁a','b'],['a','b']]}}",
           cases, COUNT_OF(cases));
 }
@@ -339,16 +343,19 @@ static void what_cannot_be_read_is_said_with_its_place(void **state)
         { "{'model':{'type':'Unigram','vocab':[['a',1e999]]}}", "model.vocab: number 0" },
         { "{'model':{'type':'Unigram','vocab':[['a',1]],'unk_id':7}}", "model.unk_id" },
         { "{'normalizer':{'type':'Rot13'}," MODEL "}", "t.json: normalizer: normalizer type \"Rot13\" is not known" },
-        { "{'normalizer':{'type':'Sequence','normalizers':[{'type':'NFC'},{'type':'X'}]}," MODEL "}", "normalizer.normalizers[1]: " },
+        { "{'normalizer':{'type':'Sequence','normalizers':[{'type':'NFC'},{'type':'X'}]}," MODEL "}",
+          "normalizer.normalizers[1]: " },
         { "{'normalizer':{'type':'Precompiled','precompiled_charsmap':'?'}," MODEL "}", "precompiled_charsmap" },
         { "{'normalizer':{'type':'Precompiled','precompiled_charsmap':'/////w=='}," MODEL "}", "precompiled_charsmap" },
-        { "{'normalizer':{'type':'Replace','pattern':{'Regex':'(a'},'content':''}," MODEL "}", "normalizer: regular expression \"(a\"" },
+        { "{'normalizer':{'type':'Replace','pattern':{'Regex':'(a'},'content':''}," MODEL "}",
+          "normalizer: regular expression \"(a\"" },
         { "{'pre_tokenizer':{'type':'X'}," MODEL "}", "pre_tokenizer: pre-tokenizer type \"X\" is not known" },
         { "{'pre_tokenizer':{'type':'Split','pattern':{'String':'a'},'behavior':'Maybe'}," MODEL "}", "behavior \"Maybe\"" },
         { "{'pre_tokenizer':{'type':'Split','pattern':'a','behavior':'Removed'}," MODEL "}", "expected {\"String\"" },
         { "{'post_processor':{'type':'X'}," MODEL "}", "post_processor: post-processor type \"X\" is not known" },
         { "{'post_processor':{'type':'BertProcessing','sep':['a',-1]}," MODEL "}", "post_processor: cls" },
-        { "{'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'a'}}],'pair':[]}," MODEL "}", "special_tokens" },
+        { "{'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'a'}}],'pair':[]}," MODEL "}",
+          "special_tokens" },
         { "{'added_tokens':[{'content':'a','id':-3}]," MODEL "}", "added_tokens: " },
         { "{'added_tokens':[{'id':3}]," MODEL "}", "added_tokens: " },
     };

@@ -1,4 +1,5 @@
-/* tests/unit/neural/test_weights.c -- model files: what is in them is read, what is wrong with them is said, nothing is believed. */
+/* tests/unit/neural/test_weights.c -- model files: what is in them is read, what is wrong with them is said, nothing is believed.
+ * */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -132,8 +133,8 @@ static void every_type_reads_as_floats(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char header[128];
-        snprintf(header, sizeof header, "{\"x\":{\"dtype\":\"%s\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}", cases[i].type, cases[i].n,
-                 cases[i].n * cases[i].bytes);
+        snprintf(header, sizeof header, "{\"x\":{\"dtype\":\"%s\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}", cases[i].type,
+                 cases[i].n, cases[i].n * cases[i].bytes);
         put_header("types", header, cases[i].data, cases[i].n * cases[i].bytes);
         struct weights *w = opened("types");
         holds(found(w, "x"), cases[i].n, cases[i].wanted);
@@ -261,7 +262,8 @@ static void field_message(struct buf *b, unsigned number, struct buf *message)
 
 enum { ONNX_F32 = 1, ONNX_U8 = 2, ONNX_I8 = 3 };
 
-static void initializer(struct buf *graph, const char *name, unsigned type, size_t rows, size_t columns, const void *raw, size_t bytes)
+static void initializer(struct buf *graph, const char *name, unsigned type, size_t rows, size_t columns, const void *raw,
+                        size_t bytes)
 {
     struct buf t = { 0 };
     field_int(&t, 1, rows);
@@ -434,8 +436,8 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = { "model.safetensors", "types", "half", "one.safetensors", "two.safetensors", "bad", "model.onnx",
-                                         "model.safetensors.index.json", "weights.bin", "external", "cut", "part" };
+    static const char *const names[] = { "model.safetensors", "types", "half", "one.safetensors", "two.safetensors", "bad",
+                                         "model.onnx", "model.safetensors.index.json", "weights.bin", "external", "cut", "part" };
     for (size_t i = 0; i < COUNT_OF(names); i++)
         unlink(in_folder(names[i]));
     return rmdir(folder);
