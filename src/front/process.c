@@ -32,7 +32,7 @@
 
 enum {
     CONFIG_BYTES_MAX = 16 << 20,
-    DEBOUNCE_MS = 250,              /* editors write in several steps */
+    HEADS_LOOK_MS = 2000, DEBOUNCE_MS = 250,              /* editors write in several steps */
     LISTEN_MAX = 32,
     DRAIN_POLL_MS = 20,
 };
@@ -498,18 +498,27 @@ static int drain(int signals, uint64_t limit_ns)
     return left;
 }
 
+/* Heads that were replaced on disk are read again; a bad one changes nothing and is told. */
+static void heads_look(void)
+{
+    snap_lock();
+    models_reload_heads(snap_present()->signal_models);
+    snap_unlock();
+}
+
 static void run(int signals)
 {
     int watch = watch_open();
     uint64_t reload_at = 0;
     for (;;) {
         struct pollfd p[2] = { { signals, POLLIN, 0 }, { watch, POLLIN, 0 } };
-        int wait = -1;
+        int wait = HEADS_LOOK_MS;
         if (reload_at) {
             uint64_t now = clock_now();
             wait = now >= reload_at ? 0 : (int)((reload_at - now) / NS_PER_MS + 1);
         }
-        poll(p, watch >= 0 ? 2 : 1, wait);
+        if (poll(p, watch >= 0 ? 2 : 1, wait) == 0 && !reload_at)
+            heads_look();
         if (reload_at && clock_now() >= reload_at) {
             reload_at = 0;
             reload_from_file(SEVERITY_ERROR);

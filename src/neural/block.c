@@ -12,7 +12,7 @@
 #include "base/json.h"
 
 enum {
-    PANEL_ROWS = 256,                   /* fewer: weights are read more often; more: int8 leaves the cache. Flat from 128 to 512 */
+    PANEL_ROWS = 256,                   /* fewer: weights are read more often; more: rows leave the cache. Flat from 128 to 512 */
     PANEL_ROWS_MIN = 32,                /* a member of the gang with fewer rows would read the weights for too little work */
 };
 

@@ -537,7 +537,7 @@ static bool is_valid(const struct encoder *e, const struct encoder_batch *b)
 }
 
 /* Weights are read again every few hundred rows anyhow (see PANEL_ROWS in block.c), but what lies between the layers of a large
- * batch falls out of the caches: 2,048 tokens in one go cost a third more than four times 512. So whole texts are taken in groups. */
+ * batch falls out of the caches: 2,048 tokens in one go cost a third more than four times 512. So texts are taken in groups. */
 enum { GROUP_TOKENS = 512 };                    /* for each thread; one text may be longer */
 
 static int forward_group(const struct encoder *e, const struct encoder_batch *b, uint32_t first, uint32_t end,

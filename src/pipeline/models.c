@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "neural/service.h"
+#include "observe/log.h"
 #include "pipeline/remote.h"
 #include "runtime/offload.h"
 
@@ -30,6 +31,7 @@ struct served {                         /* source is the first member: needs poi
     struct neural_head *head;           /* NULL: the model's own */
     bool is_middle;                     /* EMBEDDING: of the middle layer, as heads read it */
     const struct remote *remote;
+    char told[sizeof ((struct err *)0)->text];  /* why its head was refused, once */
 };
 
 struct models {
@@ -571,10 +573,19 @@ const struct signal_models *models_for_signals(struct models *m)
 unsigned models_reload_heads(struct models *m)
 {
     unsigned n = 0;
+    pthread_mutex_lock(&m->lock);
     for (uint32_t i = 0; i < m->n; i++) {
+        struct served *s = m->items[i];
         struct err e = { 0 };
-        if (m->items[i]->head && neural_head_reload(m->items[i]->head, &e) > 0)
+        int rc = s->head ? neural_head_reload(s->head, &e) : 0;
+        if (rc > 0) {
+            log_info("head_reloaded", STR_FMT ": read again", STR_ARG(s->source.name));
             n++;
+        } else if (rc < 0 && strcmp(e.text, s->told) != 0) {
+            log_warn("head_refused", "%s: the head in use stays", e.text);
+            snprintf(s->told, sizeof s->told, "%s", e.text);
+        }
     }
+    pthread_mutex_unlock(&m->lock);
     return n;
 }
