@@ -21,7 +21,7 @@ _signalbox() {
     embed)
         options='--config --model --dimensions --help' words='' files='-c --config ' ;;
     train)
-        options='--config --signal --data --out --positive --without --kind --by-source --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --evenness --licence --note --json --help' words='head' files='-c --config -d --data -o --out ' ;;
+        options='--config --signal --data --out --positive --without --kind --by-source --always --trunk --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --at --evenness --licence --note --json --help' words='head' files='-c --config -d --data -o --out ' ;;
     calibrate)
         options='--config --signal --data --false-alarms --head --write --html --json --help' words='' files='-c --config -d --data -h --head --html ' ;;
     evaluate)
@@ -29,7 +29,7 @@ _signalbox() {
     config)
         options='--config --help' words='schema defaults reference dump diff' files='-c --config ' ;;
     bench)
-        options='--config --json --model --tokens --batch --threads --precision --mixed --help' words='decide signals encoder' files='-c --config ' ;;
+        options='--config --json --model --tokens --batch --threads --precision --mixed --kernel --help' words='decide signals encoder tokenizer' files='-c --config ' ;;
     completions)
         options='--help' words='bash zsh fish' files='' ;;
     version)

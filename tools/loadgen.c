@@ -7,6 +7,9 @@
  * brought its first event, and keeps them until its stdin ends: for measuring what an idle stream
  * costs in memory.
  *
+ * With --body-list every question has a body of its own, one line of a file each, in turn; should the file end it begins anew, and
+ * "list_rounds" in the result is more than 1.
+ *
  * Every sample is kept and sorted at the end: percentiles are exact. The result is one line of
  * JSON on stdout. "first" is the time to the first byte of the body (of a stream: its first event),
  * "total" the time to the last one. */
@@ -40,10 +43,13 @@ enum {
 enum phase { IDLE, DIALLING, SENDING, HEAD, BODY };
 enum framing { BY_LENGTH, BY_CHUNKS, BY_CLOSE };
 
+struct question { char *text; size_t bytes; };
+
 struct conn {
     int fd;
     enum phase phase;
     enum framing framing;
+    const struct question *question;
     size_t sent;                    /* of the question */
     size_t head_bytes;
     uint64_t left;                  /* of the body, or of the chunk */
@@ -60,7 +66,7 @@ struct samples { float *us; size_t n, cap; };
 static struct {
     struct sockaddr_in to;
     const char *host, *path;
-    char *question; size_t question_bytes;
+    struct question *questions; size_t n_questions;
     unsigned n_conns;
     double rate;                    /* 0: closed loop */
     uint64_t n_max;                 /* 0: by time */
@@ -155,7 +161,7 @@ static void conn_ask(struct conn *c, uint64_t due)
     c->due = due;
     c->sent = c->head_bytes = 0;
     c->has_first = false;
-    g.asked++;
+    c->question = &g.questions[g.asked++ % g.n_questions];
     c->phase = SENDING;
     if (c->fd < 0) {
         int one = 1;
@@ -345,14 +351,14 @@ static void on_ready(struct conn *c)
     if (c->phase == DIALLING)
         c->phase = SENDING;
     if (c->phase == SENDING) {
-        ssize_t put = send(c->fd, g.question + c->sent, g.question_bytes - c->sent, MSG_NOSIGNAL);
+        ssize_t put = send(c->fd, c->question->text + c->sent, c->question->bytes - c->sent, MSG_NOSIGNAL);
         if (put < 0 && errno != EAGAIN) {
             conn_failed(c);
             return;
         }
         if (put > 0)
             c->sent += (size_t)put;
-        if (c->sent < g.question_bytes)
+        if (c->sent < c->question->bytes)
             return;
         c->phase = HEAD;
         return;                                 /* nothing can be there yet; the edge will tell */
@@ -492,25 +498,44 @@ static char *file_read(const char *name, size_t *n)
     return text;
 }
 
-static void question_build(const char *body_file, const char *headers)
+static struct question question_build(const char *body, size_t n_body, const char *headers)
 {
-    size_t n_body = 0, room;
-    char *body = body_file ? file_read(body_file, &n_body) : NULL;
-    room = n_body + strlen(headers) + strlen(g.path) + strlen(g.host) + 256;
-    g.question = malloc(room);
-    if (!g.question)
+    size_t room = n_body + strlen(headers) + strlen(g.path) + strlen(g.host) + 256;
+    struct question q = { .text = malloc(room) };
+    if (!q.text)
         die("no memory");
-    int n = body ? snprintf(g.question, room, "POST %s HTTP/1.1\r\nhost: %s\r\ncontent-type: application/json\r\n"
+    int n = body ? snprintf(q.text, room, "POST %s HTTP/1.1\r\nhost: %s\r\ncontent-type: application/json\r\n"
                             "content-length: %zu\r\n%s\r\n", g.path, g.host, n_body, headers)
-                 : snprintf(g.question, room, "GET %s HTTP/1.1\r\nhost: %s\r\n%s\r\n", g.path, g.host, headers);
+                 : snprintf(q.text, room, "GET %s HTTP/1.1\r\nhost: %s\r\n%s\r\n", g.path, g.host, headers);
     if (n_body)
-        memcpy(g.question + n, body, n_body);
-    g.question_bytes = (size_t)n + n_body;
-    free(body);
+        memcpy(q.text + n, body, n_body);
+    q.bytes = (size_t)n + n_body;
+    return q;
+}
+
+static void questions_build(const char *body_file, const char *list_file, const char *headers)
+{
+    size_t n = 0, cap = 0;
+    char *bodies = list_file ? file_read(list_file, &n) : body_file ? file_read(body_file, &n) : NULL;
+    const char *at = bodies, *end = bodies + n;
+    do {
+        const char *line_end = list_file && at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+        size_t n_body = (size_t)((line_end ? line_end : end) - at);
+        if (g.n_questions == cap) {
+            cap = cap ? 2 * cap : 64;
+            g.questions = realloc(g.questions, cap * sizeof *g.questions);
+            if (!g.questions)
+                die("no memory");
+        }
+        g.questions[g.n_questions++] = question_build(at, n_body, headers);
+        at = line_end ? line_end + 1 : end;
+    } while (at < end);
+    free(bodies);
 }
 
 static const char usage[] =
     "loadgen [options] HOST:PORT/path     HOST is an IPv4 address\n"
+    "  --body-list FILE   bodies of POSTs, a line each, taken in turn\n"
     "  -b FILE   body of a POST (none: GET)     -H 'name: value'   a header (may be repeated)\n"
     "  -c N      connections (1)                -r RATE  open loop: so many a second in all\n"
     "  -d S      seconds to measure (5)         -w S     seconds before, not counted (0)\n"
@@ -520,13 +545,18 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
     static char headers[4096];
-    const char *url = NULL, *body = NULL;
+    const char *url = NULL, *body = NULL, *list = NULL;
     g.seconds = 5;
     g.n_conns = 1;
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(a, "--hold") == 0) {
             g.holds = true;
+            continue;
+        }
+        if (strcmp(a, "--body-list") == 0 && v) {
+            list = v;
+            i++;
             continue;
         }
         if (a[0] != '-') {
@@ -563,7 +593,7 @@ int main(int argc, char **argv)
     g.to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
     if (inet_pton(AF_INET, host, &g.to.sin_addr) != 1)
         die("HOST must be an IPv4 address");
-    question_build(body, headers);
+    questions_build(body, list, headers);
     struct rlimit files = { 0 };
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
@@ -595,6 +625,8 @@ int main(int argc, char **argv)
            (double)g.counted / seconds, (unsigned long long)g.bytes);
     samples_print("first", &g.first);
     samples_print("total", &g.total);
+    if (g.n_questions > 1)
+        printf(",\"list_rounds\":%zu", (size_t)(g.asked + g.n_questions - 1) / g.n_questions);
     puts("}");
     return g.answered == 0 ? 1 : 0;
 }

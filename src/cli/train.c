@@ -19,8 +19,9 @@ enum { FILES_MAX = 64, FOLDS_MAX = 64, FOLDS_DEFAULT = 5, DRAWS = 200 };
 /* What the probabilities of a two-class head mean. */
 enum calibration {
     CALIBRATION_PLATT,                  /* a frequency: likeliest on held-out rows */
-    CALIBRATION_FALSE_ALARMS,           /* 0.7 is where 1 % of held-out negatives lie above, 0.5 where 3 % do */
-    CALIBRATION_BALANCED,               /* `anchor` is where balanced accuracy is best */
+    CALIBRATION_FALSE_ALARMS,           /* 0.5 is where 1 % of held-out negatives lie above, 0.7 where 0.5 % do */
+    CALIBRATION_ANCHOR,                 /* `anchor` is where `anchor_rate` of held-out negatives lie above; rate 0: where balanced
+                                         * accuracy is best */
 };
 
 struct wish {
@@ -32,7 +33,7 @@ struct wish {
     bool by_source, as_json, no_trunk, uses_last_layer;
     double evenness, trunk_share;
     struct { str source; double factor; } shares[FILES_MAX]; size_t n_shares;
-    enum calibration calibration; double anchor;
+    enum calibration calibration; double anchor, anchor_rate;
     struct train_options train;
 };
 
@@ -352,12 +353,12 @@ static void calibrate_binary(const struct lesson *l, const struct wish *w, struc
         rows[k] = (struct scored){ logits[k], truth[k] };
     }
     quality_auc(rows, n);                       /* sorts them */
-    float one = alarm_logit(rows, n, 0.01), three = alarm_logit(rows, n, 0.03);
-    if (w->calibration == CALIBRATION_FALSE_ALARMS && one > three) {
-        h->temperature = (one - three) / (float)logit(0.7);
-        h->offset[0] = -three / h->temperature;
-    } else if (w->calibration == CALIBRATION_BALANCED) {
-        float fixed = best_balanced(rows, n);
+    float half = alarm_logit(rows, n, 0.005), one = alarm_logit(rows, n, 0.01);
+    if (w->calibration == CALIBRATION_FALSE_ALARMS && half > one) {
+        h->temperature = (half - one) / (float)logit(0.7);
+        h->offset[0] = -one / h->temperature;
+    } else if (w->calibration == CALIBRATION_ANCHOR) {
+        float fixed = w->anchor_rate > 0 ? alarm_logit(rows, n, w->anchor_rate) : best_balanced(rows, n);
         h->temperature = likeliest_temperature(rows, n, fixed, logit(w->anchor));
         h->offset[0] = (float)logit(w->anchor) - fixed / h->temperature;
     } else {
@@ -609,7 +610,11 @@ static int wish_read(struct wish *w, int argc, char **argv)
         case 'a':
             if (!number(&args, 0.01, 0.99, &w->anchor))
                 return CLI_USAGE;
-            w->calibration = CALIBRATION_BALANCED;
+            w->calibration = CALIBRATION_ANCHOR;
+            break;
+        case 'R':
+            if (!number(&args, 0, 1, &w->anchor_rate))
+                return CLI_USAGE;
             break;
         case 'F': w->calibration = CALIBRATION_FALSE_ALARMS; break;
         case 'Q': {

@@ -5,7 +5,7 @@
 
 #include "signal/langid.h"
 #include "signal/neural.h"
-#include "signal/pii_scan.h"
+#include "signal/pii_names.h"
 
 enum { SPANS_MAX = 4096 };
 
@@ -74,7 +74,7 @@ static void span_add(struct classification *out, struct arena *a, struct found_s
 static void spans_read(const struct need *names, const struct facts *f, struct arena *a, struct classification *out)
 {
     struct pii_span *forms = ARENA_ARRAY(a, struct pii_span, SPANS_MAX);
-    uint32_t n = pii_scan(f->evaluation_text, forms, SPANS_MAX, NULL);
+    uint32_t n = names ? pii_scan(f->evaluation_text, forms, SPANS_MAX, NULL) : pii_find(f->evaluation_text, forms, SPANS_MAX, NULL);
     for (uint32_t i = 0; i < n; i++)
         span_add(out, a, (struct found_span){ forms[i].start, forms[i].end, pii_type_name(forms[i].type), forms[i].score });
     for (uint32_t i = 0; names && i < names->n_spans; i++) {

@@ -2,7 +2,8 @@
 import html
 
 WIDTH, BAR, GAP, LEFT = 760, 22, 10, 150
-COLOURS = {"nginx": "#9aa5b1", "signalbox": "#2f6db5", "direct": "#c9d3dd", "portkey": "#c58f3a", "litellm": "#a8574f"}
+COLOURS = {"nginx": "#9aa5b1", "signalbox": "#2f6db5", "direct": "#c9d3dd", "portkey": "#c58f3a", "litellm": "#a8574f",
+           "onnxruntime": "#c58f3a"}
 
 
 def bars(title, unit, rows, note=""):
@@ -51,9 +52,12 @@ def page(results, limits):
     figures = [("resident when idle", results.get("memory", {}).get("mb"), "MB"), ("an idle stream", results.get("idle", {}).get("kb"), "KB"),
                ("cold start", results.get("cold", {}).get("ms"), "ms")]
     rows = "".join("<tr><td>%s<td>%.1f %s" % (n, v, u) for n, v, u in figures if v is not None)
-    m = results["machine"]
+    return frame(results["machine"], parts + ["<table>%s</table>" % rows])
+
+
+def frame(machine, parts):
+    m = machine
     return ("<!doctype html><meta charset=utf-8><title>signalbox benchmarks</title><style>body{font:15px sans-serif;max-width:800px;"
             "margin:2em auto;color:#1f2933}svg text{font:13px sans-serif}td{padding:2px 12px 2px 0}h2{font-size:17px;margin:1.6em 0 .4em}"
             "p{margin:.2em 0;color:#52606d}</style><h1>signalbox benchmarks</h1><p>%s, %d cores, Linux %s, %s. Load average %.1f before.</p>%s"
-            "<table>%s</table>" % (html.escape(m["cpu"]), m["cores"], html.escape(m["kernel"]), m["time"], m["load_average"],
-                                   "".join(parts), rows))
+            % (html.escape(m["cpu"]), m["cores"], html.escape(m["kernel"]), m["time"], m["load_average"], "".join(parts)))

@@ -1,13 +1,13 @@
 /* kernel_bench.c -- our matrix kernels beside oneDNN's, in one run, on one thread.
  *
  * Not part of the build: it wants Debian's libdnnl-dev.
- *   gcc -std=c17 -D_GNU_SOURCE -O3 -Isrc tests/bench/kernel_bench.c src/neural/kernel*.c src/base/err.c src/base/arena.c src/base/str.c -ldnnl -lm -lpthread \
- *       -o build/kernel_bench && build/kernel_bench [--quick]
+ *   gcc -std=c17 -D_GNU_SOURCE -O3 -Isrc tests/bench/kernel_bench.c src/neural/kernel*.c src/base/{err,arena,str}.c \
+ *       -ldnnl -lm -lpthread -o build/kernel_bench && build/kernel_bench [--quick]
  *
- * A line is one shape: best of many alternating runs, in GOP/s (2 m n k operations). Ours is the whole of what an encoder pays: rows
- * prepared (quantised), product, epilogue (dequantisation, bias, GELU where the encoder has it, residual). oneDNN's int8 and bf16 are
- * the bare product into int32 or float with weights packed as it likes; its f32 has the bias. Its instruction set is capped at
- * AVX512_CORE_BF16: its AMX path faults under hypervisors that hide CPUID leaf 0x1D. */
+ * A line is one shape: best of many alternating runs, in GOP/s (2 m n k operations). Ours is the whole of what an encoder
+ * pays: rows prepared (quantised), product, epilogue (dequantisation, bias, GELU where the encoder has it). oneDNN's int8 and
+ * bf16 are the bare product into int32 or float with weights packed as it likes, and so is its f32. Its instruction set is
+ * capped at AVX512_CORE_BF16: its AMX path faults under hypervisors that hide CPUID leaf 0x1D. */
 #include "neural/kernel.h"
 
 #include <dnnl.h>
@@ -20,7 +20,7 @@
 static double now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);          /* the machine may have other things to do */
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -49,7 +49,14 @@ struct product { dnnl_primitive_t primitive; dnnl_stream_t stream; dnnl_exec_arg
 
 static dnnl_engine_t engine;
 
-#define OK(call) do { dnnl_status_t status = (call); if (status != dnnl_success) { fprintf(stderr, "oneDNN: %d at line %d\n", status, __LINE__); exit(2); } } while (0)
+#define OK(call) \
+    do { \
+        dnnl_status_t status = (call); \
+        if (status != dnnl_success) { \
+            fprintf(stderr, "oneDNN: %d at line %d\n", status, __LINE__); \
+            exit(2); \
+        } \
+    } while (0)
 
 static dnnl_memory_t memory_of(const dnnl_memory_desc_t *d)
 {

@@ -4,6 +4,8 @@ Core 0 carries the fake provider and the load generator, core 1 the gateway unde
 loopback; every process is stopped by its pid. Standard library only."""
 import fcntl, json, mmap, os, random, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
+import chart
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
 SIGNALBOX = os.environ.get("SIGNALBOX", os.path.join(BUILD, "signalbox"))
@@ -171,17 +173,19 @@ http {
     return p, port
 
 
-def signalbox_start(upstream, name="signalbox"):
-    port = free_port()
-    with open(os.path.join(ROOT, "tests/bench/bench.yaml")) as f:
-        text = f.read()
+def signalbox_start(upstream, name="signalbox", text=None, core=GATEWAY_CORE):
+    """With the configuration `text`, or bench.yaml. p.admin: its other port; p.cold_start: seconds until it listened."""
+    port, admin = free_port(), free_port()
+    if text is None:
+        with open(os.path.join(ROOT, "tests/bench/bench.yaml")) as f:
+            text = f.read()
     path = os.path.join(OUT, name + ".yaml")
     log = os.path.join(OUT, name + ".access.log")
     with open(path, "w") as f:
         f.write(text.replace("@UPSTREAM@", "127.0.0.1:%d" % upstream).replace("@LOG@", log))
     begun = time.monotonic()
-    p = start([SIGNALBOX, "serve", "-c", path, "--listen", "127.0.0.1:%d" % port,
-               "--admin", "127.0.0.1:%d" % free_port()], GATEWAY_CORE, name)
+    p = start([SIGNALBOX, "serve", "-c", path, "--listen", "127.0.0.1:%d" % port, "--admin", "127.0.0.1:%d" % admin], core, name)
+    p.begun, p.admin = begun, admin
     wait_port(port, p)
     p.cold_start = time.monotonic() - begun
     return p, port
@@ -208,6 +212,25 @@ def load_cpu(pid, port, *options, **more):
     got["system_us"] = (after[1] - before[1]) / n * 1e6
     got["cpu_us"] = got["user_us"] + got["system_us"]
     return got
+
+
+def verdict(figures, bars):
+    """figures: (what, section, value) rows; bars: section -> (">=" or "<=", number)."""
+    say("\n%-44s %12s %10s" % ("", "got", "bar"))
+    for what, section, got in figures:
+        sign, bar = bars[section]
+        is_held = got >= bar if sign == ">=" else got <= bar
+        say("%-44s %12.3f %10s %s" % (what, got, "%s %g" % (sign, bar), "" if is_held else "MISSED"))
+
+
+def finish(name, results, parts):
+    """name.json with every round, and a page with charts."""
+    results["machine"]["load_average_after"] = os.getloadavg()[0]
+    with open(os.path.join(OUT, name + ".json"), "w") as f:
+        json.dump(results, f, indent=1)
+    with open(os.path.join(OUT, name + ".html"), "w") as f:
+        f.write(chart.frame(results["machine"], parts))
+    say("\nwritten: %s/%s.json, %s.html" % (os.path.relpath(OUT), name, name))
 
 
 def spread(values):

@@ -114,11 +114,13 @@ static void every_kind_is_found_where_it_is(void **state)
         struct pii_span spans[16];
         uint32_t n = scan(text, spans, 16), matches = 0;
         for (uint32_t k = 0; k < n; k++)
-            matches += spans[k].type == found[i].type && spans[k].start == start && spans[k].end == end && spans[k].score >= ACCEPTED;
+            matches += spans[k].type == found[i].type && spans[k].start == start && spans[k].end == end &&
+                       spans[k].score >= ACCEPTED;
         if (matches != 1) {
             print_error("%s: %u spans", text, n);
             for (uint32_t k = 0; k < n; k++)
-                print_error(" %s %u-%u %.2f", pii_type_name(spans[k].type).ptr, spans[k].start, spans[k].end, (double)spans[k].score);
+                print_error(" %s %u-%u %.2f", pii_type_name(spans[k].type).ptr, spans[k].start, spans[k].end,
+                            (double)spans[k].score);
             fail_msg(" expected %s %u-%u", pii_type_name(found[i].type).ptr, start, end);
         }
     }
@@ -191,8 +193,10 @@ static void hostile_texts_take_linear_time(void **state)
 {
     (void)state;
     static const char *const pieces[] = {
-        "1", "1 ", "1-", "1.", "1:", "+1", "(1", "a.", "a@", "a-", "-----BEGIN ", "eyJ", "eyJ.", "sk-", "sk-a1B2", "password ", "user is ",
-        "http://", "1 A ", "1 Main ", "rue ", "::", "a:", "\xE4\xB8\xAD", "Apt 1 ", "0 ", "May 1 ", "A ", "\"@", "12 Ab, ", "\xFF", "Flat 3\nAb\n",
+        "1", "1 ", "1-", "1.", "1:", "+1", "(1", "a.", "a@", "a-", "-----BEGIN ", "eyJ", "eyJ.", "sk-", "sk-a1B2", "password ",
+        "user is ", "http://", "1 A ", "1 Main ", "rue ", "::", "a:", "\xE4\xB8\xAD", "Apt 1 ", "0 ", "May 1 ", "A ", "\"@",
+        "12 Ab, ",
+        "\xFF", "Flat 3\nAb\n",
         "key=a1B2c3D4e5F6g7H8i9J0k ", "phone 123 ", "x://", "a_", "12-34/", "bc1q", "Ab-", "://a:", "born May ",
     };
     enum { BYTES = 1 << 20 };
