@@ -7,8 +7,8 @@
  * brought its first event, and keeps them until its stdin ends: for measuring what an idle stream
  * costs in memory.
  *
- * With --body-list every question has a body of its own, one line of a file each, in turn; should the file end it begins anew, and
- * "list_rounds" in the result is more than 1.
+ * With --body-list every question has a body of its own, one line of a file each, in turn; should the file end it begins
+ * anew, and "list_rounds" in the result is more than 1.
  *
  * Every sample is kept and sorted at the end: percentiles are exact. The result is one line of
  * JSON on stdout. "first" is the time to the first byte of the body (of a stream: its first event),
