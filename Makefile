@@ -35,7 +35,7 @@ OBJ     := $(SRC:src/%.c=$(B)/obj/%.o) $(SHIM:src/%.cc=$(B)/obj/%.o) $(ASM:src/%
 UNIT    := $(wildcard tests/unit/*/test_*.c)
 UNITBIN := $(UNIT:tests/unit/%.c=$(B)/unit/%)
 
-.PHONY: all run test unit asan tsan fuzz bench bench-peers bench-soak clean help deps install layers
+.PHONY: all run test unit asan tsan fuzz bench bench-encoder bench-signals bench-peers bench-soak clean help deps install layers
 all: $(B)/signalbox $(B)/mockllm          ## build the binary (build/signalbox)
 
 run: deps                                 ## install what is missing, build, serve on 127.0.0.1:8899
@@ -103,6 +103,17 @@ bench-peers: deps                         ## install LiteLLM and Portkey, measur
 	@$(MAKE) --no-print-directory all $(B)/loadgen
 	@python3 tests/bench/peers.py $(BENCH_ARGS)
 
+bench-encoder: deps                       ## the encoder and tokenizer, side by side with ONNX Runtime
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all $(B)/loadgen
+	@python3 tests/bench/encoder.py $(BENCH_ARGS)
+
+bench-signals: deps                       ## every neural signal on every request; neural calls that lazy routing avoids
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all $(B)/loadgen
+	@python3 tests/bench/signals.py $(BENCH_ARGS)
+	@python3 tests/bench/avoided.py
+
 bench-soak: deps                          ## ten minutes of mixed load, resident memory over time
 	@$(MAKE) --no-print-directory all $(B)/loadgen
 	@python3 tests/bench/soak.py $(BENCH_ARGS)
@@ -135,4 +146,5 @@ help:                                     ## this list
 -include $(OBJ:.o=.d) $(B)/obj/main.d $(UNITBIN:%=%.d)
 
 $(B)/obj/signal/langid.o: src/signal/langid_table.bin
-$(B)/obj/signal/langid.o: CFLAGS += -fno-lto         # it includes a file, from a folder the linker does not know
+$(B)/obj/signal/pii_names.o: src/signal/pii_names.bin
+$(B)/obj/signal/langid.o $(B)/obj/signal/pii_names.o: CFLAGS += -fno-lto     # they include files, from a folder the linker does not know

@@ -1,12 +1,12 @@
 /* cli/bench_encoder.c -- what one forward of an encoder costs on this machine.
  *
- * Random token numbers: an encoder does not care what they mean. A batch is B texts of N tokens, packed. Forwards run until a second or
- * MEASURES_MAX are over; the median counts, so that a busy neighbour adds little, and the best is shown beside it.
+ * Random token numbers: an encoder does not care what they mean. A batch is B texts of N tokens, packed. Forwards run until a
+ * second or MEASURES_MAX are over; the median counts, so that a busy neighbour adds little, and the best is shown beside it.
  *
- * --kernel asks how much of the best forward the kernels alone would need: each product of the model's shapes, on as many rows at a time as
- * suits it best, and attention, all run again and again on warm operands. What is missing to 1 is embedding, norms, preparing of rows,
- * and weights that come from farther away. All of it is on one thread and counted in its CPU time: a short run would find a gap between
- * busy neighbours, a long one would not, and the share would be wrong. */
+ * --kernel asks how much of the best forward the kernels alone would need: each product of the model's shapes, on as many rows at
+ * a time as suits it best, and attention, run again and again on warm operands. What is missing to 1 is embedding, norms,
+ * preparing of rows, and weights that come from farther away. All of it is on one thread and counted in its CPU time: a short run
+ * would find a gap between busy neighbours, a long one would not, and the share would be wrong. */
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
@@ -144,8 +144,8 @@ static double attention_alone(const struct encoder_shape *s, enum precision prec
     double best = 0;
     for (uint64_t from = clock_now(); clock_now() - from < 4 * ALONE_NS;) {
         uint64_t start = cpu_now();
-        attention(precision, qkv, qkv + width, qkv + 2 * width, 3 * width, t, d, 0, s->heads, 1 / sqrtf((float)d), 0, NULL, out, width,
-                  scratch);
+        attention(precision, qkv, qkv + width, qkv + 2 * width, 3 * width, t, d, 0, s->heads, 1 / sqrtf((float)d), 0, NULL, out,
+                  width, scratch);
         keep_best(&best, start);
     }
     arena_free(a);
@@ -175,17 +175,18 @@ static bool kernels_alone(const struct encoder *e, const struct wish *w, struct 
 static void report(const struct wish *w, const struct encoder *e, const struct measured *m)
 {
     const struct encoder_shape *s = &e->shape;
-    double matrices = s->layers * (4.0 * s->hidden * s->hidden + (strcmp(s->architecture, "modernbert") == 0 ? 3.0 : 2.0) * s->hidden * s->intermediate);
-    double gops = 2 * matrices * m->n_tokens / m->median_us / 1000;
+    double dense = (strcmp(s->architecture, "modernbert") == 0 ? 3.0 : 2.0) * s->hidden * s->intermediate;
+    double matrices = s->layers * (4.0 * s->hidden * s->hidden + dense);
+    double work = 2 * matrices * m->n_tokens / 1000, gops = work / m->median_us;
     if (!w->as_json) {
         printf("%s, %s, %s: %lld x %lld tokens%s, %lld thread%s\n  median %.0f us a forward (best %.0f, %u forwards), "
                "%.0f GOP/s in matrix products, %.0f tokens/s\n",
                s->architecture, precision_name(w->precision), isa_name(kernel_isa()), (long long)w->batch, (long long)w->tokens,
-               w->is_mixed ? " at most" : "", (long long)w->threads, w->threads == 1 ? "" : "s", m->median_us, m->best_us, m->n, gops,
-               m->n_tokens / m->median_us * 1e6);
+               w->is_mixed ? " at most" : "", (long long)w->threads, w->threads == 1 ? "" : "s", m->median_us, m->best_us, m->n,
+               gops, m->n_tokens / m->median_us * 1e6);
         if (w->asks_kernel)
-            printf("  kernels alone: products %.0f us (%.0f GOP/s), attention %.0f us; %.2f of the best forward\n", m->products_us,
-                   2 * matrices * m->n_tokens / m->products_us / 1000, m->attention_us, (m->products_us + m->attention_us) / m->best_cpu_us);
+            printf("  kernels alone: products %.0f us (%.0f GOP/s), attention %.0f us; %.2f of the best forward\n",
+                   m->products_us, work / m->products_us, m->attention_us, (m->products_us + m->attention_us) / m->best_cpu_us);
         return;
     }
     struct buf out = { 0 };
@@ -206,7 +207,7 @@ static void report(const struct wish *w, const struct encoder *e, const struct m
         jw_key(&j, S("best_cpu_us")), jw_double(&j, m->best_cpu_us);
         jw_key(&j, S("kernel_products_us")), jw_double(&j, m->products_us);
         jw_key(&j, S("kernel_attention_us")), jw_double(&j, m->attention_us);
-        jw_key(&j, S("kernel_gop_per_second")), jw_double(&j, floor(2 * matrices * m->n_tokens / m->products_us / 1000));
+        jw_key(&j, S("kernel_gop_per_second")), jw_double(&j, floor(work / m->products_us));
         jw_key(&j, S("kernel_share")), jw_double(&j, (m->products_us + m->attention_us) / m->best_cpu_us);
     }
     jw_key(&j, S("packed_bytes")), jw_int(&j, (int64_t)e->bytes_packed);
@@ -240,7 +241,8 @@ int bench_encoder(int argc, char **argv)
             return cli_usage_error("bench", "'" STR_FMT "' does not fit that option", STR_ARG(v));
     }
     if (w.batch * w.tokens > ENCODER_TOKENS_MAX)
-        return cli_usage_error("bench", "%lld tokens in one batch; at most %d", (long long)(w.batch * w.tokens), ENCODER_TOKENS_MAX);
+        return cli_usage_error("bench", "%lld tokens in one batch; at most %d", (long long)(w.batch * w.tokens),
+                               ENCODER_TOKENS_MAX);
     if (w.asks_kernel && (w.batch > 1 || w.threads > 1))
         return cli_usage_error("bench", "--kernel is for one text and one thread");
     struct arena *a = arena_new();

@@ -1,8 +1,9 @@
 /* cli/bench_tokenizer.c -- how long a text of N tokens takes from bytes to token numbers.
  *
- * Texts are made of the model's own vocabulary, which lists its words by how common they are: ranks are drawn log-uniformly, as Zipf's law
- * has it, and one word in eight is two glued together, which the model must take apart. No two texts are the same, and together they hold
- * more words than a scratch remembers. The median over all texts counts; `cold` is the same with a scratch that has seen nothing. */
+ * Texts are made of the model's own vocabulary, which lists its words by how common they are: ranks are drawn log-uniformly, as
+ * Zipf's law has it, and one word in eight is two glued together, which the model must take apart. No two texts are the same, and
+ * together they hold more words than a scratch remembers. The median over all texts counts; `cold` is the same with a scratch
+ * that has seen nothing. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -115,8 +116,8 @@ static bool measure(const struct tokenizer *t, const str *texts, struct result *
 static void report(int64_t tokens, const struct result *r, bool as_json)
 {
     if (!as_json) {
-        printf("%lld tokens, %.0f bytes: median %.1f us (best %.1f; %.1f with a scratch that has seen nothing), %u texts\n", (long long)tokens,
-               r->bytes, r->median_us, r->best_us, r->cold_us, r->n);
+        printf("%lld tokens, %.0f bytes: median %.1f us (best %.1f; %.1f with a scratch that has seen nothing), %u texts\n",
+               (long long)tokens, r->bytes, r->median_us, r->best_us, r->cold_us, r->n);
         return;
     }
     struct buf out = { 0 };
@@ -134,7 +135,8 @@ static void report(int64_t tokens, const struct result *r, bool as_json)
     buf_free(&out);
 }
 
-static bool bench(const struct tokenizer *t, const char *file, uint32_t n_tokens, struct arena *a, struct result *r, struct err *e)
+static bool bench(const struct tokenizer *t, const char *file, uint32_t n_tokens, struct arena *a, struct result *r,
+                  struct err *e)
 {
     str *texts = ARENA_ARRAY(a, str, TEXTS);
     str *words;
@@ -178,7 +180,8 @@ int bench_tokenizer(int argc, char **argv)
     struct err e = { 0 };
     struct result r = { 0 };
     struct tokenizer *t = NULL;
-    str file = model ? arena_printf(a, "%s/tokenizer.json", model) : models_resource(a, S("models/all-minilm-l6-v2/tokenizer.json"));
+    str file = model ? arena_printf(a, "%s/tokenizer.json", model)
+                     : models_resource(a, S("models/all-minilm-l6-v2/tokenizer.json"));
     if (file.len == 0)
         err_set(&e, "the bundled tokenizer is not there: `tools/deps` fetches it, or name a folder with --model");
     else

@@ -214,8 +214,8 @@ const struct command commands[] = {
       "signalbox config diff old.yaml new.yaml\n",
       cli_config },
     { "bench", "measure parts of signalbox in this process",
-      "decide | signals [-c FILE] [--json]\nencoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P]\n"
-      "        [--mixed] [--kernel] [--json]\n"
+      "decide | signals [-c FILE] [--json]\n"
+      "encoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P] [--mixed] [--kernel] [--json]\n"
       "tokenizer [--model DIR] [--tokens N] [--json]",
       "Time, cycles where the CPU lets one count them, and allocations of single steps, without a network.",
       bench_options, "decide signals encoder tokenizer",

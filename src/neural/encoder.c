@@ -98,6 +98,7 @@ static int load(struct encoder *e, const char *folder, const struct encoder_opti
     e->ops = ops;
     if (ops->load(e, &config, o, err) < 0)
         return -1;
+    weights_forget(e->weights);
     if (o->positions_max && o->positions_max < shape->positions)
         shape->positions = o->positions_max;
     /* Layers behind the exit are not loaded, so their deltas find no module: only then is that no mistake. */

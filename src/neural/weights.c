@@ -46,6 +46,12 @@ struct weights *weights_open(const char *path, struct err *e)
     return w;
 }
 
+void weights_forget(const struct weights *w)
+{
+    for (size_t i = 0; i < w->n_files; i++)
+        madvise((void *)(uintptr_t)w->files[i]->at, w->files[i]->size, MADV_DONTNEED);
+}
+
 void weights_close(struct weights *w)
 {
     if (!w)

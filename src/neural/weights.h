@@ -30,6 +30,8 @@ struct weights;
  * A file that is cut short while it is mapped ends the process (SIGBUS): replace files by renaming, as weights_write does. */
 struct weights *weights_open(const char *path, struct err *e);
 void weights_close(struct weights *w);              /* unmaps; NULL is fine */
+/* Gives the pages back that have been read: what is needed again comes from the system's cache. After packing, most is not. */
+void weights_forget(const struct weights *w);
 const struct tensor *weights_find(const struct weights *w, str name);      /* NULL: none */
 size_t weights_n(const struct weights *w);
 const struct tensor *weights_at(const struct weights *w, size_t i);        /* in file order */

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How many neural calls the lazy path avoids, and that it decides the same: `make bench-signals` runs this, too.
 
-Each suite of the conformance kit, its providers replaced by the fake one, is asked its own probes and mixed traffic (texts of
-the signal data sets). Three times the same requests: as ordinary requests of the data plane (lazy), with `x-vsr-debug: true`
-(every signal computed; a process of its own, so that no vector is there already), and through /api/v1/eval. Decisions must be
-the same. Counted from /metrics: neural signals run and avoided, and what the encoder read. A call is one signal of one request
-(user_feedback without an answer before it and reask without an earlier turn ask no model and count neither way); since signals of one trunk share a forward, two more figures are told: the encoder's tokens that the lazy path spares, and how
-many forwards the gateway makes of those that one for each signal of each request would be.
+Each suite of the conformance kit, its providers replaced by the fake one, is asked its own probes and mixed traffic (texts of the
+signal data sets). Three times the same requests: as ordinary requests of the data plane (lazy), with `x-vsr-debug: true` (every
+signal computed; a process of its own, so that no vector is there already), and through /api/v1/eval. Decisions must be the same.
+Counted from /metrics: neural signals run and avoided, and what the encoder read. A call is one signal of one request; user_feedback
+without an answer before it and reask without an earlier turn ask no model and count neither way. Since signals of one trunk share
+a forward, two more figures are told: the encoder's tokens that the lazy path spares, and how many forwards the gateway makes of
+those that one for each signal of each request would be.
 
     avoided.py [--mixed N] [--suites a,b]
 """
@@ -153,8 +154,8 @@ def suite_run(suite, text, kinds):
         run, avoided = (sum(r["lazy"][k].values()) for k in ("run", "avoided"))
         r["share"] = share(run, avoided)
         r["tokens_spared"] = 1 - r["lazy"]["tokens"] / r["eager"]["tokens"] if r["eager"]["tokens"] else 0
-        say("%-16s %-7s %9d %10d %12d %12d %9.1f %% %14.1f %% %12d" % (suite, kind, len(requests), r["decisions"], run, avoided, 100 * r["share"],
-                                                               100 * r["tokens_spared"], len(r["differences"])))
+        say("%-16s %-7s %9d %10d %12d %12d %9.1f %% %14.1f %% %12d"
+            % (suite, kind, len(requests), r["decisions"], run, avoided, 100 * r["share"], 100 * r["tokens_spared"], len(r["differences"])))
         for d in r["differences"][:5]:
             say("  ! %(request)s: lazy %(lazy)r, eager %(eager)r, eval %(eval)r" % d)
         if r["unanswered"]:

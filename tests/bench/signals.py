@@ -4,9 +4,9 @@
 signals.yaml has all of them: embedding, domain, fact_check, user_feedback, reask, preference, complexity, modality,
 jailbreak (classifier and contrastive), pii, kb. Requests ask for `x-vsr-debug: true`, which computes what the decision
 would not need. A request is a conversation of three turns; the last one has about 500 tokens. No text is sent twice: the
-generator shuffles sentences of docs/*.md and of this folder, and numbers in them are drawn anew. All cores carry the gateway,
-the fake provider and the load generator alike. From /metrics: that each signal ran on each request and had an answer, how many
-tokens were read, and how many texts the cache knew.
+generator shuffles sentences of docs/*.md, and numbers in them are drawn anew. All cores carry the gateway, the fake provider and
+the load generator alike; there are as many encoder threads as cores. From /metrics: that each signal ran on each request and had
+an answer, how many tokens were read, and how many texts the cache knew.
 
     signals.py [--rounds N] [--seconds S] [--tokens N] [--encoder-threads N]
 """
