@@ -80,7 +80,7 @@ struct limits_conf {                    /* global.limits: extension */
     uint64_t head_timeout_ns;           /* slow-loris: a whole head must be in; default 10 s */
     int64_t loops;                      /* 0: half the cores, at least 1 */
     uint64_t signals_ns;                /* within which models must answer a request's signals; default 5 s */
-    int64_t encoder_threads;            /* 0: half the cores, at least 1 */
+    int64_t encoder_threads;            /* 0: as many as cores, and nice */
     int64_t encoder_queue_tokens;       /* waiting for them; beyond: signals are unknown; default 262144 */
     uint64_t encoder_cache_bytes;       /* vectors kept; default 16 MiB */
 };

@@ -970,7 +970,7 @@ static const struct field limits_keys[] = {
     LIMIT(FIELD_DURATION, signals_ns, "signals", "5s",
           "within which models must answer a request's signals; later ones are unknown", .min = 0.001, .max = 600),
     LIMIT(FIELD_INT, encoder_threads, "encoder_threads", "0",
-          "threads that run signal models; 0: half the cores", .min = 0, .max = 256),
+          "threads that run signal models; 0: as many as cores, of lower priority than the loops", .min = 0, .max = 256),
     LIMIT(FIELD_INT, encoder_queue_tokens, "encoder_queue_tokens", "262144",
           "tokens that may wait for them; beyond: signals are unknown", .min = 1024, .max = 1e9),
     LIMIT(FIELD_BYTES, encoder_cache_bytes, "encoder_cache_bytes", "16MiB",

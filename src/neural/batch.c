@@ -617,7 +617,7 @@ static bool worker_make(struct worker *w, unsigned index)
 static int service_start(const struct neural_options *o, struct err *e)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned cores = online > 1 ? (unsigned)online : 1, n = or_half_the_cores(o->threads, cores);
+    unsigned cores = online > 1 ? (unsigned)online : 1, n = o->threads ? o->threads : cores;
     n = n < THREADS_MAX ? n : THREADS_MAX;
     struct worker *workers = calloc(n, sizeof *workers);
     struct cache *cache = cache_new(o->cache_bytes ? o->cache_bytes : CACHE_BYTES);

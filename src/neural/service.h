@@ -20,7 +20,7 @@ enum {
 };
 
 struct neural_options {
-    unsigned threads;                   /* encoder threads; 0: half the cores, at least 1 */
+    unsigned threads;                   /* encoder threads; 0: as many as cores, below the loops in priority */
     size_t queue_tokens;                /* waiting tokens; beyond: -EAGAIN. 0: 262,144 */
     size_t cache_bytes;                 /* 0: 16 MB */
     unsigned loops;                     /* loop threads beside them; if that is more than cores: nice. 0: half the cores */
