@@ -291,6 +291,8 @@ static void lazy_json(const struct eval_in *in, struct json_writer *w)
     jw_begin(w, '{');
     integer(w, "units_run", in->lazy->n_units_run);
     integer(w, "units_avoided", in->lazy->n_units_avoided);
+    integer(w, "calls", in->lazy->n_calls);
+    integer(w, "calls_avoided", in->lazy->n_calls_avoided);
     jw_key(w, S("avoided_units"));
     jw_begin(w, '[');
     for (uint32_t i = 0; i < policy_n_units(in->policy); i++) {

@@ -48,6 +48,14 @@ static void evaluate(struct admin_req *r, const struct snap *s, struct eval_requ
         };
         select_run(plan->selector, &select, r->a, &pick, &in.method);
     }
+    struct decision lazy;
+    if (in.with_trace) {                        /* what the data path would have asked; the answers are in the cache by now */
+        struct decide_scratch *again = decide_scratch_new(r->a, recipe->policy);
+        decide_gather(again, models_gather, &gatherer);
+        lazy = decide_run(recipe->policy, &facts, again, r->a, DECIDE_WINNER, no_identity);
+        in.lazy = &lazy;
+        in.lazy_scratch = again;
+    }
     eval_render(&in, &r->out);
 }
 

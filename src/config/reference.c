@@ -31,7 +31,7 @@ static const struct { const char *name, *meaning; } names[] = {
     { "deprecated-key", "an old name; the new one means the same" },
     { "removed-key", "VSR no longer has it; the hint says what to write" },
     { "not-built", "known and checked, without effect in this version" },
-    { "no-model", "a signal's model is not there: the signal stays unknown" },
+    { "encoder-missing", "the bundled encoder is not there or cannot run: signals that need it stay unknown" },
     { "model-substituted", "a folder that the configuration names is not there; what ships answers instead" },
     { "bad-model", "a model's or head's files cannot be used" },
     { "bad-remote", "a remote service of a signal is named wrongly" },

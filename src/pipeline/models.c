@@ -221,7 +221,7 @@ static struct neural_model *trunk_open(struct models *m)
     if (folder.len)
         m->trunk = folder_open(m, folder, NULL, TRUNK_MIDDLE_LAYER, &e);
     if (!m->trunk)
-        finding_add(m->findings, "no-model", SEVERITY_WARNING, (struct place){ 0 }, S("global.model_catalog"),
+        finding_add(m->findings, "encoder-missing", SEVERITY_WARNING, (struct place){ 0 }, S("global.model_catalog"),
                     S("`tools/deps` fetches it; or set SIGNALBOX_HOME to the folder that holds models/all-minilm-l6-v2"),
                     "the bundled encoder %s: signals that need one stay unknown", e.text[0] ? e.text : "is not there");
     return m->trunk;
@@ -237,7 +237,7 @@ static bool service_start(struct models *m)
     struct err e = { 0 };
     if (neural_start(&o, &e) == 0)
         return true;
-    finding_add(m->findings, "no-model", SEVERITY_WARNING, (struct place){ 0 }, S("global.model_catalog"), (str){ 0 },
+    finding_add(m->findings, "encoder-missing", SEVERITY_WARNING, (struct place){ 0 }, S("global.model_catalog"), (str){ 0 },
                 "encoders cannot run here: %s", e.text);
     return false;
 }

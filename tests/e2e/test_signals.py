@@ -276,7 +276,8 @@ def lazy_signals_avoid_calls():
         assert g.metric("signalbox_units_avoided_total", signal_type="embedding") == 1
         assert g.chat("my dog does not eat").getheader("x-vsr-selected-decision") == "pets"
         assert asked() == 1
-        assert decision_of(decide(g, "please stop the cat")) == "stopped"
+        explained = decide(g, "please stop the cat")
+        assert decision_of(explained) == "stopped" and '"calls": 0, "calls_avoided": 1' in json.dumps(explained), explained
     finally:
         g.stop()
 

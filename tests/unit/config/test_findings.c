@@ -223,7 +223,7 @@ static void strict_makes_warnings_errors_but_not_facts_of_the_build(void **state
     assert_null(l.config);
     assert_int_equal(find(&l, "unknown-key")->severity, SEVERITY_ERROR);
     arena_free(l.a);
-    l = load_as("routing: {decisions: [{name: d, algorithm: {type: knn}}]}\n"
+    l = load_as("global: {services: {ratelimit: {fail_open: true}}}\n"
                 "listeners: [{name: $NOBODY}]", true);
     must_load(&l);
     assert_int_equal(find(&l, "not-built")->severity, SEVERITY_WARNING);

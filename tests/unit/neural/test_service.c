@@ -768,10 +768,10 @@ static void a_text_of_many_windows_does_not_hold_up_a_short_one(void **state)
     UNTIL(count().queue_tokens > 3000);
     call(&small, "small", NEVER);
     UNTIL(count().queue_tokens > 3502);
-    atomic_store(&fake_slow_us, 20000);
+    atomic_store(&fake_slow_us, 100000);
     atomic_store(&fake_gate_shut, false);
     assert_int_equal(end(&small), 0);
-    assert_true(atomic_load(&fake_forwards) <= 4);                      /* the big one takes seven alone */
+    assert_true(atomic_load(&fake_forwards) < 8);                       /* the big one takes seven alone, the others one each */
     atomic_store(&fake_slow_us, 0);
     assert_int_equal(end(&big), 0);
     assert_int_equal(end(&first), 0);
