@@ -199,7 +199,8 @@ static void pii_write(struct ask *q, const struct facts *f, const struct classif
     struct buf masked = { 0 };
     uint32_t at = 0, n = 0;
     str text = f->evaluation_text;
-    qsort(c->spans, c->n_spans, sizeof *c->spans, by_place);
+    if (c->n_spans)
+        qsort(c->spans, c->n_spans, sizeof *c->spans, by_place);
     jw_key(w, S("entities"));
     jw_begin(w, '[');
     for (uint32_t i = 0; i < c->n_spans; i++) {

@@ -477,7 +477,8 @@ int cli_evaluate(int argc, char **argv)
     for (size_t i = 0; i < n_files && rc >= 0; i++)
         rc = rows_score(&ev, models, files[i], (float)threshold, &e);
     struct scored *rows = malloc((ev.n + 1) * sizeof *rows);
-    qsort(ev.types, ev.n_types, sizeof *ev.types, by_count);
+    if (ev.n_types)
+        qsort(ev.types, ev.n_types, sizeof *ev.types, by_count);
     if (rc >= 0 && ev.n == 0) {
         rc = err_set(&e, "no row got an answer");
         cli_models_tell(models, "evaluate");

@@ -309,6 +309,7 @@ def main():
         one = compare(name, path, lines, args.show)
         total = [total[0] + one[0], total[1] + one[1]]
     print(f"{total[0]} identical, {total[1]} different")
+    print(f"{total[0]} passed, {total[1]} failed")
     return total[1] > 0
 
 
