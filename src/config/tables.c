@@ -60,7 +60,7 @@ TABLE(listener, struct listener_conf,
 
 WORDS(protocols, "http", "https");
 WORDS(providers_known, "openai", "anthropic", "azure-openai", "bedrock", "gemini", "vertex-ai",
-      "minimax", "vllm", "ollama", "llamacpp", "sglang", "explain");
+      "minimax", "vllm", "ollama", "llamacpp", "sglang", "encoder", "explain");
 TABLE(backend, struct backend_conf,
     F(FIELD_STR, struct backend_conf, name, "name", NONE, "name within the model"),
     F(FIELD_STR, struct backend_conf, endpoint, "endpoint", NONE, "host:port of a plain server"),

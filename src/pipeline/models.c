@@ -311,7 +311,7 @@ static void embedding_serve(struct models *m, struct served *s, const struct mod
         s->source.knot_to = knots_to;
         s->source.n_knots = COUNT_OF(knots_from);
         s->source.name = S("all-minilm-l6-v2");
-        if (m->n == 0 || !str_eq(named, S("models/mmbert-embed-32k-2d-matryoshka")))
+        if (!str_eq(named, S("models/mmbert-embed-32k-2d-matryoshka")))      /* the default, which nobody wrote */
             substituted(m, "embedding model", named, s->source.name);
     } else {
         s->source.name = folder;
