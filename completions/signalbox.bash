@@ -21,7 +21,7 @@ _signalbox() {
     embed)
         options='--config --model --dimensions --help' words='' files='-c --config ' ;;
     train)
-        options='--config --signal --data --out --positive --without --kind --by-source --always --trunk --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --at --evenness --licence --note --json --help' words='head' files='-c --config -d --data -o --out ' ;;
+        options='--config --signal --data --out --positive --without --kind --by-source --always --trunk --copies --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --at --evenness --licence --note --json --help' words='head' files='-c --config -d --data -o --out ' ;;
     calibrate)
         options='--config --signal --data --false-alarms --head --write --html --json --help' words='' files='-c --config -d --data -h --head --html ' ;;
     evaluate)

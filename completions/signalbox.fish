@@ -43,6 +43,7 @@ complete -c signalbox -n '__fish_seen_subcommand_from train' -l kind -s k -x -d 
 complete -c signalbox -n '__fish_seen_subcommand_from train' -l by-source -d 'report on each source by a head that has not seen it, instead of random folds'
 complete -c signalbox -n '__fish_seen_subcommand_from train' -l always -x -d 'sources that begin with PREFIX are learned from in every fold and never scored; may be repeated'
 complete -c signalbox -n '__fish_seen_subcommand_from train' -l trunk -x -d 'weight of the trunk against the words (default 1)'
+complete -c signalbox -n '__fish_seen_subcommand_from train' -l copies -x -d 'rows whose words have a cosine above X with a scored row are not learned from for its fold (default 0.85; 1: all are)'
 complete -c signalbox -n '__fish_seen_subcommand_from train' -l folds -s f -x -d 'folds of the report (default 5, or one a source; 0: none)'
 complete -c signalbox -n '__fish_seen_subcommand_from train' -l words -s b -x -d 'hashed words and letters: 2^BITS buckets (default 16; 0: none)'
 complete -c signalbox -n '__fish_seen_subcommand_from train' -l letters -x -d 'longest letter n-gram inside words (default 5; 0: none)'

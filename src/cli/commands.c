@@ -72,6 +72,7 @@ static const struct cli_option train_options[] = {
     { 'B', "by-source", NULL, "report on each source by a head that has not seen it, instead of random folds" },
     { 'A', "always", "PREFIX", "sources that begin with PREFIX are learned from in every fold and never scored; may be repeated" },
     { 'T', "trunk", "X", "weight of the trunk against the words (default 1)" },
+    { 'D', "copies", "X", "rows whose words have a cosine above X with a scored row are not learned from for its fold (default 0.85; 1: all are)" },
     { 'f', "folds", "K", "folds of the report (default 5, or one a source; 0: none)" },
     { 'b', "words", "BITS", "hashed words and letters: 2^BITS buckets (default 16; 0: none)" },
     { 'C', "letters", "N", "longest letter n-gram inside words (default 5; 0: none)" },

@@ -13,7 +13,7 @@
 #include "cli/learn.h"
 #include "neural/quality.h"
 
-enum { FILES_MAX = 64, FOLDS_MAX = 64, FOLDS_DEFAULT = 5, DRAWS = 200 };
+enum { FILES_MAX = 64, FOLDS_MAX = 64, FOLDS_DEFAULT = 5, DRAWS = 200, WORD_BITS = 18 };
 #define NO_FOLD UINT32_MAX
 
 /* What the probabilities of a two-class head mean. */
@@ -31,7 +31,7 @@ struct wish {
     const char *always[FILES_MAX]; size_t n_always;
     int64_t folds;                      /* negative: not given */
     bool by_source, as_json, no_trunk, uses_last_layer;
-    double evenness, trunk_share;
+    double evenness, trunk_share, copies;
     struct { str source; double factor; } shares[FILES_MAX]; size_t n_shares;
     enum calibration calibration; double anchor, anchor_rate;
     struct train_options train;
@@ -46,8 +46,11 @@ struct lesson {                         /* everything that one training needs */
     float *weight;
     uint32_t *fold; uint32_t n_folds;   /* NO_FOLD: always learned from, never scored */
     uint32_t *scored, n_scored;         /* rows that have a fold */
+    bool is_alike;                      /* of some fold most rows were copies: they were kept */
+    uint32_t n_copies;                  /* rows not learned from for a fold, over all folds */
     float *by_vector, *by_words;        /* [n][n_labels] logits of the parts, out of fold; NULL: no such part */
     float vector_deviation, words_deviation;
+    struct ngram_feature *word; uint64_t *word_starts;  /* bags of words, to tell near copies */
     float *logits;                      /* [n][n_labels] their sum, each divided by its deviation */
 };
 
@@ -100,6 +103,43 @@ static void folds_set(struct lesson *l, const struct wish *w)
     arena_free(a);
 }
 
+/* Rows that are learned from and are nearly the same as a scored one would make the report a lie: bags of words whose cosine is
+ * above `copies`. By an inverted index over the fold. Returns how many are left out. */
+static uint32_t copies_drop(const struct lesson *l, const struct wish *w, uint32_t fold, struct arena *a, float *weight)
+{
+    enum { WORD_BUCKETS = 1 << WORD_BITS };
+    uint32_t *head = ARENA_ARRAY(a, uint32_t, WORD_BUCKETS), n = l->rows.n, dropped = 0, n_posts = 0;   /* index + 1; 0: none */
+    for (uint32_t i = 0; i < n; i++)
+        n_posts += l->fold[i] == fold ? (uint32_t)(l->word_starts[i + 1] - l->word_starts[i]) : 0;
+    struct post { uint32_t row, next; float value; } *posts = ARENA_ARRAY(a, struct post, n_posts);
+    float *likeness = ARENA_ARRAY(a, float, n);
+    uint32_t *touched = ARENA_ARRAY(a, uint32_t, n), at = 0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint64_t f = l->word_starts[i]; f < l->word_starts[i + 1] && l->fold[i] == fold; f++) {
+            posts[at] = (struct post){ i, head[l->word[f].bucket], l->word[f].value };
+            head[l->word[f].bucket] = ++at;
+        }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t n_touched = 0;
+        bool is_copy = false;
+        for (uint64_t f = l->word_starts[i]; f < l->word_starts[i + 1] && weight[i] > 0; f++)
+            for (uint32_t p = head[l->word[f].bucket]; p; p = posts[p - 1].next) {
+                uint32_t row = posts[p - 1].row;
+                if (likeness[row] == 0)
+                    touched[n_touched++] = row;
+                likeness[row] += l->word[f].value * posts[p - 1].value;
+            }
+        for (uint32_t k = 0; k < n_touched; k++) {
+            is_copy |= (double)likeness[touched[k]] > w->copies;
+            likeness[touched[k]] = 0;
+        }
+        if (is_copy)
+            weight[i] = 0;
+        dropped += is_copy;
+    }
+    return dropped;
+}
+
 /* Trains the parts on rows whose weight is above 0; *v and *w are NULL where there is no such part. */
 static int parts_train(const struct lesson *l, const struct wish *w, const float *weight, struct arena *a, struct head **by_vector,
                        struct head **by_words, struct err *e)
@@ -120,6 +160,18 @@ static int fold_run(struct lesson *l, const struct wish *w, uint32_t fold, struc
     float *weight = ARENA_ARRAY(a, float, l->rows.n);
     for (uint32_t i = 0; i < l->rows.n; i++)
         weight[i] = l->fold[i] == fold && l->n_folds > 1 ? 0 : l->weight[i];
+    if (l->word && l->n_folds > 1) {
+        float *all = ARENA_ARRAY(a, float, l->rows.n);
+        memcpy(all, weight, l->rows.n * sizeof *all);
+        uint32_t learned = 0, dropped = copies_drop(l, w, fold, a, weight);
+        for (uint32_t i = 0; i < l->rows.n; i++)
+            learned += weight[i] > 0;
+        l->is_alike |= dropped > learned;       /* data so alike can only be learned from as it is */
+        if (dropped > learned)
+            weight = all;
+        else
+            l->n_copies += dropped;
+    }
     if (parts_train(l, w, weight, a, &by_vector, &by_words, e) < 0)
         return -1;
     for (uint32_t i = 0; i < l->rows.n; i++) {
@@ -241,6 +293,10 @@ static void report(const struct lesson *l, const struct wish *w, const float *sc
 {
     const char *how = l->n_folds < 2 ? "rows scored by a head that has seen them: not a measure of quality" : w->by_source ? "each source scored by a head that has not seen it" : "each row scored by a head that has not seen it";
     printf("%u rows, %u sources, %u folds: %s\n", l->rows.n, l->learn.n_sources, l->n_folds, how);
+    if (l->is_alike)
+        printf("  most rows are nearly the same as others, so copies were kept: these figures flatter\n");
+    if (l->n_copies)
+        printf("  %u times a row was not learned from, being nearly the same as a scored one\n", l->n_copies);
     if (l->n_scored < l->rows.n)
         printf("  %u rows are learned from in every fold and not scored\n", l->rows.n - l->n_scored);
     if (l->rows.n_labels > 1) {
@@ -488,6 +544,11 @@ static bool rows_prepare_all(struct lesson *l, const struct wish *w, const struc
         fprintf(stderr, "signalbox train: no memory for the words of %u rows\n", n);
         return false;
     }
+    static const struct ngram_spec bag = { .buckets = 1 << WORD_BITS, .word_max = 1, .is_normalised = true };
+    if (w->copies < 1 && w->folds != 0 && !learn_words(&l->learn, &bag, &l->word, &l->word_starts)) {
+        fprintf(stderr, "signalbox train: no memory for the words of %u rows\n", n);
+        return false;
+    }
     l->label = ARENA_ARRAY(a, uint32_t, n);
     l->source = ARENA_ARRAY(a, uint32_t, n);
     l->fold = ARENA_ARRAY(a, uint32_t, n);
@@ -603,6 +664,10 @@ static int wish_read(struct wish *w, int argc, char **argv)
                 return cli_usage_error("train", "at most %d sources", FILES_MAX);
             w->always[w->n_always++] = args.value;
             break;
+        case 'D':
+            if (!number(&args, 0, 1, &w->copies))
+                return CLI_USAGE;
+            break;
         case 'T':
             if (!number(&args, 1e-3, 1e3, &w->trunk_share))
                 return CLI_USAGE;
@@ -663,7 +728,7 @@ int cli_train(int argc, char **argv)
         }
         return cli_usage_error("train", "say what to train: head");
     }
-    struct wish w = { .folds = -1, .licence = "", .note = "", .evenness = 0.5, .trunk_share = 1, .train = train_defaults() };
+    struct wish w = { .folds = -1, .licence = "", .note = "", .evenness = 0.5, .trunk_share = 1, .copies = 0.85, .train = train_defaults() };
     w.train.ngrams = (struct ngram_spec){ .buckets = 1 << 16, .character_min = 3, .character_max = 5, .word_max = 2, .is_normalised = true };
     int rc = wish_read(&w, argc - 1, argv + 1);
     if (rc != CLI_FINE)
@@ -687,6 +752,8 @@ int cli_train(int argc, char **argv)
     free(l.vectors);
     free(l.features);
     free(l.starts);
+    free(l.word);
+    free(l.word_starts);
     arena_free(a);
     return rc;
 }
