@@ -153,25 +153,37 @@ static int parts_train(const struct lesson *l, const struct wish *w, const float
     return *by_words ? train_part(&rows, TRAIN_WORDS, &w->train, a, *by_words, e) : 0;
 }
 
+static float *fold_weights(const struct lesson *l, uint32_t fold, struct arena *a)
+{
+    float *weight = ARENA_ARRAY(a, float, l->rows.n);
+    for (uint32_t i = 0; i < l->rows.n; i++)
+        weight[i] = l->fold[i] == fold && l->n_folds > 1 ? 0 : l->weight[i];
+    return weight;
+}
+
+/* Whether for some fold most of the other rows are copies: such data can only be learned from as it is. */
+static bool rows_are_alike(const struct lesson *l, const struct wish *w)
+{
+    bool is_alike = false;
+    for (uint32_t f = 0; l->word && l->n_folds > 1 && f < l->n_folds && !is_alike; f++) {
+        struct arena *a = arena_new();
+        float *weight = fold_weights(l, f, a);
+        uint32_t left = 0, dropped = copies_drop(l, w, f, a, weight);
+        for (uint32_t i = 0; i < l->rows.n; i++)
+            left += weight[i] > 0;
+        is_alike = dropped > left;
+        arena_free(a);
+    }
+    return is_alike;
+}
+
 static int fold_run(struct lesson *l, const struct wish *w, uint32_t fold, struct arena *a, struct err *e)
 {
     struct head *by_vector, *by_words;
     uint32_t k = l->rows.n_labels;
-    float *weight = ARENA_ARRAY(a, float, l->rows.n);
-    for (uint32_t i = 0; i < l->rows.n; i++)
-        weight[i] = l->fold[i] == fold && l->n_folds > 1 ? 0 : l->weight[i];
-    if (l->word && l->n_folds > 1) {
-        float *all = ARENA_ARRAY(a, float, l->rows.n);
-        memcpy(all, weight, l->rows.n * sizeof *all);
-        uint32_t learned = 0, dropped = copies_drop(l, w, fold, a, weight);
-        for (uint32_t i = 0; i < l->rows.n; i++)
-            learned += weight[i] > 0;
-        l->is_alike |= dropped > learned;       /* data so alike can only be learned from as it is */
-        if (dropped > learned)
-            weight = all;
-        else
-            l->n_copies += dropped;
-    }
+    float *weight = fold_weights(l, fold, a);
+    if (l->word && l->n_folds > 1 && !l->is_alike)
+        l->n_copies += copies_drop(l, w, fold, a, weight);
     if (parts_train(l, w, weight, a, &by_vector, &by_words, e) < 0)
         return -1;
     for (uint32_t i = 0; i < l->rows.n; i++) {
@@ -201,6 +213,7 @@ static int folds_run(struct lesson *l, const struct wish *w, struct err *e)
     struct progress progress = progress_start("folds");
     size_t n = (size_t)l->rows.n * l->rows.n_labels;
     int rc = 0;
+    l->is_alike = rows_are_alike(l, w);
     for (uint32_t f = 0; f < l->n_folds && rc >= 0; f++) {
         struct arena *a = arena_new();
         rc = fold_run(l, w, f, a, e);
