@@ -11,13 +11,13 @@
 #include "base/clock.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
+#include "cli/rows.h"
 #include "pipeline/route.h"
 
 enum {
     EXAMPLES_DEFAULT = 10, EXAMPLES_MAX = 100000,
     CELLS_MAX = 4096,               /* of the matrix; further pairs are counted together */
     EXCERPT = 72,                   /* bytes of an example's text */
-    PROGRESS_AFTER_MS = 2000, PROGRESS_EVERY_MS = 200,
 };
 
 struct verdict { str decision, model; };        /* "" where there is none */
@@ -35,9 +35,8 @@ struct replay {
     struct example *examples; size_t n_examples;
     uint64_t lines, requests, unreadable, bodyless, compared, changed, refused;
     str first_trouble;              /* of an unreadable line */
-    uint64_t started, shown;
+    struct progress bar;
     int64_t bytes, bytes_total;     /* total 0: unknown */
-    bool is_bar_shown;
 };
 
 /* ---- one line ---- */
@@ -180,29 +179,9 @@ static void line_replay(struct replay *p, struct arena *a, str line)
 
 /* ---- all lines ---- */
 
-static void progress(struct replay *p, bool ends)
+static void progress(struct replay *p)
 {
-    uint64_t now = clock_now();
-    if (!isatty(STDERR_FILENO) || (!ends && (now - p->started < PROGRESS_AFTER_MS * NS_PER_MS
-                                             || now - p->shown < PROGRESS_EVERY_MS * NS_PER_MS)))
-        return;
-    if (ends) {
-        if (p->is_bar_shown)
-            fputs("\r\033[K", stderr);
-        return;
-    }
-    p->shown = now;
-    p->is_bar_shown = true;
-    double rate = (double)p->lines / ((double)(now - p->started) / 1e9);
-    if (p->bytes_total > 0) {
-        int percent = (int)(100 * (double)p->bytes / (double)p->bytes_total), i;
-        fputs("\r\033[K[", stderr);
-        for (i = 0; i < 30; i++)
-            fputc(i < percent * 30 / 100 ? '#' : '.', stderr);
-        fprintf(stderr, "] %3d%%  %llu lines, %.0f/s", percent, (unsigned long long)p->lines, rate);
-    } else {
-        fprintf(stderr, "\r\033[K%llu lines, %.0f/s", (unsigned long long)p->lines, rate);
-    }
+    progress_show(&p->bar, p->bytes_total > 0 ? (double)p->bytes / (double)p->bytes_total : -1, p->lines);
 }
 
 static bool replay_all(struct replay *p, FILE *f)
@@ -213,7 +192,7 @@ static bool replay_all(struct replay *p, FILE *f)
     struct stat st;
     if (fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode))
         p->bytes_total = st.st_size;
-    p->started = clock_now();
+    p->bar = progress_start("replaying");
     while ((n = getline(&line, &cap, f)) > 0) {
         str text = str_trim((str){ line, (size_t)n });
         struct arena *a = arena_new();
@@ -226,9 +205,9 @@ static bool replay_all(struct replay *p, FILE *f)
         else if (text.len)
             line_replay(p, a, text);
         arena_free(a);
-        progress(p, false);
+        progress(p);
     }
-    progress(p, true);
+    progress_end(&p->bar);
     bool ok = !ferror(f);
     free(line);
     return ok;

@@ -1,6 +1,8 @@
 /* front/embeddings.c */
 #include "front/embeddings.h"
 
+#include <openssl/evp.h>
+
 #include "base/clock.h"
 #include "base/json.h"
 #include "pipeline/relay.h"
@@ -12,16 +14,6 @@ static int refuse(struct req *r, const char *param, str what)
     req_fail(r, 400, "invalid_request_error", "invalid_value", "shape", "%s: " STR_FMT, param, STR_ARG(what));
     r->fail.param = str_of(param);
     return relay_fail(r);
-}
-
-static void base64(struct buf *out, const uint8_t *bytes, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)bytes[i] << 16 | (i + 1 < n ? (uint32_t)bytes[i + 1] << 8 : 0) | (i + 2 < n ? bytes[i + 2] : 0);
-        char four[4] = { digits[v >> 18], digits[v >> 12 & 63], i + 1 < n ? digits[v >> 6 & 63] : '=', i + 2 < n ? digits[v & 63] : '=' };
-        buf_str(out, (str){ four, 4 });
-    }
 }
 
 static void answer_write(struct buf *out, const struct req *r, const float *vectors, uint32_t n, uint32_t dim, bool is_base64,
@@ -42,12 +34,10 @@ static void answer_write(struct buf *out, const struct req *r, const float *vect
         jw_int(&w, i);
         jw_key(&w, S("embedding"));
         if (is_base64) {
-            struct buf text = { 0 };
-            buf_char(&text, '"');
-            base64(&text, (const uint8_t *)v, dim * sizeof *v);
-            buf_char(&text, '"');
-            jw_raw(&w, buf_view(&text));
-            buf_free(&text);
+            size_t bytes = dim * sizeof *v;
+            char *text = arena_alloc(r->a, (bytes + 2) / 3 * 4 + 1);
+            int length = EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)v, (int)bytes);
+            jw_str(&w, (str){ text, (size_t)length });
         } else {
             jw_begin(&w, '[');
             for (uint32_t d = 0; d < dim; d++)

@@ -303,7 +303,7 @@ static int mlp_train(const struct train_rows *r, const struct train_options *o, 
                 w[i] -= rate * (first[i] / c1 / (sqrtf(second[i] / c2) + 1e-8f) + 1e-4f * w[i]);
             }
         }
-        double now = mlp_mean_loss(r, &l, hidden, order, tenth ? 0 : 0, tenth ? tenth : r->n, units);
+        double now = mlp_mean_loss(r, &l, hidden, order, 0, tenth ? tenth : r->n, units);
         if (now < best) {
             best = now;
             last = epoch;

@@ -131,7 +131,7 @@ struct signal_role {
     const char *module;                 /* dotted, below global: what configures it */
     const char *system;                 /* key of model_catalog.system that its model_ref means by default */
     const char *head;                   /* the one that ships */
-    const char *needs_task;             /* for people */
+    const char *what;                   /* it tells, for people */
 };
 
 static const struct signal_role roles[] = {
@@ -345,7 +345,7 @@ static void label_serve(struct models *m, struct served *s, const struct model_r
         if (s->head && neural_head_get(s->head)->dim > 0)
             s->model = trunk_open(m);
         s->source.name = head.len ? str_of(role->head) : (str){ 0 };
-        substituted(m, role->needs_task, named, s->source.name);
+        substituted(m, role->what, named, s->source.name);
     }
     if (e.text[0])
         finding_add(m->findings, "bad-model", SEVERITY_ERROR, (struct place){ 0 }, str_of(r->role), (str){ 0 }, "%s", e.text);
