@@ -14,6 +14,7 @@
 enum {
     PANEL_ROWS = 256,                   /* fewer: weights are read more often; more: rows leave the cache. Flat from 128 to 512 */
     PANEL_ROWS_MIN = 32,                /* a member of the gang with fewer rows would read the weights for too little work */
+    SPREAD = 16,                        /* floats between rows: a multiple of 1 KB apart they would share a few sets of a cache */
 };
 
 struct block {
@@ -23,7 +24,8 @@ struct block {
 };
 
 struct trunk {
-    const struct tensor *words, *positions, *types;     /* tables [.][hidden]; types NULL: none */
+    const struct tensor *words, *positions;             /* tables [.][hidden] */
+    const float *types; size_t n_types; /* [n_types][hidden]; where a model has none, one of zeros */
     const float *gain, *bias;           /* [hidden] */
     struct block *blocks; uint32_t n;   /* those that are run */
     enum activation activation;
@@ -36,6 +38,7 @@ struct trunk {
 static int load_block(struct encoder *e, const char *const *prefixes, const struct trunk_kind *kind, uint32_t i,
                       struct block *out, struct err *err);
 static const char *find_prefix(struct encoder *e, const char *words);
+static int load_types(struct encoder *e, const char *const *prefixes, const char *name, size_t n, struct err *err);
 static int load_norm(struct encoder *e, const char *const *prefixes, const char *name, const float **gain, const float **bias,
                      struct err *err);
 
@@ -56,7 +59,7 @@ int trunk_load(struct encoder *e, const struct json *config, const struct trunk_
     t->counts_from_pad = kind->counts_from_pad;
     if (!(t->words = encoder_table(e, prefixes, "embeddings.word_embeddings.weight", shape->vocabulary, hidden, err)) ||
         !(t->positions = encoder_table(e, prefixes, "embeddings.position_embeddings.weight", shape->positions, hidden, err)) ||
-        (n_types && kind->types && !(t->types = encoder_table(e, prefixes, kind->types, (size_t)n_types, hidden, err))) ||
+        load_types(e, prefixes, kind->types, (size_t)n_types, err) < 0 ||
         load_norm(e, prefixes, "embeddings.LayerNorm", &t->gain, &t->bias, err) < 0)
         return -1;
     if (kind->counts_from_pad) {
@@ -68,6 +71,13 @@ int trunk_load(struct encoder *e, const struct json *config, const struct trunk_
     for (; t->n < shape->exit_layer; t->n++)
         if (load_block(e, prefixes, kind, t->n, &t->blocks[t->n], err) < 0)
             return -1;
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct block *b = &t->blocks[i];
+        b->qkv.next = &b->out;
+        b->out.next = &b->up;
+        b->up.next = &b->down;
+        b->down.next = i + 1 < t->n ? &b[1].qkv : NULL;
+    }
     const char *dense = shape->is_token_head ? kind->token_head.dense : kind->text_head.dense;
     return encoder_classifier(e, prefixes, dense, kind->text_head.activation,
                               shape->is_token_head ? kind->token_head.out : kind->text_head.out, &t->head, err);
@@ -82,6 +92,22 @@ static const char *find_prefix(struct encoder *e, const char *words)
             return arena_cstr(e->a, str_upto(name, name.len - strlen(words)));
     }
     return "";
+}
+
+static int load_types(struct encoder *e, const char *const *prefixes, const char *name, size_t n, struct err *err)
+{
+    struct trunk *t = e->state;
+    t->n_types = n && name ? n : 1;
+    size_t count = t->n_types * e->shape.hidden;
+    float *rows = ARENA_ARRAY(e->a, float, count);
+    memset(rows, 0, count * sizeof *rows);
+    t->types = rows;
+    if (!n || !name)
+        return 0;
+    const struct tensor *table = encoder_table(e, prefixes, name, n, e->shape.hidden, err);
+    if (table)
+        tensor_floats(table, 0, table->n, rows);
+    return table ? 0 : -1;
 }
 
 static int load_norm(struct encoder *e, const char *const *prefixes, const char *name, const float **gain, const float **bias,
@@ -135,6 +161,7 @@ struct pass {                           /* one forward */
     size_t n, parts;                    /* tokens; rows are dealt out in so many parts */
     float *hidden, *qkv, *context;      /* [n][hidden], [n][3 * hidden], [n][hidden] */
     float *up;                          /* parts of [PANEL_ROWS][intermediate] */
+    size_t qkv_stride, context_stride, up_stride;
     char *rows; size_t rows_bytes;      /* parts of what rows_prepare needs */
     uint32_t layer;                     /* of this stretch: what ends layer - 1 (0: embeddings) and begins `layer` */
 };
@@ -155,9 +182,12 @@ int trunk_forward(const struct encoder *e, const struct encoder_batch *b, struct
         p.parts = 1;
     size_t panel = n < PANEL_ROWS ? n : PANEL_ROWS;
     p.rows_bytes = rows_bytes(e->precision, panel, wide > width ? wide : width);
-    p.qkv = encoder_take(s, n * 3 * width * sizeof *p.qkv);
-    p.context = encoder_take(s, n * width * sizeof *p.context);
-    p.up = encoder_take(s, p.parts * PANEL_ROWS * wide * sizeof *p.up);
+    p.qkv_stride = 3 * width + SPREAD;
+    p.context_stride = width + SPREAD;
+    p.up_stride = wide + SPREAD;
+    p.qkv = encoder_take(s, n * p.qkv_stride * sizeof *p.qkv);
+    p.context = encoder_take(s, n * p.context_stride * sizeof *p.context);
+    p.up = encoder_take(s, p.parts * PANEL_ROWS * p.up_stride * sizeof *p.up);
     p.rows = encoder_take(s, p.parts * p.rows_bytes);
     p.positions = count_positions(&p, s);
     if (!p.qkv || !p.context || !p.up || !p.rows || !p.positions)
@@ -166,8 +196,8 @@ int trunk_forward(const struct encoder *e, const struct encoder_batch *b, struct
     for (p.layer = 0; p.layer <= p.t->n; p.layer++) {
         if (stop && __atomic_load_n(stop, __ATOMIC_RELAXED))
             return -1;
-        if (p.layer > 0 && encoder_attention(e, b, s, g, p.qkv, p.qkv + width, p.qkv + 2 * width, 3 * width, scale, 0, p.context,
-                                             width) < 0)
+        if (p.layer > 0 && encoder_attention(e, b, s, g, p.qkv, p.qkv + width, p.qkv + 2 * width, p.qkv_stride, scale, 0,
+                                             p.context, p.context_stride) < 0)
             return -1;
         if (p.parts == 1)
             for (size_t from = 0; from < n; from += PANEL_ROWS)
@@ -210,28 +240,34 @@ static void run_panel(const struct pass *p, size_t part, size_t from, size_t n, 
         return;
     struct rows x;
     rows_prepare(&x, p->e->precision, p->hidden + from * width, width, n, width, p->rows + part * p->rows_bytes);
-    encoder_product(g, &p->t->blocks[p->layer].qkv, &x, p->qkv + from * 3 * width, 3 * width, NULL);
+    encoder_product(g, &p->t->blocks[p->layer].qkv, &x, p->qkv + from * p->qkv_stride, p->qkv_stride, NULL);
+}
+
+/* Rows of a large table are far away, each on a page of its own. */
+static void fetch_row(const struct tensor *table, size_t row, size_t width)
+{
+    size_t bytes = width * dtype_size(table->dtype);
+    for (size_t at = 0; at < bytes && !table->is_transposed; at += 64)
+        __builtin_prefetch((const char *)table->data + row * bytes + at);
 }
 
 static void embed(const struct pass *p, size_t from, size_t n)
 {
-    enum { CHUNK = 256 };
+    enum { CHUNK = 256, AHEAD = 8 };
     const struct trunk *t = p->t;
     size_t width = p->e->shape.hidden;
     for (size_t i = from; i < from + n; i++) {
         float *row = p->hidden + i * width, more[CHUNK];
-        size_t type = p->b->types && t->types && p->b->types[i] < t->types->dim[0] ? p->b->types[i] : 0;
-        const struct { const struct tensor *table; size_t index; } added[] = {
-            { t->positions, p->positions[i] }, { t->types, type },
-        };
+        if (i + AHEAD < from + n)
+            fetch_row(t->words, (size_t)p->b->ids[i + AHEAD], width);
+        const float *type = t->types + (p->b->types && p->b->types[i] < t->n_types ? p->b->types[i] * width : 0);
         tensor_floats(t->words, (size_t)p->b->ids[i] * width, width, row);
-        for (size_t k = 0; k < COUNT_OF(added); k++)
-            for (size_t c = 0; c < width && added[k].table; c += CHUNK) {
-                size_t take = width - c < CHUNK ? width - c : CHUNK;
-                tensor_floats(added[k].table, added[k].index * width + c, take, more);
-                for (size_t j = 0; j < take; j++)
-                    row[c + j] += more[j];
-            }
+        for (size_t c = 0; c < width; c += CHUNK) {
+            size_t take = width - c < CHUNK ? width - c : CHUNK;
+            tensor_floats(t->positions, p->positions[i] * width + c, take, more);
+            for (size_t j = 0; j < take; j++)
+                row[c + j] += more[j] + type[c + j];
+        }
     }
     float *rows = p->hidden + from * width;
     layer_norm(rows, n, width, t->gain, t->bias, p->e->shape.norm_epsilon, rows);
@@ -241,16 +277,16 @@ static void finish_layer(const struct pass *p, const struct block *b, size_t par
 {
     size_t width = p->e->shape.hidden, wide = p->e->shape.intermediate;
     float epsilon = p->e->shape.norm_epsilon;
-    float *x = p->hidden + from * width, *up = p->up + part * PANEL_ROWS * wide;
+    float *x = p->hidden + from * width, *up = p->up + part * PANEL_ROWS * p->up_stride;
     char *scratch = p->rows + part * p->rows_bytes;
     const struct epilogue onto_x = { .residual = x, .residual_stride = width }, activated = { .activation = p->t->activation };
     struct rows in;
-    rows_prepare(&in, p->e->precision, p->context + from * width, width, n, width, scratch);
+    rows_prepare(&in, p->e->precision, p->context + from * p->context_stride, p->context_stride, n, width, scratch);
     encoder_product(g, &b->out, &in, x, width, &onto_x);
     layer_norm(x, n, width, b->out_gain, b->out_bias, epsilon, x);
     rows_prepare(&in, p->e->precision, x, width, n, width, scratch);
-    encoder_product(g, &b->up, &in, up, wide, &activated);
-    rows_prepare(&in, p->e->precision, up, wide, n, wide, scratch);
+    encoder_product(g, &b->up, &in, up, p->up_stride, &activated);
+    rows_prepare(&in, p->e->precision, up, p->up_stride, n, wide, scratch);
     encoder_product(g, &b->down, &in, x, width, &onto_x);
     layer_norm(x, n, width, b->down_gain, b->down_bias, epsilon, x);
 }

@@ -153,7 +153,7 @@ static void pack_channel(struct matrix *m, size_t c, const float *row)
             long q = lrintf(row[j] * inverse);
             q = q > 127 ? 127 : q < -127 ? -127 : q;
             ((int8_t *)out)[j / group * TILE_ROW_BYTES + j % group] = (int8_t)q;
-            m->sum[c] += (int32_t)q;
+            m->sum[c] += (float)q;
         }
     } else if (m->precision == PRECISION_BF16) {
         for (size_t j = 0; j < m->k; j++)
@@ -282,13 +282,52 @@ void matrix_free(struct matrix *m)
     *m = (struct matrix){ 0 };
 }
 
+/* ---- weights ahead of their use ---- */
+
+_Thread_local struct ahead kernel_ahead;
+
+/* Where the pairs of panels for columns from .. to lie. */
+static struct ahead place_of(const struct matrix *w, size_t from, size_t to)
+{
+    const size_t columns = pair_columns(w), bytes = 2 * panel_bytes(matrix_format(w), w->k);
+    const uintptr_t packed = (uintptr_t)w->packed;
+    return (struct ahead){ packed + from / columns * bytes, packed + (to + columns - 1) / columns * bytes };
+}
+
+void kernel_ahead_in(const struct matrix *w, size_t from, size_t to)
+{
+    const struct ahead here = place_of(w, from, to);
+    const size_t pair = 2 * panel_bytes(matrix_format(w), w->k);
+    if (kernel_ahead.at < here.at + pair || kernel_ahead.at > here.end)     /* not what was expected */
+        kernel_ahead.at = here.at + pair;
+    kernel_ahead.end = here.end;
+}
+
+/* Threads that share products get about the same part of each. */
+void kernel_ahead_of(const struct matrix *w, size_t from, size_t to, size_t bytes_max)
+{
+    kernel_ahead = (struct ahead){ 0 };
+    if (!w->next)
+        return;
+    const size_t columns = result_columns(w), next = result_columns(w->next);
+    kernel_ahead = place_of(w->next, next * from / columns, next * to / columns);
+    kernel_ahead.end = least(kernel_ahead.end, kernel_ahead.at + bytes_max);
+}
+
 /* ---- products ---- */
+
+static void rows_place(struct rows *r, void *scratch)
+{
+    r->packed = scratch;
+    r->scale = (float *)(void *)((uint8_t *)scratch + round_up(r->m, TILE_ROWS) / TILE_ROWS * block_bytes(rows_format(r), r->k));
+    r->zero = r->scale + r->m;
+}
 
 size_t rows_bytes(enum precision precision, size_t m, size_t k)
 {
     const struct rows r = { .precision = precision, .is_split = precision == PRECISION_F32 && kernel()->splits_f32 };
     const size_t blocks = round_up(m, TILE_ROWS) / TILE_ROWS;
-    return blocks * block_bytes(rows_format(&r), k) + (precision == PRECISION_INT8 ? round_up(m * sizeof(float), 64) : 0);
+    return blocks * block_bytes(rows_format(&r), k) + (precision == PRECISION_INT8 ? round_up(2 * m * sizeof(float), 64) : 0);
 }
 
 void rows_prepare(struct rows *r, enum precision precision, const float *x, size_t stride, size_t m, size_t k, void *scratch)
@@ -298,8 +337,7 @@ void rows_prepare(struct rows *r, enum precision precision, const float *x, size
     if (rows_format(r) == PRECISION_F32)
         return;
     assert((uintptr_t)scratch % 64 == 0);
-    r->packed = scratch;
-    r->scale = (float *)(void *)((uint8_t *)scratch + round_up(m, TILE_ROWS) / TILE_ROWS * block_bytes(rows_format(r), k));
+    rows_place(r, scratch);
     kernel()->prepare(r);
 }
 
@@ -400,9 +438,8 @@ static int check_product(struct check *c, const struct kernel_set *k, enum preci
         struct matrix w;
         if (pack(&w, both[i], p, c->weight, c->bias, CHECK_N, CHECK_K, is_gated) < 0)
             return err_set(e, "self-check of the matrix kernels: out of memory");
-        struct rows r = { .precision = p, .m = CHECK_M, .k = CHECK_K, .f32 = c->x, .stride = CHECK_K, .packed = c->scratch,
-                          .is_split = w.is_split };
-        r.scale = (float *)(void *)(c->scratch + 2 * block_bytes(rows_format(&r), CHECK_K));
+        struct rows r = { .precision = p, .m = CHECK_M, .k = CHECK_K, .f32 = c->x, .stride = CHECK_K, .is_split = w.is_split };
+        rows_place(&r, c->scratch);
         memset(c->scratch, 0, sizeof c->scratch);
         memset(y, 0, CHECK_M * CHECK_N * sizeof *y);
         if (rows_format(&r) != PRECISION_F32)

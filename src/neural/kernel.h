@@ -42,8 +42,9 @@ struct matrix {                                     /* packed, immutable, shared
     void *packed; size_t bytes;                     /* aligned to 64 */
     bool is_split;                                  /* f32 as two bf16 halves: see kernel_set.h */
     float *scale;                                   /* int8: of each output channel, in packed order; else NULL */
-    int32_t *sum;                                   /* int8: of each channel's weights, in packed order */
+    float *sum;                                     /* int8: of each channel's weights, in packed order; whole */
     float *bias;                                    /* in packed order; zeros where none was given */
+    const struct matrix *next;                      /* multiplied after this one, to fetch it in time; NULL: not known */
 };
 
 /* Packs `weight` [n][k] and `bias` [n] (may be NULL), both copied. int8: symmetric, one scale an output channel.
@@ -52,13 +53,14 @@ int matrix_pack(struct matrix *m, enum precision precision, const float *weight,
                 bool is_gated);
 void matrix_free(struct matrix *m);
 
-/* Activations made ready for one or several products of the same precision: bf16 rounds, int8 gives each row its own scale. */
+/* Activations made ready for one or several products of the same precision: bf16 rounds, int8 gives each row its own scale and
+ * its own zero, so that all 256 digits lie between the row's least and greatest number. */
 struct rows {
     enum precision precision;
     uint32_t m, k;
     const float *f32; size_t stride;                /* in floats */
     void *packed;                                   /* in the caller's scratch */
-    float *scale;                                   /* [m] int8 */
+    float *scale, *zero;                            /* [m] int8: x = scale * (digit - zero); zero is whole */
     bool is_split;
 };
 size_t rows_bytes(enum precision precision, size_t m, size_t k);    /* scratch that rows_prepare needs, multiple of 64 */

@@ -85,19 +85,6 @@ static inline float vec_top(vec v)
     return _mm512_reduce_max_ps(v);
 }
 
-static inline vec vec_bits_max(vec a, vec b)
-{
-    return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(_mm512_abs_ps(a)), _mm512_castps_si512(b)));
-}
-
-static inline float vec_bits_top(vec v)
-{
-    uint32_t bits = _mm512_reduce_max_epu32(_mm512_castps_si512(v));
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
 static inline vec vec_ldexp(vec x, vec n)
 {
     return _mm512_scalef_ps(x, n);
@@ -113,13 +100,21 @@ static inline vec vec_odd(const void *p)
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xFFFF0000)));
 }
 
-/* 64 floats times `by`, to the nearest int8. */
-static inline __m512i vec_int8(const float *x, vec by)
+/* 64 floats times `by`, to the nearest whole number, plus `zero`: 16 bits each, in the order of the lanes' packs. */
+static inline __attribute__((always_inline)) void vec_digits(const float *x, float by, float zero, __m512i *low, __m512i *high)
 {
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);     /* undoes the lanes */
-    __m512i a = _mm512_cvtps_epi32(vec_load(x) * by), b = _mm512_cvtps_epi32(vec_load(x + 16) * by);
-    __m512i c = _mm512_cvtps_epi32(vec_load(x + 32) * by), d = _mm512_cvtps_epi32(vec_load(x + 48) * by);
-    return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));
+    const __m512i shift = _mm512_set1_epi16((short)zero);
+    const vec all = vec_set(by);
+    __m512i a = _mm512_cvtps_epi32(vec_load(x) * all), b = _mm512_cvtps_epi32(vec_load(x + 16) * all);
+    __m512i c = _mm512_cvtps_epi32(vec_load(x + 32) * all), d = _mm512_cvtps_epi32(vec_load(x + 48) * all);
+    *low = _mm512_adds_epi16(_mm512_packs_epi32(a, b), shift);
+    *high = _mm512_adds_epi16(_mm512_packs_epi32(c, d), shift);
+}
+
+/* Undoes what two packs do to the order of 64 bytes. */
+static inline __m512i vec_unlane(__m512i bytes)
+{
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes);
 }
 
 /* The upper halves after rounding to the nearest, ties to even, in 32 bits each; a NaN stays one. */

@@ -86,10 +86,14 @@ static inline __attribute__((always_inline)) vec finish_activate(enum precision 
 
 #include "neural/kernel_finish.h"
 
-static inline void prepare_step(unsigned format, const float *x, float by, uint8_t *out)
+#define INT8_MIN_DIGIT -128
+
+static inline void prepare_step(unsigned format, const float *x, float by, float zero, uint8_t *out)
 {
     if (format == PRECISION_INT8) {
-        _mm512_store_si512(out, vec_int8(x, vec_set(by)));
+        __m512i low, high;
+        vec_digits(x, by, zero, &low, &high);
+        _mm512_store_si512(out, vec_unlane(_mm512_packs_epi16(low, high)));
         return;
     }
     vec a = vec_load(x), b = vec_load(x + 16);
@@ -147,13 +151,16 @@ static inline __attribute__((always_inline)) void multiply_row(unsigned format, 
     }
 }
 
-/* With so few rows the weights come from far away and the matrix unit waits for them: they are fetched a pair of panels ahead. */
-enum { FETCH_ROWS = 64 };
+enum {
+    FEW_ROWS = 64,                                  /* up to here weights are what a product waits for */
+    AHEAD_BYTES = 256 << 10,                        /* of the next matrix: what the loops before it have time to fetch */
+};
 
 /* One register tile, and the epilogue of the one before. `tall`: more than 16 rows. */
 static inline __attribute__((always_inline)) void multiply_tiles(const struct finish *f, struct pending *p, unsigned format,
                                                                  bool tall, const uint8_t *a, size_t a_bytes, const uint8_t *b,
-                                                                 size_t b_bytes, size_t steps, size_t rows_a_step, size_t fetch)
+                                                                 size_t b_bytes, size_t steps, size_t rows_a_step,
+                                                                 size_t lines)
 {
     const size_t step_bytes = (size_t)TILE_BYTES << (format == FORMAT_SPLIT);
     TILE_ZERO(4);
@@ -167,7 +174,7 @@ static inline __attribute__((always_inline)) void multiply_tiles(const struct fi
         TILE_LOAD(2, b, TILE_ROW_BYTES);
         TILE_LOAD(3, b + b_bytes, TILE_ROW_BYTES);
         multiply_row(format, false, 0);
-        if (format == FORMAT_SPLIT) {               /* high high, low high; then high low */
+        if (format == FORMAT_SPLIT) {               /* high high, low high; then high low, low low */
             TILE_LOAD(1, a + TILE_BYTES, TILE_ROW_BYTES);
             multiply_row(format, false, 1);
             if (tall) {
@@ -180,17 +187,17 @@ static inline __attribute__((always_inline)) void multiply_tiles(const struct fi
             TILE_LOAD(3, b + b_bytes + TILE_BYTES, TILE_ROW_BYTES);
             if (tall) {
                 multiply_row(format, true, 0);
+                multiply_row(format, true, 1);
                 TILE_LOAD(0, a, TILE_ROW_BYTES);
+                TILE_LOAD(1, a + TILE_BYTES, TILE_ROW_BYTES);
             }
             multiply_row(format, false, 0);
+            multiply_row(format, false, 1);
         } else if (tall) {
             TILE_LOAD(1, a + a_bytes, TILE_ROW_BYTES);
             multiply_row(format, true, 1);
         }
-        for (size_t line = 0; line < fetch; line += 64) {
-            __builtin_prefetch(b + 2 * b_bytes + line, 0, 2);
-            __builtin_prefetch(b + 3 * b_bytes + line, 0, 2);
-        }
+        fetch_ahead(lines);
         finish_some(f, p, rows_a_step);
     }
     finish_some(f, p, 2 * TILE_ROWS);
@@ -209,23 +216,33 @@ static inline __attribute__((always_inline)) void product_of(unsigned format, co
     const size_t a_bytes = block_bytes(format, w->k), b_bytes = panel_bytes(format, w->k), columns = pair_columns(w), m = f->x->m;
     const size_t steps = padded_k(format, w->k) / step_of(format);
     const size_t rows_a_step = (2 * TILE_ROWS + steps - 1) / (steps ? steps : 1);
+    const size_t pairs = (f->to + columns - 1) / columns - from / columns;
     const size_t chunk = a_bytes ? round_up((768 << 10) / a_bytes * TILE_ROWS + 1, 2 * TILE_ROWS) : m;
-    const size_t fetch = m <= FETCH_ROWS ? (size_t)TILE_BYTES << (format == FORMAT_SPLIT) : 0;
-    for (size_t start = 0; start < m; start += chunk)
+    for (size_t start = 0; start < m; start += chunk) {
+        bool is_last = start + chunk >= m;          /* to use these weights, which are not all fetched yet */
+        kernel_ahead_in(w, from, f->to);
+        const size_t tiles = (least(m - start, chunk) + 2 * TILE_ROWS - 1) / (2 * TILE_ROWS) * steps;
+        const size_t missing = (kernel_ahead.end - kernel_ahead.at + 2 * b_bytes) / 64;
+        const size_t lines = tiles ? (missing + tiles * pairs - 1) / (tiles * pairs) : 0;
         for (size_t pair = from / columns; pair * columns < f->to; pair++) {
             const uint8_t *b = (const uint8_t *)w->packed + 2 * pair * b_bytes;
+            if (is_last && kernel_ahead.at >= kernel_ahead.end) {
+                kernel_ahead_of(w, from, f->to, m <= FEW_ROWS ? AHEAD_BYTES : 2 * b_bytes);
+                is_last = false;
+            }
             for (size_t i = start, end = least(m, start + chunk); i < end; i += 2 * TILE_ROWS) {
                 const uint8_t *a = (const uint8_t *)f->x->packed + i / TILE_ROWS * a_bytes;
                 if (end - i > TILE_ROWS)
-                    multiply_tiles(f, p, format, true, a, a_bytes, b, b_bytes, steps, rows_a_step, fetch);
+                    multiply_tiles(f, p, format, true, a, a_bytes, b, b_bytes, steps, rows_a_step, lines);
                 else
-                    multiply_tiles(f, p, format, false, a, a_bytes, b, b_bytes, steps, rows_a_step, fetch);
+                    multiply_tiles(f, p, format, false, a, a_bytes, b, b_bytes, steps, rows_a_step, lines);
                 p->pair = pair;
                 p->i = i;
                 p->rows = least(2 * TILE_ROWS, end - i);
                 p->done = 0;
             }
         }
+    }
     finish_some(f, p, 2 * TILE_ROWS);
 }
 

@@ -26,6 +26,7 @@ enum {
     STRIP = 256,                                    /* keys between two products with the values */
     STEP = 32,                                      /* of d in a tile of queries or keys */
     AHEAD = 48,                                     /* rows: how far ahead they are fetched */
+    LINES = 16,                                     /* of weights, fetched now and then */
 };
 
 #define UNITS 184.6649652f                          /* 128 / ln 2: units a nat */
@@ -133,6 +134,7 @@ static float pack_keys(const float *k, size_t stride, size_t t, size_t d, size_t
     for (size_t j = 0; j < round_up(t, KEYS); j += TILE_ROWS) {
         vec square = vec_set(0);
         fetch_rows(k, stride, j + AHEAD, TILE_ROWS, t, d);
+        fetch_ahead(LINES);
         for (size_t step = 0; step < steps; step++, out += TILE_BYTES) {
             __m512i r[16];
             const float *rows = k + j * stride;
@@ -164,6 +166,7 @@ static void pack_values(const float *v, size_t stride, size_t t, size_t d, size_
     const size_t column_bytes = round_up(t, KEYS) / KEYS * TILE_BYTES;
     for (size_t j = 0; j < t; j += KEYS, out += TILE_BYTES) {
         fetch_rows(v, stride, j + AHEAD, KEYS, t, d);
+        fetch_ahead(LINES);
         for (size_t i = 0; i < 16; i++) {
             size_t key = j + i / 4 * 4 + i % 2 * 2 + (i / 2 % 2 ? 16 : 0);     /* 0 1, 2 3, 16 17, 18 19, 4 5 ... */
             const float *row = v + key * stride;
@@ -185,6 +188,7 @@ static void begin_queries(struct head *h, size_t i, size_t rows)
 {
     const float per_length = h->key_norm * fabsf(h->scale) * 1.001f;
     fetch_rows(h->q, h->stride, i + QUERIES, QUERIES, h->t, h->d);
+    fetch_ahead(LINES);
     for (size_t half = 0; half * TILE_ROWS < rows; half++) {
         vec square[TILE_ROWS];
         for (size_t r = 0; r < TILE_ROWS; r++) {
@@ -361,6 +365,7 @@ static void run_queries(const struct head *h, size_t i, size_t rows)
     const bool tall = rows > TILE_ROWS;
     size_t from, end;
     key_range(h, i, rows, &from, &end);
+    fetch_ahead(LINES);
     memset(h->sums, 0, QUERIES * 16 * sizeof *h->sums);
     memset(h->mixed, 0, QUERIES * h->columns * 16 * sizeof *h->mixed);
     for (size_t to; from < end; from = to) {
@@ -406,6 +411,7 @@ static void find_maximum(struct head *h, size_t i, size_t rows)
 static bool end_queries(const struct head *h, size_t i, size_t rows, bool is_bound)
 {
     _Alignas(64) float by[QUERIES];
+    fetch_ahead(LINES);
     for (size_t r = 0; r < rows; r += 16) {
         vec sum = sum_each((const vec *)(const void *)(h->sums + r * 16));
         if (is_bound && (_mm512_cmp_ps_mask(sum, vec_set(SUM_MIN), _CMP_NGE_UQ) & first(rows - r)))

@@ -1,9 +1,9 @@
 /* neural/kernel_avx2.c -- kernels for AVX2 and FMA: vectors of 8 floats, 16 registers.
  *
  * float32 tiles are 6 rows by 16 channels. int8 has no signed dot product here. VPMADDUBSW multiplies unsigned by signed and
- * adds pairs in 16 bits, saturating; with |a| as the unsigned and w with a's sign as the signed side, both within 127, a pair
- * is at most 2 * 127 * 127 = 32258, so it never saturates and the sums are exact. AVX-VNNI, where the CPU has it, does the
- * same in one step. */
+ * adds pairs in 16 bits, saturating; with |a| as the unsigned and w with a's sign as the signed side, within 128 and 127, a
+ * pair is at most 2 * 128 * 127 = 32512, so it never saturates and the sums are exact. AVX-VNNI, where the CPU has it, does
+ * the same in one step. */
 #include "neural/kernel_set.h"
 
 #ifdef __x86_64__
@@ -21,6 +21,7 @@
 #define WIDTH 8
 #define ROWS_F32 6
 #define ROWS_PACKED 4
+#define INT8_MIN_DIGIT -128
 
 typedef float vec __attribute__((vector_size(32)));
 
@@ -99,20 +100,6 @@ static inline float vec_top(vec v)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-static inline vec vec_bits_max(vec a, vec b)
-{
-    return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(vec_abs(a)), _mm256_castps_si256(b)));
-}
-
-static inline float vec_bits_top(vec v)
-{
-    __m256i bits = _mm256_castps_si256(v);
-    __m128i s = _mm_max_epu32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
-    s = _mm_max_epu32(s, _mm_shuffle_epi32(s, 0x4E));
-    s = _mm_max_epu32(s, _mm_shuffle_epi32(s, 0xB1));
-    return _mm_cvtss_f32(_mm_castsi128_ps(s));
-}
-
 /* x * 2^n for n >= -126; in two factors, so that 2^128 may become infinity. */
 static inline vec vec_ldexp(vec x, vec n)
 {
@@ -138,7 +125,7 @@ static inline __m256i rounded(const float *x, vec by)
     return _mm256_cvtps_epi32(vec_load(x) * by);
 }
 
-static inline void prepare_step(unsigned format, const float *x, float by, uint8_t *out)
+static inline void prepare_step(unsigned format, const float *x, float by, float zero, uint8_t *out)
 {
     if (format == PRECISION_BF16) {
         for (int i = 0; i < 32; i++)
@@ -146,10 +133,11 @@ static inline void prepare_step(unsigned format, const float *x, float by, uint8
         return;
     }
     const vec inverse = vec_set(by);
+    const __m256i shift = _mm256_set1_epi16((short)zero);
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);    /* undoes the lanes of the packs */
     for (int i = 0; i < 64; i += 32) {
-        __m256i low = _mm256_packs_epi32(rounded(x + i, inverse), rounded(x + i + 8, inverse));
-        __m256i high = _mm256_packs_epi32(rounded(x + i + 16, inverse), rounded(x + i + 24, inverse));
+        __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(rounded(x + i, inverse), rounded(x + i + 8, inverse)), shift);
+        __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(rounded(x + i + 16, inverse), rounded(x + i + 24, inverse)), shift);
         __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
         _mm256_storeu_si256((__m256i *)(void *)(out + i), bytes);
     }
@@ -235,9 +223,8 @@ static inline __attribute__((always_inline)) void multiply_panel(enum precision 
 }
 
 static void multiply_packed(enum precision precision, size_t rows, const uint8_t *a, const uint8_t *b0, const uint8_t *b1,
-                            size_t steps, const int32_t *sum, float *tile)
+                            size_t steps, float *tile)
 {
-    (void)sum;
     for (int panel = 0; panel < 2; panel++, b0 = b1, tile += PANEL)
         switch (rows) {
         case 1: multiply_panel(precision, 1, a, b0, steps, tile); break;

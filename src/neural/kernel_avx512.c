@@ -1,8 +1,7 @@
 /* neural/kernel_avx512.c -- kernels for AVX-512 (F, BW, VL, DQ) with VNNI: vectors of 16 floats, 32 registers.
  *
- * float32 tiles are 12 rows by 32 channels. int8 goes through VPDPBUSD, unsigned activations (128 is added when rows are
- * prepared) by signed weights; the sums start at -128 times the channel's sum of weights, so that nothing is left to correct.
- * bf16 uses VDPBF16PS where the CPU has it and else float32 arithmetic.
+ * float32 tiles are 12 rows by 32 channels. int8 goes through VPDPBUSD, unsigned activations by signed weights. bf16 uses
+ * VDPBF16PS where the CPU has it and else float32 arithmetic.
  *
  * gcc 12 keeps the int8 sums on the stack, a third of the speed, unless they are named variables and the instruction is inline
  * assembly. That is why they are spelled out. */
@@ -17,13 +16,17 @@
 
 #define ROWS_F32 12
 #define ROWS_PACKED 8
+#define INT8_MIN_DIGIT 0
 
-static inline void prepare_step(unsigned format, const float *x, float by, uint8_t *out)
+static inline void prepare_step(unsigned format, const float *x, float by, float zero, uint8_t *out)
 {
-    if (format == PRECISION_INT8)
-        _mm512_store_si512(out, _mm512_xor_si512(vec_int8(x, vec_set(by)), _mm512_set1_epi8(-128)));
-    else
+    if (format == PRECISION_INT8) {
+        __m512i low, high;
+        vec_digits(x, by, zero, &low, &high);
+        _mm512_store_si512(out, vec_unlane(_mm512_packus_epi16(low, high)));
+    } else {
         _mm512_store_si512(out, vec_bf16(vec_load(x), vec_load(x + 16)));
+    }
 }
 
 #include "neural/kernel_loops.h"
@@ -36,7 +39,7 @@ static bool has_bf16;
 #define DOT4(sum, a, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w))
 #define DOT2(sum, a, w) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w))
 
-#define BEGIN_ROW(r) __m512i s0_##r = start0, s1_##r = start1;
+#define BEGIN_ROW(r) __m512i s0_##r = _mm512_setzero_si512(), s1_##r = s0_##r;
 #define END_ROW(r) \
     if (rows > r) { \
         _mm512_store_si512(tile + r * PAIR, s0_##r); \
@@ -55,15 +58,10 @@ static bool has_bf16;
         DOT2(s1_##r, x, w1); \
     }
 
-/* tile[rows][PAIR]; sum: of the weights (int8), to start from. */
+/* tile[rows][PAIR] */
 static inline __attribute__((always_inline)) void multiply_dot(bool is_int8, int rows, const uint8_t *a, const uint8_t *b0,
-                                                               const uint8_t *b1, size_t steps, const int32_t *sum, float *tile)
+                                                               const uint8_t *b1, size_t steps, float *tile)
 {
-    __m512i start0 = _mm512_setzero_si512(), start1 = start0;
-    if (is_int8) {
-        start0 = _mm512_slli_epi32(_mm512_sub_epi32(start0, _mm512_loadu_si512(sum)), 7);
-        start1 = _mm512_slli_epi32(_mm512_sub_epi32(start1, _mm512_loadu_si512(sum + PANEL)), 7);
-    }
     EACH_ROW(BEGIN_ROW)
     for (size_t step = 0; step < steps; step++, a += TILE_BYTES)
         for (int g = 0; g < TILE_ROW_BYTES; g += 4, b0 += TILE_ROW_BYTES, b1 += TILE_ROW_BYTES) {
@@ -105,28 +103,28 @@ static inline __attribute__((always_inline)) void multiply_bf16(int rows, const 
 
 static inline __attribute__((always_inline)) void multiply_kind(enum precision precision, int rows, const uint8_t *a,
                                                                 const uint8_t *b0, const uint8_t *b1, size_t steps,
-                                                                const int32_t *sum, float *tile)
+                                                                float *tile)
 {
     if (precision == PRECISION_INT8)
-        multiply_dot(true, rows, a, b0, b1, steps, sum, tile);
+        multiply_dot(true, rows, a, b0, b1, steps, tile);
     else if (has_bf16)
-        multiply_dot(false, rows, a, b0, b1, steps, sum, tile);
+        multiply_dot(false, rows, a, b0, b1, steps, tile);
     else
         multiply_bf16(rows, a, b0, b1, steps, tile);
 }
 
 static void multiply_packed(enum precision precision, size_t rows, const uint8_t *a, const uint8_t *b0, const uint8_t *b1,
-                            size_t steps, const int32_t *sum, float *tile)
+                            size_t steps, float *tile)
 {
     switch (rows) {
-    case 1: multiply_kind(precision, 1, a, b0, b1, steps, sum, tile); break;
-    case 2: multiply_kind(precision, 2, a, b0, b1, steps, sum, tile); break;
-    case 3: multiply_kind(precision, 3, a, b0, b1, steps, sum, tile); break;
-    case 4: multiply_kind(precision, 4, a, b0, b1, steps, sum, tile); break;
-    case 5: multiply_kind(precision, 5, a, b0, b1, steps, sum, tile); break;
-    case 6: multiply_kind(precision, 6, a, b0, b1, steps, sum, tile); break;
-    case 7: multiply_kind(precision, 7, a, b0, b1, steps, sum, tile); break;
-    case 8: multiply_kind(precision, 8, a, b0, b1, steps, sum, tile); break;
+    case 1: multiply_kind(precision, 1, a, b0, b1, steps, tile); break;
+    case 2: multiply_kind(precision, 2, a, b0, b1, steps, tile); break;
+    case 3: multiply_kind(precision, 3, a, b0, b1, steps, tile); break;
+    case 4: multiply_kind(precision, 4, a, b0, b1, steps, tile); break;
+    case 5: multiply_kind(precision, 5, a, b0, b1, steps, tile); break;
+    case 6: multiply_kind(precision, 6, a, b0, b1, steps, tile); break;
+    case 7: multiply_kind(precision, 7, a, b0, b1, steps, tile); break;
+    case 8: multiply_kind(precision, 8, a, b0, b1, steps, tile); break;
     }
 }
 

@@ -22,15 +22,17 @@ static inline __attribute__((always_inline)) void finish_rows(const struct finis
     const size_t columns = is_gated ? PANEL : PAIR, j0 = pair * columns, n = least(columns, f->to - j0);
     const float *residual = f->e->residual ? f->e->residual + i * f->e->residual_stride + j0 : NULL;
     float *y = f->y + i * f->y_stride + j0;
-    vec bias[VECS], scale[VECS];
+    vec bias[VECS], scale[VECS], weights[VECS];
     for (int v = 0; v < VECS; v++) {
         bias[v] = vec_load(w->bias + pair * PAIR + v * WIDTH);
         scale[v] = is_int8 ? vec_load(w->scale + pair * PAIR + v * WIDTH) : vec_set(1);
+        weights[v] = is_int8 ? vec_load(w->sum + pair * PAIR + v * WIDTH) : vec_set(0);
     }
     for (size_t r = 0; r < rows; r++, tile += PAIR, y += f->y_stride) {
         vec sum[VECS];
         for (int v = 0; v < VECS; v++)
-            sum[v] = is_int8 ? vec_fma(vec_int(tile + v * WIDTH) * scale[v], vec_set(f->x->scale[i + r]), bias[v])
+            sum[v] = is_int8 ? vec_fma(vec_fma(vec_set(-f->x->zero[i + r]), weights[v], vec_int(tile + v * WIDTH)) * scale[v],
+                                       vec_set(f->x->scale[i + r]), bias[v])
                              : vec_load(tile + v * WIDTH) + bias[v];
         for (int v = 0; v < (is_gated ? VECS / 2 : VECS); v++) {
             sum[v] = finish_activate(precision, kind, sum[v]);

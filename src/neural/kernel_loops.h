@@ -9,10 +9,10 @@
  *   vec_fma(a, b, c)                     a * b + c
  *   vec_max, vec_min                     of a NaN and a number: the second
  *   vec_abs, vec_round, vec_sum, vec_top     top: largest element
- *   vec_bits_max(a, b)                   of |a| and b as bits: a NaN wins and stays
  *   vec_ldexp(x, n)                      x * 2^n, n whole, >= -126
  *   vec_even(p), vec_odd(p)              the bf16 numbers at even and odd places, as floats
- *   prepare_step(format, x, by, out)     one row's step: 64 floats times `by` to int8 in this set's offset, or 32 floats to bf16
+ *   prepare_step(format, x, by, zero, out)   one row's step: 64 floats times `by`, plus `zero`, to int8; or 32 floats to bf16
+ *   INT8_MIN_DIGIT                       see kernel_prepare.h
  *   ROWS_F32, ROWS_PACKED                rows of the register tiles
  *   multiply_packed                      forward: see product() */
 
@@ -98,7 +98,7 @@ static inline size_t block_rows(size_t rows, size_t max)
 
 /* The packed precisions: [rows][PAIR] sums of a block that does not cross a tile's 16 rows. */
 static void multiply_packed(enum precision precision, size_t rows, const uint8_t *a, const uint8_t *b0, const uint8_t *b1,
-                            size_t steps, const int32_t *sum, float *tile);
+                            size_t steps, float *tile);
 
 static void product_pair(const struct finish *f, size_t pair, size_t from, size_t to)
 {
@@ -122,8 +122,7 @@ static void product_pair(const struct finish *f, size_t pair, size_t from, size_
         size_t end = least(to, at + TILE_ROWS), block = block_rows(end - at, ROWS_PACKED);
         for (size_t i = at; i < end; i += block) {
             size_t rows = least(block, end - i);
-            multiply_packed(w->precision, rows, a + i % TILE_ROWS * TILE_ROW_BYTES, b0, b1, steps,
-                            w->sum ? w->sum + pair * PAIR : NULL, tile);
+            multiply_packed(w->precision, rows, a + i % TILE_ROWS * TILE_ROW_BYTES, b0, b1, steps, tile);
             finish(f, tile, pair, i, rows);
         }
     }
@@ -141,11 +140,15 @@ static void product(const struct matrix *w, const struct rows *x, size_t from, s
 
 /* ---- norms and the like ---- */
 
-static inline __attribute__((always_inline)) void norm_row(float *sum, const float *x, const float *residual, size_t n,
-                                                           const float *gain, const float *bias, float epsilon, float *y)
+/* Each stage of a row waits for the sum of the one before. So a few rows go through the stages together, and wait in each
+ * other's shadow. */
+enum { NORM_GROUP = 4 };
+
+/* The mean of x, or of x + residual, which is left in x. */
+static inline __attribute__((always_inline)) float norm_mean(float *sum, const float *x, const float *residual, size_t n)
 {
     const size_t whole = n / WIDTH * WIDTH, rest = n - whole;
-    vec total = vec_set(0), square = vec_set(0);
+    vec total = vec_set(0);
     for (size_t j = 0; j < whole; j += WIDTH) {
         vec v = vec_load(x + j);
         if (residual) {
@@ -162,35 +165,59 @@ static inline __attribute__((always_inline)) void norm_row(float *sum, const flo
         }
         total = total + v;
     }
-    if (residual)
-        x = sum;
-    const float mean = vec_sum(total) / (float)n;
-    for (size_t j = 0; j < whole; j += WIDTH) {
+    return vec_sum(total) / (float)n;
+}
+
+static inline float norm_deviation(const float *x, size_t n, float mean, float epsilon)     /* one over it */
+{
+    vec square = vec_set(0);
+    size_t j = 0;
+    for (; j + WIDTH <= n; j += WIDTH) {
         vec v = vec_load(x + j) - vec_set(mean);
         square = vec_fma(v, v, square);
     }
     float squares = vec_sum(square);
-    for (size_t j = whole; j < n; j++)
+    for (; j < n; j++)
         squares += (x[j] - mean) * (x[j] - mean);
-    const vec by = vec_set(1 / sqrtf(squares / (float)n + epsilon)), zero = vec_set(0);
-    for (size_t j = 0; j < whole; j += WIDTH)
-        vec_store(y + j, vec_fma((vec_load(x + j) - vec_set(mean)) * by, vec_load(gain + j), bias ? vec_load(bias + j) : zero));
-    if (rest)
-        vec_store_n(y + whole, vec_fma((vec_load_n(x + whole, rest) - vec_set(mean)) * by, vec_load_n(gain + whole, rest),
-                                       bias ? vec_load_n(bias + whole, rest) : zero), rest);
+    return 1 / sqrtf(squares / (float)n + epsilon);
+}
+
+static inline void norm_write(const float *x, size_t n, float mean, float by, const float *gain, const float *bias, float *y)
+{
+    const vec zero = vec_set(0), middle = vec_set(mean), scale = vec_set(by);
+    size_t j = 0;
+    for (; j + WIDTH <= n; j += WIDTH)
+        vec_store(y + j, vec_fma((vec_load(x + j) - middle) * scale, vec_load(gain + j), bias ? vec_load(bias + j) : zero));
+    if (j < n)
+        vec_store_n(y + j, vec_fma((vec_load_n(x + j, n - j) - middle) * scale, vec_load_n(gain + j, n - j),
+                                   bias ? vec_load_n(bias + j, n - j) : zero), n - j);
+}
+
+/* sum: x itself, with a residual; else NULL. */
+static inline __attribute__((always_inline)) void norm_rows(float *sum, const float *x, const float *residual, size_t m, size_t n,
+                                                            const float *gain, const float *bias, float epsilon, float *y)
+{
+    for (size_t from = 0; from < m; from += NORM_GROUP) {
+        const size_t rows = least(NORM_GROUP, m - from), at = from * n;
+        float mean[NORM_GROUP], by[NORM_GROUP];
+        for (size_t r = 0; r < rows; r++)
+            mean[r] = norm_mean(sum ? sum + at + r * n : NULL, x + at + r * n, residual ? residual + at + r * n : NULL, n);
+        for (size_t r = 0; r < rows; r++)
+            by[r] = norm_deviation(x + at + r * n, n, mean[r], epsilon), fetch_ahead(n / 64);
+        for (size_t r = 0; r < rows; r++)
+            norm_write(x + at + r * n, n, mean[r], by[r], gain, bias, y + at + r * n), fetch_ahead(n / 64);
+    }
 }
 
 static void loops_layer_norm(const float *x, size_t m, size_t n, const float *gain, const float *bias, float epsilon, float *y)
 {
-    for (size_t i = 0; i < m; i++)
-        norm_row(NULL, x + i * n, NULL, n, gain, bias, epsilon, y + i * n);
+    norm_rows(NULL, x, NULL, m, n, gain, bias, epsilon, y);
 }
 
 static void loops_layer_norm_add(float *x, const float *residual, size_t m, size_t n, const float *gain, const float *bias,
                                  float epsilon, float *y)
 {
-    for (size_t i = 0; i < m; i++)
-        norm_row(x + i * n, x + i * n, residual + i * n, n, gain, bias, epsilon, y + i * n);
+    norm_rows(x, x, residual, m, n, gain, bias, epsilon, y);
 }
 
 /* x = e^(x - max); returns the sum. */

@@ -44,7 +44,7 @@ static float channel_product(const struct matrix *w, const struct rows *x, size_
             sum += x->f32[i * x->stride + j] * *(const float *)(const void *)b;
         }
     }
-    return w->precision == PRECISION_INT8 ? (float)sum8 * (x->scale[i] * w->scale[c]) : sum;
+    return w->precision == PRECISION_INT8 ? ((float)sum8 - x->zero[i] * w->sum[c]) * (x->scale[i] * w->scale[c]) : sum;
 }
 
 static void product(const struct matrix *w, const struct rows *x, size_t from, size_t to, float *y, size_t y_stride,
@@ -68,19 +68,26 @@ static void prepare_row_bf16(struct rows *r, const float *x, uint8_t *out)
         ((uint16_t *)(void *)(out + j / 32 * TILE_BYTES))[j % 32] = j < r->k ? bf16_of(x[j]) : 0;
 }
 
-/* A row with a NaN gets the scale NaN, so that its products are NaN too. */
-static float prepare_row_int8(struct rows *r, const float *x, uint8_t *out)
+/* Row i: its least number (0 if all are above) becomes -128, its greatest 127. A row with a NaN or an infinity gets the scale
+ * NaN, so that its products are NaN too. */
+static void prepare_row_int8(struct rows *r, size_t i, const float *x, uint8_t *out)
 {
-    float max = 0;
-    for (size_t j = 0; j < r->k; j++)
-        if (!(fabsf(x[j]) <= max))
-            max = isnan(max) ? max : fabsf(x[j]);
-    float inverse = max > 0 && max < INFINITY ? 127 / max : 0;
-    if (!(inverse < INFINITY))                      /* denormals: nothing to see */
+    float max = 0, min = 0, wrong = 0;
+    for (size_t j = 0; j < r->k; j++) {
+        max = x[j] > max ? x[j] : max;
+        min = x[j] < min ? x[j] : min;
+        wrong += x[j] * 0;
+    }
+    float scale = max / 255 - min / 255, inverse = 1 / scale;
+    if (!(inverse < INFINITY))                      /* only zeros and denormals: nothing to see */
         inverse = 0;
-    for (size_t j = 0; j < padded_k(PRECISION_INT8, r->k); j++)
-        out[j / 64 * TILE_BYTES + j % 64] = j < r->k && inverse > 0 ? (uint8_t)lrintf(x[j] * inverse) : 0;
-    return max / 127;
+    float zero = inverse > 0 ? -128 - nearbyintf(min * inverse) : 0;
+    r->scale[i] = scale + wrong;
+    r->zero[i] = zero;
+    for (size_t j = 0; j < padded_k(PRECISION_INT8, r->k); j++) {
+        float digit = j < r->k && inverse > 0 && isfinite(x[j]) ? nearbyintf(x[j] * inverse) + zero : zero;
+        out[j / 64 * TILE_BYTES + j % 64] = (uint8_t)(int8_t)(digit > 127 ? 127 : digit < -128 ? -128 : digit);
+    }
 }
 
 static void prepare(struct rows *r)
@@ -91,7 +98,7 @@ static void prepare(struct rows *r)
         if (r->precision == PRECISION_BF16)
             prepare_row_bf16(r, x, out);
         else
-            r->scale[i] = prepare_row_int8(r, x, out);
+            prepare_row_int8(r, i, x, out);
     }
 }
 

@@ -11,12 +11,13 @@
  *                activations stay where they are.
  *
  * AMX multiplies no floats. There float32 is *split*: x = high + low, two bf16 numbers that keep 16 to 17 bits of its 24, and
- * a product is high high + high low + low high, summed in float32; what is lost is about 2e-6 of a result. Each step is then
- * two tiles, high and low, and takes as many bytes as before.
+ * a product is the sum of all four of theirs, in float32; what is lost is about 2e-6 of a result. Each step is then two tiles,
+ * high and low, and takes as many bytes as before.
  *
- * k is padded with zeros to whole steps (float32: not at all). int8 is symmetric on both sides, -127 .. 127: no offset on
- * AMX, AVX2 and plain C, which multiply signed numbers; AVX-512 VNNI wants one side unsigned, adds 128 to the activations and
- * takes 128 times the channel's sum of weights off again. */
+ * k is padded with zeros to whole steps (float32: not at all). int8: weights are symmetric, -127 .. 127; an activation's digit
+ * d stands for scale (d - zero), both of its row, so a product is scale (sum of d w - zero * sum of w), and the channels' sums
+ * of weights are kept for it. Digits are signed, -128 .. 127, for AMX, AVX2 and plain C, and unsigned for AVX-512 VNNI, whose
+ * zero is 128 higher. */
 #ifndef SBX_KERNEL_SET_H
 #define SBX_KERNEL_SET_H
 
@@ -102,6 +103,26 @@ static inline float float_of(uint16_t bf16)
     memcpy(&f, &bits, sizeof f);
     return f;
 }
+
+/* A model's weights are more than the second-level cache holds, and with few rows a forward is as fast as they arrive. So a
+ * product fetches a pair of panels ahead, and the loops between products, which leave the memory idle, go on with the next
+ * matrix. What this thread needs next is kept as addresses: it may be gone by then, and a prefetch does not mind. */
+struct ahead { uintptr_t at, end; };
+extern _Thread_local struct ahead kernel_ahead;
+
+static inline void fetch_ahead(size_t lines)        /* of 64 bytes */
+{
+    uintptr_t at = kernel_ahead.at, to = at + 64 * lines < kernel_ahead.end ? at + 64 * lines : kernel_ahead.end;
+    if (at >= to)
+        return;
+    for (; at < to; at += 64)
+        __builtin_prefetch((const void *)at, 0, 2);
+    kernel_ahead.at = at;
+}
+
+void kernel_ahead_in(const struct matrix *w, size_t from, size_t to);   /* a product of these columns begins */
+/* Its own are fetched: on to those of w->next, at most so many bytes. */
+void kernel_ahead_of(const struct matrix *w, size_t from, size_t to, size_t bytes_max);
 
 /* What does not depend on how matrices are multiplied: AMX has those of AVX-512. */
 struct kernel_loops {

@@ -184,7 +184,7 @@ static void int8_is_exact_where_digits_suffice(void **state)
     for (size_t i = 0; i < N * K; i++)
         weight[i] = i % K ? rintf(64 * noise()) : 127;      /* the largest, so that scales are 1 */
     for (size_t i = 0; i < M * K; i++)
-        x[i] = i % K ? rintf(127 * noise()) : -127;
+        x[i] = i % K > 1 ? rintf(127 * noise()) : i % K ? 128 : -127;   /* 255 apart, likewise */
     const struct source w = { weight, NULL };
     const struct shape s = { M, N, K, false };
     for (enum isa isa = ISA_PLAIN; isa < ISA_N; isa++) {
