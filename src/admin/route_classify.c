@@ -13,7 +13,10 @@
 #include "pipeline/snap.h"
 #include "runtime/loop.h"
 
-enum { TEXTS_MAX = 2048 };
+enum {
+    TEXTS_MAX = 2048,
+    AT_ONCE = 32,                       /* texts of a batch asked together: even long ones stay within the time-out of signals */
+};
 
 struct ask {
     struct admin_req *r;
@@ -350,18 +353,23 @@ static const struct task {
     { "fact-check", "fact_check", fact_check_write }, { "user-feedback", "user_feedback", feedback_write },
 };
 
+static void answer_write(struct ask *q, const struct task *t, const struct facts *f, const struct classification *c)
+{
+    jw_begin(&q->w, '{');
+    if (c->why)
+        key_text(&q->w, "unavailable", str_of(c->why));
+    else if (t->write)
+        t->write(q, c);
+    else
+        pii_write(q, f, c);
+    jw_end(&q->w, '}');
+}
+
 static WAITS void task_write(struct ask *q, const struct task *t, const struct facts *f)
 {
     struct classification c;
-    bool ok = look(q, t->signal, f, &c);
-    jw_begin(&q->w, '{');
-    if (!ok)
-        key_text(&q->w, "unavailable", str_of(c.why));
-    else if (t->write)
-        t->write(q, &c);
-    else
-        pii_write(q, f, &c);
-    jw_end(&q->w, '}');
+    look(q, t->signal, f, &c);
+    answer_write(q, t, f, &c);
 }
 
 static WAITS void combined(struct ask *q)
@@ -393,13 +401,22 @@ static WAITS void batch(struct ask *q)
         admin_error(q->r, 400, "INVALID_INPUT", "task_type: expected intent, pii, security, fact-check or user-feedback");
         return;
     }
+    struct facts *facts = ARENA_ARRAY(q->r->a, struct facts, n);
+    const struct facts **each = ARENA_ARRAY(q->r->a, const struct facts *, n);
+    struct classification *said = ARENA_ARRAY(q->r->a, struct classification, n);
+    for (size_t i = 0; i < n; i++) {
+        facts[i] = facts_of(q, texts[i]);
+        each[i] = &facts[i];
+    }
+    for (size_t i = 0, take; i < n; i += take) {
+        take = n - i < AT_ONCE ? n - i : AT_ONCE;
+        classify_many(q->snap->signal_models, str_of(tasks[at].signal), each + i, take, NEVER, q->r->a, said + i);
+    }
     jw_begin(&q->w, '{');
     jw_key(&q->w, S("results"));
     jw_begin(&q->w, '[');
-    for (size_t i = 0; i < n; i++) {
-        struct facts f = facts_of(q, texts[i]);
-        task_write(q, &tasks[at], &f);
-    }
+    for (size_t i = 0; i < n; i++)
+        answer_write(q, &tasks[at], each[i], &said[i]);
     jw_end(&q->w, ']');
     key_int(&q->w, "total_count", (int64_t)n);
     time_write(q, "processing_time_ms");
@@ -539,6 +556,54 @@ static WAITS void similarity_batch(struct ask *q)
     jw_end(&q->w, '}');
 }
 
+/* ---- pairs ---- */
+
+static bool text_read(struct ask *q, const char *key, str *out)
+{
+    jref value = json_get(&q->j, 0, str_of(key));
+    if (json_is(&q->j, value, JSON_STRING))
+        *out = str_trim(json_str(&q->j, value, q->r->a));
+    if (out->len)
+        return true;
+    admin_error(q->r, 400, "INVALID_INPUT", "%s: expected a text", key);
+    return false;
+}
+
+static WAITS void nli(struct ask *q)
+{
+    static const char *const names[] = {
+        [NLI_ENTAILMENT] = "entailment", [NLI_NEUTRAL] = "neutral", [NLI_CONTRADICTION] = "contradiction",
+    };
+    str premise = { 0 }, hypothesis = { 0 };
+    struct nli found;
+    if (!body_read(q) || !text_read(q, "premise", &premise) || !text_read(q, "hypothesis", &hypothesis))
+        return;
+    models_nli(q->snap->signal_models, premise, hypothesis, q->r->a, &found);
+    if (found.why && strcmp(found.why, "no-model") == 0) {
+        admin_error(q->r, 503, "CLASSIFIER_UNAVAILABLE",
+                    "no NLI model: set global.model_catalog.system.hallucination_explainer to the folder of a text classifier with the "
+                    "labels entailment, neutral and contradiction");
+        return;
+    }
+    if (found.why) {
+        unavailable(q, "nli", found.why);
+        return;
+    }
+    struct json_writer *w = &q->w;
+    jw_begin(w, '{');
+    key_text(w, "label", str_of(names[found.label]));
+    key_float(w, "confidence", found.score[found.label]);
+    jw_key(w, S("probabilities"));
+    jw_begin(w, '{');
+    for (unsigned i = 0; i < NLI_N; i++)
+        key_float(w, names[i], found.score[i]);
+    jw_end(w, '}');
+    key_bool(w, "truncated", found.is_cut);
+    key_text(w, "model_used", found.model);
+    time_write(q, "processing_time_ms");
+    jw_end(w, '}');
+}
+
 #define RESOURCE(name) WAITS void admin_##name(struct admin_req *r) { with_snap(r, name); }
 RESOURCE(intent)
 RESOURCE(pii)
@@ -550,3 +615,4 @@ RESOURCE(batch)
 RESOURCE(embeddings)
 RESOURCE(similarity)
 RESOURCE(similarity_batch)
+RESOURCE(nli)

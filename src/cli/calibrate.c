@@ -29,6 +29,21 @@ struct result {
     struct bin bins[BINS];
 };
 
+static int row_take(struct result *r, const char *path, const struct row *row, const struct classification *c, str positive,
+                    struct arena *kept, struct err *e)
+{
+    bool is_one = str_eq(row->label, S("1")) || str_eq(row->label, S("true"));
+    if (!is_one && !str_eq(row->label, S("0")) && !str_eq(row->label, S("false")))
+        return err_set(e, "%s:%llu: calibration needs labels 0 and 1", path, (unsigned long long)row->line);
+    if (c->why) {
+        r->unknown++;
+        return 0;
+    }
+    *PUSH(kept, r->rows, r->n) = (struct scored){ learn_score(c, positive), is_one };
+    r->negatives += !is_one;
+    return 0;
+}
+
 static int rows_score(struct models *m, const struct wish *w, struct arena *kept, struct result *r, struct err *e)
 {
     struct progress progress = progress_start("scoring");
@@ -37,24 +52,20 @@ static int rows_score(struct models *m, const struct wish *w, struct arena *kept
     for (size_t i = 0; i < w->n_files && rc >= 0; i++) {
         struct rows *rows = rows_open(w->files[i], e);
         rc = rows ? 1 : -1;
-        while (rc == 1) {
+        while (rc > 0) {
             struct arena *a = arena_new();
-            struct row row;
-            struct classification c;
-            rc = rows_next(rows, a, &row, e);
-            if (rc == 1)
-                classify(m, str_of(w->signal), &row.facts, NEVER, a, &c);
-            bool is_one = rc == 1 && (str_eq(row.label, S("1")) || str_eq(row.label, S("true")));
-            if (rc == 1 && !is_one && !str_eq(row.label, S("0")) && !str_eq(row.label, S("false")))
-                rc = err_set(e, "%s:%llu: calibration needs labels 0 and 1", w->files[i], (unsigned long long)row.line);
-            else if (rc == 1 && c.why)
-                r->unknown++;
-            else if (rc == 1) {
-                *PUSH(kept, r->rows, r->n) = (struct scored){ learn_score(&c, positive), is_one };
-                r->negatives += !is_one;
-            }
+            struct row *list = ARENA_ARRAY(a, struct row, ROWS_AT_ONCE);
+            struct classification *said = ARENA_ARRAY(a, struct classification, ROWS_AT_ONCE);
+            const struct facts *facts[ROWS_AT_ONCE];
+            int n = rc = rows_take(rows, a, list, e);
+            for (int k = 0; k < n; k++)
+                facts[k] = &list[k].facts;
+            if (n > 0)
+                classify_many(m, str_of(w->signal), facts, (size_t)n, NEVER, a, said);
+            for (int k = 0; k < n && rc > 0; k++)
+                rc = row_take(r, w->files[i], &list[k], &said[k], positive, kept, e) < 0 ? -1 : rc;
             arena_free(a);
-            progress_show(&progress, rows ? rows_share(rows) : 0, r->n);
+            progress_show(&progress, rows_share(rows), r->n);
         }
         rows_close(rows);
     }

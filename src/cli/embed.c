@@ -5,8 +5,6 @@
 #include "cli/cli.h"
 #include "cli/rows.h"
 
-enum { BATCH = 64 };
-
 struct embed { const struct need_source *source; uint32_t dim; uint64_t n; };
 
 static bool batch_write(const struct embed *e, const str *texts, size_t n)
@@ -39,20 +37,21 @@ static int embed_all(struct embed *e, const char *path)
     struct err why = { 0 };
     struct rows *rows = rows_open(path, &why);
     struct progress progress = progress_start("embedding");
-    int rc = rows ? 1 : -1;
-    while (rc == 1) {
+    struct row *list = malloc(ROWS_AT_ONCE * sizeof *list);
+    int rc = !rows ? -1 : list ? 1 : err_set(&why, "no memory");
+    while (rc > 0) {
         struct arena *a = arena_new();
-        str texts[BATCH];
-        size_t n = 0;
-        struct row row;
-        while (n < BATCH && (rc = rows_next(rows, a, &row, &why)) == 1)
-            texts[n++] = row.text;
-        if (n && !batch_write(e, texts, n))
+        str texts[ROWS_AT_ONCE];
+        int n = rc = rows_take(rows, a, list, &why);
+        for (int i = 0; i < n; i++)
+            texts[i] = list[i].text;
+        if (n > 0 && !batch_write(e, texts, (size_t)n))
             rc = -2;
-        e->n += n;
+        e->n += n > 0 ? (uint64_t)n : 0;
         progress_show(&progress, rows_share(rows), e->n);
         arena_free(a);
     }
+    free(list);
     progress_end(&progress);
     rows_close(rows);
     if (rc == -1)

@@ -80,15 +80,14 @@ int learn_read(struct learn *l, const char *const *files, size_t n, const char *
 
 float *learn_vectors(const struct learn *l, const struct need_source *source, const char *command)
 {
-    enum { AT_ONCE = 64 };
     float *v = malloc((size_t)l->n * source->dim * sizeof *v);
-    str texts[AT_ONCE];
+    str texts[ROWS_AT_ONCE];
     const char *why = v ? NULL : "no memory";
     struct progress progress = progress_start("reading texts");
-    for (uint32_t at = 0; at < l->n && !why; at += AT_ONCE) {
-        uint32_t n = l->n - at < AT_ONCE ? l->n - at : AT_ONCE;
-        for (uint32_t i = 0; i < n; i++)
-            texts[i] = l->rows[at + i].text.len ? l->rows[at + i].text : S(" ");
+    for (uint32_t at = 0, n; at < l->n && !why; at += n) {
+        size_t bytes = 0;
+        for (n = 0; at + n < l->n && n < ROWS_AT_ONCE && bytes < ROWS_BYTES; bytes += texts[n++].len)
+            texts[n] = l->rows[at + n].text.len ? l->rows[at + n].text : S(" ");
         why = models_embed(source, texts, n, 0, NEVER, v + (size_t)at * source->dim, NULL);
         progress_show(&progress, (double)at / l->n, at);
     }

@@ -20,6 +20,7 @@ struct rows {
     uint64_t line;
     bool is_over;
     int64_t bytes_total;                /* of the file as it lies; 0: unknown */
+    bool is_bad; struct err why;        /* what rows_take still has to tell */
 };
 
 struct rows *rows_open(const char *path, struct err *e)
@@ -138,6 +139,20 @@ int rows_next(struct rows *r, struct arena *a, struct row *out, struct err *e)
     return rc == 1 ? row_read(r, a, line, out, e) : rc;
 }
 
+int rows_take(struct rows *r, struct arena *a, struct row out[ROWS_AT_ONCE], struct err *e)
+{
+    int n = 0;
+    size_t bytes = 0;
+    while (!r->is_bad && n < ROWS_AT_ONCE && bytes < ROWS_BYTES) {
+        int rc = rows_next(r, a, &out[n], &r->why);
+        r->is_bad = rc < 0;
+        if (rc < 1)
+            break;
+        bytes += out[n++].facts.evaluation_text.len;
+    }
+    return n || !r->is_bad ? n : err_set(e, "%s", r->why.text);
+}
+
 /* ---- progress ---- */
 
 struct progress progress_start(const char *what)
@@ -184,7 +199,9 @@ struct models *cli_models(struct arena *a, const char *config, const char *comma
     }
     struct findings *later = ARENA_NEW(a, struct findings);
     later->a = a;
-    return models_new(a, c, file, later);
+    struct models *m = models_new(a, c, file, later);
+    models_be_patient(m);
+    return m;
 }
 
 void cli_models_tell(const struct models *m, const char *command)

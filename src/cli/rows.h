@@ -26,6 +26,10 @@ struct rows *rows_open(const char *path, struct err *e);        /* "-": standard
 /* The next row, in arena a, which the caller may reset between rows. 1, 0 at the end, -1 and *e ("file:line: ..."). Empty lines are
  * passed over. */
 int rows_next(struct rows *r, struct arena *a, struct row *out, struct err *e);
+/* The next rows, in arena a: as many as the encoders can be given at once. How many; 0 at the end; -1 and *e, told once the rows before
+ * the bad one have been handed out. */
+enum { ROWS_AT_ONCE = 256, ROWS_BYTES = 64 << 10 };             /* beyond so many bytes of text: the next time */
+int rows_take(struct rows *r, struct arena *a, struct row out[ROWS_AT_ONCE], struct err *e);
 double rows_share(const struct rows *r);                        /* read so far, 0..1; negative: unknown */
 void rows_close(struct rows *r);
 

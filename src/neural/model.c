@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/hash.h"
+#include "base/json.h"
 
 enum {
     WINDOW_TOKENS_MIN = 16,             /* frame included; less is no context */
@@ -40,6 +42,47 @@ static void model_free(struct neural_model *m)
     free(m);
 }
 
+/* Sentence-Transformers' config_sentence_transformers.json: {"prompts": {"query": "query: ", ...}, "default_prompt_name":
+ * "query"}. Each prompt is tokenised once; a space at its end belongs to the word behind it. */
+static int prompts_read(struct neural_model *m, struct err *e)
+{
+    static const char file[] = "config_sentence_transformers.json";
+    struct json j;
+    if (!m->folder || access(arena_printf(m->a, "%s/%s", m->folder, file).ptr, F_OK) < 0)
+        return 0;
+    if (encoder_json(m->a, m->folder, file, &j, e) < 0)
+        return -1;
+    jref prompts = json_is(&j, 0, JSON_OBJECT) ? json_get(&j, 0, S("prompts")) : JSON_NONE;
+    if (!json_is(&j, prompts, JSON_OBJECT) || json_count(&j, prompts) == 0)
+        return 0;
+    str name = json_str(&j, json_get(&j, 0, S("default_prompt_name")), m->a);
+    struct window_prompt *list = ARENA_ARRAY(m->a, struct window_prompt, PROMPTS_MAX), *by_default = NULL;
+    struct tokenizer_scratch *scratch = tokenizer_scratch_new();
+    uint32_t n = 0;
+    int rc = scratch ? 0 : err_set(e, "no memory");
+    JSON_EACH_PAIR(&j, prompts, key, value) {
+        struct tokens t = { 0 };
+        str text = json_str(&j, value, m->a);
+        if (rc < 0 || n == PROMPTS_MAX)
+            break;
+        if (!json_is(&j, value, JSON_STRING) || tokenizer_encode(m->tokenizer, text, (str){ NULL, 0 }, false, scratch, &t) < 0 ||
+            t.n > PROMPT_TOKENS_MAX)
+            rc = err_set(e, "%s/%s: prompt \"" STR_FMT "\" is no text of at most %d tokens", m->folder, file,
+                         STR_ARG(json_str(&j, key, m->a)), PROMPT_TOKENS_MAX);
+        int32_t *ids = ARENA_ARRAY(m->a, int32_t, t.n);
+        for (uint32_t i = 0; i < t.n; i++)
+            ids[i] = t.ids[i];
+        list[n] = (struct window_prompt){ text, ids, t.n };
+        if (name.len && json_key_is(&j, key, name))
+            by_default = &list[n];
+        n++;
+    }
+    tokenizer_scratch_free(scratch);
+    if (rc == 0)
+        window_rule_prompts(&m->rule, list, n, by_default);
+    return rc;
+}
+
 /* The parts are m's from here on, whatever comes of it. */
 static int model_fill(struct neural_model *m, struct encoder *encoder, struct tokenizer *tokenizer, struct err *e)
 {
@@ -63,6 +106,11 @@ static int model_fill(struct neural_model *m, struct encoder *encoder, struct to
         return err_set(e, "%s: a window of %u tokens is too short, at least %d are needed", m->folder ? m->folder : "model",
                        tokens, WINDOW_TOKENS_MIN);
     window_rule_make(&m->rule, tokenizer, tokens, shape->pad_id < 0 ? 0 : shape->pad_id);
+    if (prompts_read(m, e) < 0)
+        return -1;
+    if (tokens < WINDOW_TOKENS_MIN + m->rule.n_prompt)
+        return err_set(e, "%s: a window of %u tokens leaves too few beside a prompt of %u", m->folder ? m->folder : "model", tokens,
+                       m->rule.n_prompt);
     m->dim = o->dim ? o->dim : shape->hidden;
     m->n_middle = o->middle_layer && o->middle_layer < shape->exit_layer ? shape->hidden : 0;
     if (shape->is_token_head)

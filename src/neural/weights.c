@@ -1,8 +1,9 @@
 /* neural/weights.c -- opens a model's weights, whatever their format, and reads elements as floats.
  *
- * The formats differ in their directory only: safetensors has JSON in front, ONNX has protobuf all over. Both readers end in the
- * same list of names, shapes and places in the mapping. What an exporter did to an array (quantised it, turned it round) is
- * written beside it in struct tensor and undone where elements are read, in tensor_floats alone. */
+ * The formats differ in their directory only: safetensors has JSON in front, ONNX has protobuf all over, 4-bit files have a
+ * table. All readers end in the same list of names, shapes and places in the mapping. What an exporter did to an array
+ * (quantised it, turned it round) is written beside it in struct tensor and undone where elements are read, in tensor_floats
+ * alone. */
 #include "neural/weights.h"
 
 #include <assert.h>
@@ -19,7 +20,7 @@
 
 /* In a folder the first of these that exists. */
 static const char *const folder_names[] = { "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors",
-                                            "model.onnx", "onnx/model.onnx" };
+                                            "model.onnx", "onnx/model.onnx", "model.q4" };
 
 static int read_file(struct weights *w, const char *path, struct err *e);
 static const char *in_folder(struct weights *w, const char *folder, struct err *e);
@@ -71,11 +72,11 @@ static const char *in_folder(struct weights *w, const char *folder, struct err *
     bool is_pickled = access(arena_printf(w->a, "%s/pytorch_model.bin", folder).ptr, F_OK) == 0;
     err_set(e, "%s: no weights: %s", folder,
             is_pickled ? "pytorch_model.bin is not read because loading it may run code; save the model as model.safetensors"
-                       : "expected model.safetensors, model.safetensors.index.json or model.onnx");
+                       : "expected model.safetensors, model.safetensors.index.json, model.onnx or model.q4");
     return NULL;
 }
 
-/* safetensors begins with the length of a JSON object, an index is one, and protobuf is neither. */
+/* safetensors begins with the length of a JSON object, an index is one, 4-bit files have a name, and protobuf is none of these. */
 static int read_file(struct weights *w, const char *path, struct err *e)
 {
     const struct mapping *file = weights_map(w, path, e);
@@ -85,6 +86,8 @@ static int read_file(struct weights *w, const char *path, struct err *e)
         return safetensors_read_index(w, file, e);
     if (file->size > 8 && file->at[8] == '{')
         return safetensors_read(w, file, e);
+    if (memcmp(file->at, "E5S1", 4) == 0)
+        return q4_read(w, file, e);
     return onnx_read(w, file, e);
 }
 
@@ -138,9 +141,14 @@ int tensor_count(struct tensor *t)
     return t->n > SIZE_MAX / 16 ? -1 : 0;
 }
 
+static size_t bytes_of(const struct tensor *t)
+{
+    return t->dtype == DTYPE_Q4 ? t->n / Q4_BLOCK * Q4_BLOCK_BYTES : t->n * dtype_size(t->dtype);
+}
+
 int weights_add(struct weights *w, const char *path, struct tensor *t, size_t bytes, struct err *e)
 {
-    if (tensor_count(t) < 0 || t->n * dtype_size(t->dtype) != bytes)
+    if (tensor_count(t) < 0 || bytes_of(t) != bytes)
         return err_set(e, "%s: tensor \"" STR_FMT "\" has %zu bytes, which is not what its shape and type %s need", path,
                        STR_ARG(t->name), bytes, dtype_name(t->dtype));
     if (w->by_name.n >= TENSORS_MAX)
@@ -223,6 +231,30 @@ static void read_elements(enum dtype dtype, const uint8_t *from, size_t step, si
     case DTYPE_I32: READ(int32_t, (float));
     case DTYPE_I64: READ(int64_t, (float));
     case DTYPE_BOOL: READ(uint8_t, !!);
+    case DTYPE_Q4: break;                       /* read_blocks */
+    }
+}
+
+static float block_scale(const uint8_t *block)
+{
+    uint16_t half;
+    memcpy(&half, block, sizeof half);
+    return half_float(half);
+}
+
+/* Elements from .. from + n of Q4, block by block. */
+static void read_blocks(const uint8_t *data, size_t from, size_t n, float *out)
+{
+    while (n) {
+        const uint8_t *block = data + from / Q4_BLOCK * Q4_BLOCK_BYTES;
+        float scale = block_scale(block), all[Q4_BLOCK];
+        size_t first = from % Q4_BLOCK, take = n < Q4_BLOCK - first ? n : Q4_BLOCK - first;
+        for (size_t i = 0; i < Q4_BLOCK / 2; i++) {
+            all[i] = (float)((block[2 + i] & 15) - 8) * scale;
+            all[i + Q4_BLOCK / 2] = (float)((block[2 + i] >> 4) - 8) * scale;
+        }
+        memcpy(out, all + first, take * sizeof *out);
+        from += take, out += take, n -= take;
     }
 }
 
@@ -239,6 +271,10 @@ void tensor_floats(const struct tensor *t, size_t from, size_t n, float *out)
     assert(from <= t->n && n <= t->n - from);
     const uint8_t *data = t->data;
     size_t bytes = dtype_size(t->dtype);
+    if (t->dtype == DTYPE_Q4) {
+        read_blocks(data, from, n, out);
+        return;
+    }
     if (!t->is_transposed && !t->scale) {
         read_elements(t->dtype, data + from * bytes, 1, n, out);
         return;
@@ -259,6 +295,12 @@ void tensor_floats(const struct tensor *t, size_t from, size_t n, float *out)
 bool tensor_is_finite(const struct tensor *t, size_t *at)
 {
     float chunk[1024];
+    if (t->dtype == DTYPE_Q4) {                 /* a block is as finite as its scale */
+        const uint8_t *data = t->data;
+        for (*at = 0; *at < t->n && isfinite(block_scale(data + *at / Q4_BLOCK * Q4_BLOCK_BYTES));)
+            *at += Q4_BLOCK;
+        return *at >= t->n;
+    }
     for (size_t from = 0; from < t->n; from += COUNT_OF(chunk)) {
         size_t n = t->n - from < COUNT_OF(chunk) ? t->n - from : COUNT_OF(chunk);
         tensor_floats(t, from, n, chunk);
@@ -277,7 +319,7 @@ bool tensor_is_finite(const struct tensor *t, size_t *at)
 static const struct { const char *name; size_t bytes; } dtypes[] = {
     [DTYPE_F32] = { "F32", 4 }, [DTYPE_F16] = { "F16", 2 }, [DTYPE_BF16] = { "BF16", 2 }, [DTYPE_F64] = { "F64", 8 },
     [DTYPE_I8] = { "I8", 1 },   [DTYPE_U8] = { "U8", 1 },   [DTYPE_I32] = { "I32", 4 },   [DTYPE_I64] = { "I64", 8 },
-    [DTYPE_BOOL] = { "BOOL", 1 },
+    [DTYPE_BOOL] = { "BOOL", 1 }, [DTYPE_Q4] = { "Q4", 0 },
 };
 
 size_t dtype_size(enum dtype t)

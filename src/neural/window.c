@@ -50,12 +50,39 @@ uint32_t pieces_choose(str text, size_t whole, uint32_t bytes, uint32_t n_max, s
     return c.n;
 }
 
+static uint32_t content_max(const struct window_rule *r)         /* tokens of the text itself in a window */
+{
+    return r->tokens - r->frame.n_before - r->n_prompt - r->frame.n_after;
+}
+
 void window_rule_make(struct window_rule *r, const struct tokenizer *t, uint32_t tokens, int32_t pad)
 {
     *r = (struct window_rule){ .tokenizer = t, .frame = tokenizer_frame(t), .pad = pad, .tokens = tokens };
-    uint32_t content = tokens - r->frame.n_before - r->frame.n_after;
-    r->overlap = min_u32(WINDOW_OVERLAP, content / 4);
+    r->overlap = min_u32(WINDOW_OVERLAP, content_max(r) / 4);
     r->n_max = min_u32(WINDOWS_MAX, tokens < TEXT_TOKENS_MAX ? TEXT_TOKENS_MAX / tokens : 1);
+}
+
+void window_rule_prompts(struct window_rule *r, const struct window_prompt *list, uint32_t n,
+                         const struct window_prompt *by_default)
+{
+    r->prompts = list;
+    r->n_prompts = n;
+    r->prompt = by_default;
+    for (uint32_t i = 0; i < n; i++)
+        r->n_prompt = list[i].n > r->n_prompt ? list[i].n : r->n_prompt;
+    r->overlap = min_u32(WINDOW_OVERLAP, content_max(r) / 4);
+}
+
+/* The prompt that stands in the text already, so that it is not read twice, or the default. */
+static const struct window_prompt *prompt_of(const struct window_rule *r, str text, size_t *n_bytes)
+{
+    for (uint32_t i = 0; i < r->n_prompts; i++)
+        if (r->prompts[i].text.len && str_starts(text, r->prompts[i].text)) {
+            *n_bytes = r->prompts[i].text.len;
+            return &r->prompts[i];
+        }
+    *n_bytes = 0;
+    return r->prompt;
 }
 
 void windows_free(struct windows *w)
@@ -90,16 +117,18 @@ static void put(struct windows *w, int32_t id, uint32_t from, uint32_t to)
 }
 
 /* Tokens from .. to of t become a window. `shift`: where the tokenised bytes begin in the text. */
-static bool window_add(struct windows *w, const struct window_rule *r, const struct tokens *t, uint32_t from, uint32_t to,
-                       uint32_t shift)
+static bool window_add(struct windows *w, const struct window_rule *r, const struct window_prompt *prompt, const struct tokens *t,
+                       uint32_t from, uint32_t to, uint32_t shift)
 {
     const struct tokenizer_frame *f = &r->frame;
-    if (!room_for(w, (size_t)w->n_tokens + f->n_before + (to - from) + f->n_after + 1))
+    if (!room_for(w, (size_t)w->n_tokens + f->n_before + r->n_prompt + (to - from) + f->n_after + 1))
         return false;
     struct window *v = &w->list[w->n++];
     *v = (struct window){ .at = w->n_tokens };
     for (unsigned i = 0; i < f->n_before; i++)
         put(w, f->before[i], 0, 0);
+    for (uint32_t i = 0; prompt && i < prompt->n; i++)
+        put(w, prompt->ids[i], 0, 0);
     v->own_from = w->n_tokens;
     for (uint32_t i = from; i < to; i++)
         put(w, t->ids[i], shift + t->from[i], shift + t->to[i]);
@@ -115,13 +144,14 @@ static bool window_add(struct windows *w, const struct window_rule *r, const str
     return true;
 }
 
-static int by_tokens(struct windows *w, const struct window_rule *r, const struct tokens *t, uint32_t content)
+static int by_tokens(struct windows *w, const struct window_rule *r, const struct window_prompt *prompt, const struct tokens *t,
+                     uint32_t shift)
 {
-    struct cut c = cut_of(t->n, content, r->overlap, r->n_max);
+    struct cut c = cut_of(t->n, content_max(r), r->overlap, r->n_max);
     uint32_t size = (uint32_t)c.size, before = 0;
     for (uint32_t i = 0; i < c.n; i++) {
         uint32_t start = (uint32_t)cut_start(&c, i);
-        if (!window_add(w, r, t, start, start + size, 0))
+        if (!window_add(w, r, prompt, t, start, start + size, shift))
             return -1;
         uint32_t shared = i && before + size > start ? before + size - start : 0;
         if (shared) {                           /* each of the two gets the half on its side */
@@ -138,19 +168,22 @@ int windows_make(struct windows *w, const struct window_rule *r, const char *cop
                  size_t text_bytes, struct tokenizer_scratch *s)
 {
     static const str no_pair = { NULL, 0 };
-    uint32_t content = r->tokens - r->frame.n_before - r->frame.n_after;
+    size_t skipped;
+    const struct window_prompt *prompt = prompt_of(r, (str){ copy, n_pieces ? pieces[0].len : 0 }, &skipped);
     w->n = w->n_tokens = 0;
     for (uint32_t i = 0; i < n_pieces; copy += pieces[i++].len) {
         struct tokens t;
-        if (tokenizer_encode(r->tokenizer, (str){ copy, pieces[i].len }, no_pair, false, s, &t) < 0)
+        size_t skip = i ? 0 : skipped;
+        if (tokenizer_encode(r->tokenizer, str_from((str){ copy, pieces[i].len }, skip), no_pair, false, s, &t) < 0)
             return -1;
+        uint32_t shift = pieces[i].from + (uint32_t)skip;
         if (n_pieces == 1) {
-            if (by_tokens(w, r, &t, content) < 0)
+            if (by_tokens(w, r, prompt, &t, shift) < 0)
                 return -1;
             continue;
         }
-        uint32_t size = min_u32(content, t.n), start = i + 1 < n_pieces ? 0 : t.n - size;    /* the last one reads to the end */
-        if (!window_add(w, r, &t, start, start + size, pieces[i].from))
+        uint32_t size = min_u32(content_max(r), t.n), start = i + 1 < n_pieces ? 0 : t.n - size;    /* the last one reads to the end */
+        if (!window_add(w, r, prompt, &t, start, start + size, shift))
             return -1;
     }
     w->list[0].bytes.from = 0;                  /* what has no token there belongs to the edge windows all the same */

@@ -36,13 +36,22 @@ struct windows {                        /* zero-initialise; arrays are kept for 
 };
 void windows_free(struct windows *w);
 
+/* What a model wants read before a text ("query: "), as tokens. */
+struct window_prompt { str text; const int32_t *ids; uint32_t n; };
+enum { PROMPTS_MAX = 16, PROMPT_TOKENS_MAX = 64 };
+
 struct window_rule {
     const struct tokenizer *tokenizer;
     struct tokenizer_frame frame;       /* put around every window */
+    const struct window_prompt *prompts; uint32_t n_prompts;    /* before every window: that which the text begins with, else ... */
+    const struct window_prompt *prompt; /* ... this one; NULL: none */
+    uint32_t n_prompt;                  /* tokens of the longest */
     int32_t pad;                        /* stands for a text without tokens */
     uint32_t tokens, overlap, n_max;    /* tokens: with the frame */
 };
 void window_rule_make(struct window_rule *r, const struct tokenizer *t, uint32_t tokens, int32_t pad);
+void window_rule_prompts(struct window_rule *r, const struct window_prompt *list, uint32_t n,
+                         const struct window_prompt *by_default);
 
 /* `copy` holds the bytes of the pieces, one piece after the other; `text_bytes`: of the whole text. One piece is windowed by
  * tokens, of several each is a window. 0; -1: no memory. */

@@ -87,32 +87,49 @@ static void spans_read(const struct need *names, const struct facts *f, struct a
         out->score = fmaxf(out->score, out->spans[i].score);
 }
 
-WAITS void classify(struct models *m, str signal, const struct facts *f, uint64_t deadline, struct arena *a, struct classification *out)
+static void language_read(const struct facts *f, struct arena *a, struct classification *out)
 {
-    *out = (struct classification){ .why = "no-signal" };
+    struct langid l = langid_detect(f->evaluation_text.ptr, f->evaluation_text.len);
+    out->label = l.code[0] ? arena_printf(a, "%s", l.code) : S("und");
+    out->score = l.confidence;
+    out->why = NULL;
+}
+
+WAITS void classify_many(struct models *m, str signal, const struct facts *const *f, size_t n, uint64_t deadline, struct arena *a,
+                         struct classification *out)
+{
     int at = signal_index(signal);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (struct classification){ .why = "no-signal" };
     if (at < 0)
         return;
     enum reading reading = signals[at].reading;
     if (reading == LANGUAGE) {
-        struct langid l = langid_detect(f->evaluation_text.ptr, f->evaluation_text.len);
-        out->label = l.code[0] ? arena_printf(a, "%s", l.code) : S("und");
-        out->score = l.confidence;
-        out->why = NULL;
+        for (size_t i = 0; i < n; i++)
+            language_read(f[i], a, &out[i]);
         return;
     }
     const struct need_source *source = models_source(m, reading == SPANS ? NEED_SPANS : NEED_LABELS, signals[at].name, (str){ 0 });
-    struct needs needs = { .a = a };
     struct gatherer gatherer = { m, a, deadline };
-    if (!source->why_absent && f->evaluation_text.len) {
-        need_ask(&needs, source, f->evaluation_text);
+    struct needs needs = { .a = a };
+    for (size_t i = 0; i < n && !source->why_absent; i++)
+        if (f[i]->evaluation_text.len)
+            *PUSH(a, needs.items, needs.n) = (struct need){ .source = source, .text = f[i]->evaluation_text };
+    if (needs.n)
         models_gather(&gatherer, &needs);
+    for (size_t i = 0, k = 0; i < n; i++) {
+        const struct need *asked = !source->why_absent && f[i]->evaluation_text.len ? &needs.items[k++] : NULL;
+        const struct need *answer = asked && asked->is_answered ? asked : NULL;
+        out[i].why = answer || reading == SPANS ? NULL : source->why_absent ? source->why_absent : asked ? asked->why : "no-text";
+        out[i].n_windows = answer ? answer->n_windows : 0;
+        if (reading == SPANS)
+            spans_read(answer, f[i], a, &out[i]);
+        else if (answer)
+            labels_read(answer, reading, a, &out[i]);
     }
-    const struct need *n = needs.n && needs.items[0].is_answered ? &needs.items[0] : NULL;
-    out->why = n || reading == SPANS ? NULL : source->why_absent ? source->why_absent : needs.n ? needs.items[0].why : "no-text";
-    out->n_windows = n ? n->n_windows : 0;
-    if (reading == SPANS)
-        spans_read(n, f, a, out);
-    else if (n)
-        labels_read(n, reading, a, out);
+}
+
+WAITS void classify(struct models *m, str signal, const struct facts *f, uint64_t deadline, struct arena *a, struct classification *out)
+{
+    classify_many(m, signal, &f, 1, deadline, a, out);
 }

@@ -22,5 +22,8 @@ struct classification {
 bool classify_knows(str signal);
 const char *classify_names(void);       /* for messages: "domain, ..." */
 WAITS void classify(struct models *m, str signal, const struct facts *f, uint64_t deadline, struct arena *a, struct classification *out);
+/* The same of n texts, asked together, so that the encoder packs them: out[i] is about *f[i]. */
+WAITS void classify_many(struct models *m, str signal, const struct facts *const *f, size_t n, uint64_t deadline, struct arena *a,
+                         struct classification *out);
 
 #endif

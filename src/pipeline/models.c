@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "neural/service.h"
+#include "neural/pair.h"
 #include "observe/log.h"
 #include "pipeline/remote.h"
 #include "runtime/offload.h"
@@ -18,10 +19,32 @@
 enum {
     FILE_BYTES_MAX = 16 << 20,          /* of a knowledge base */
     EMBED_AT_ONCE = 256,
-    TRUNK_MIDDLE_LAYER = 4,             /* of 6: keeps style and intent, which the last has traded for topic (docs/internals/heads.md) */
 };
 
 static const uint64_t BUILD_PATIENCE_NS = 60000000000;  /* for the examples of a configuration */
+
+/* ---- trunks ---- */
+
+/* Encoders for which heads ship. The cosines of each are brought to the scale of the reference model, for which v0.3 files write their
+ * thresholds. A middle layer keeps style and intent, which the last has traded for topic. docs/internals/heads.md has the measurements. */
+struct trunk {
+    const char *name;                   /* of its folder, below models/ */
+    const char *heads;                  /* folder of its heads */
+    const char *fetch;                  /* command that brings it */
+    uint32_t middle_layer;
+    const float *knots_from, *knots_to; uint32_t n_knots;
+};
+
+static const float minilm_from[] = { -1, -.10f, 0, .10f, .25f, .35f, .45f, .55f, .65f, .80f, .92f, 1 };
+static const float minilm_to[]   = { 0, .22f, .30f, .38f, .50f, .62f, .71f, .77f, .82f, .90f, .96f, 1 };
+
+static const float e5_from[] = { -1, .730f, .769f, .799f, .828f, .846f, .865f, .887f, .909f, .943f, .974f, 1 };
+static const float e5_to[]   = { 0, .22f, .30f, .38f, .50f, .62f, .71f, .77f, .82f, .90f, .96f, 1 };
+
+static const struct trunk trunks[] = {
+    { "all-minilm-l6-v2", "heads", "tools/deps", 4, minilm_from, minilm_to, COUNT_OF(minilm_from) },        /* the default */
+    { "multilingual-e5-small", "heads/multilingual-e5-small", "tools/deps multilingual", 8, e5_from, e5_to, COUNT_OF(e5_from) },
+};
 
 struct served {                         /* source is the first member: needs point at it */
     struct need_source source;
@@ -40,7 +63,9 @@ struct models {
     str home;                           /* folder of the configuration */
     struct findings *findings;
     struct served **items; uint32_t n;
-    struct neural_model *trunk;         /* the bundled one; opened on first use */
+    const struct trunk *trunk_kind;     /* whose heads answer; NULL: not chosen yet */
+    str trunk_folder;                   /* empty: it is not there */
+    struct neural_model *trunk;         /* opened on first use */
     bool has_looked_for_trunk;
     uint64_t timeout_ns;
     struct signal_models face;
@@ -130,18 +155,19 @@ struct signal_role {
     const char *name;
     const char *module;                 /* dotted, below global: what configures it */
     const char *system;                 /* key of model_catalog.system that its model_ref means by default */
-    const char *head;                   /* the one that ships */
+    const char *head;                   /* the one that ships, in the trunk's folder of heads; NULL: none does */
     const char *what;                   /* it tells, for people */
 };
 
 static const struct signal_role roles[] = {
-    { "domain", "model_catalog.modules.classifier.domain", "domain_classifier", "heads/domain.safetensors", "domains" },
+    { "domain", "model_catalog.modules.classifier.domain", "domain_classifier", "domain.safetensors", "domains" },
     { "fact_check", "model_catalog.modules.hallucination_mitigation.fact_check", "fact_check_classifier",
-      "heads/fact_check.safetensors", "need of facts" },
-    { "user_feedback", "model_catalog.modules.feedback_detector", "feedback_detector", "heads/user_feedback.safetensors", "feedback" },
-    { "jailbreak", "model_catalog.modules.prompt_guard", "prompt_guard", "heads/jailbreak.safetensors", "jailbreaks" },
-    { "pii", "model_catalog.modules.classifier.pii", "pii_classifier", "heads/pii.safetensors", "names" },
-    { "modality", "model_catalog.modules.modality_detector", NULL, "heads/modality.safetensors", "modality" },
+      "fact_check.safetensors", "need of facts" },
+    { "user_feedback", "model_catalog.modules.feedback_detector", "feedback_detector", "user_feedback.safetensors", "feedback" },
+    { "jailbreak", "model_catalog.modules.prompt_guard", "prompt_guard", "jailbreak.safetensors", "jailbreaks" },
+    { "pii", "model_catalog.modules.classifier.pii", "pii_classifier", "pii.safetensors", "names" },
+    { "modality", "model_catalog.modules.modality_detector", NULL, "modality.safetensors", "modality" },
+    { "nli", "model_catalog.modules.hallucination_mitigation.explainer", "hallucination_explainer", NULL, "entailment" },
 };
 
 static const struct signal_role *role_of(const char *name)
@@ -211,18 +237,51 @@ static struct neural_model *folder_open(struct models *m, str folder, const stru
     return model;
 }
 
+static str name_of_folder(str folder)
+{
+    while (folder.len && folder.ptr[folder.len - 1] == '/')
+        folder.len--;
+    size_t from = folder.len;
+    while (from > 0 && folder.ptr[from - 1] != '/')
+        from--;
+    return str_from(folder, from);
+}
+
+/* The embedding model that the configuration names, if heads ship for it: one encoder then reads a text for all signals. Else the
+ * default. */
+static const struct trunk *trunk_choose(struct models *m)
+{
+    str folder = path_find(m, embedding_folder(m, (str){ 0 }), true);
+    for (size_t i = 0; i < COUNT_OF(trunks) && !m->trunk_kind && folder.len; i++)
+        if (str_eq(name_of_folder(folder), str_of(trunks[i].name))) {
+            m->trunk_kind = &trunks[i];
+            m->trunk_folder = folder;
+        }
+    if (!m->trunk_kind) {
+        m->trunk_kind = &trunks[0];
+        m->trunk_folder = models_resource(m->a, arena_printf(m->a, "models/%s", m->trunk_kind->name));
+    }
+    return m->trunk_kind;
+}
+
+static const struct trunk *trunk_of(struct models *m)
+{
+    return m->trunk_kind ? m->trunk_kind : trunk_choose(m);
+}
+
 static struct neural_model *trunk_open(struct models *m)
 {
     if (m->has_looked_for_trunk)
         return m->trunk;
     m->has_looked_for_trunk = true;
+    const struct trunk *kind = trunk_of(m);
     struct err e = { 0 };
-    str folder = models_resource(m->a, S("models/all-minilm-l6-v2"));
-    if (folder.len)
-        m->trunk = folder_open(m, folder, NULL, TRUNK_MIDDLE_LAYER, &e);
+    if (m->trunk_folder.len)
+        m->trunk = folder_open(m, m->trunk_folder, NULL, kind->middle_layer, &e);
     if (!m->trunk)
         finding_add(m->findings, "encoder-missing", SEVERITY_WARNING, (struct place){ 0 }, S("global.model_catalog"),
-                    S("`tools/deps` fetches it; or set SIGNALBOX_HOME to the folder that holds models/all-minilm-l6-v2"),
+                    arena_printf(m->a, "`%s` fetches it; or set SIGNALBOX_HOME to the folder that holds models/%s", kind->fetch,
+                                 kind->name),
                     "the bundled encoder %s: signals that need one stay unknown", e.text[0] ? e.text : "is not there");
     return m->trunk;
 }
@@ -244,6 +303,13 @@ static bool service_start(struct models *m)
 
 static void substituted(struct models *m, const char *what, str folder, str by)
 {
+    for (size_t i = 0; i < COUNT_OF(trunks); i++)       /* one that we know how to get: asked for by name, not by habit */
+        if (str_eq(name_of_folder(folder), str_of(trunks[i].name))) {
+            finding_add(m->findings, "encoder-missing", SEVERITY_WARNING, (struct place){ 0 }, S("global.model_catalog"),
+                        arena_printf(m->a, "`%s` fetches it", trunks[i].fetch),
+                        "%s: '" STR_FMT "' is not there, '" STR_FMT "' answers instead", what, STR_ARG(folder), STR_ARG(by));
+            return;
+        }
     if (folder.len)
         finding_add(m->findings, "model-substituted", SEVERITY_INFO, (struct place){ 0 }, S("global.model_catalog"),
                     S("put the model's folder there to use it"),
@@ -277,11 +343,6 @@ static uint32_t cost_of(const struct neural_model *model)
     return ns > 2e9 ? 2000000000u : (uint32_t)ns;
 }
 
-/* The bundled trunk's cosines on the scale of the reference model, for which v0.3 files write their thresholds:
- * docs/internals/heads.md says where the knots come from. */
-static const float knots_from[] = { -1, -.10f, 0, .10f, .25f, .35f, .45f, .55f, .65f, .80f, .92f, 1 };
-static const float knots_to[]   = { 0, .22f, .30f, .38f, .50f, .62f, .71f, .77f, .82f, .90f, .96f, 1 };
-
 static void embedding_serve(struct models *m, struct served *s, const struct model_request *r)
 {
     const struct value *semantic = value_path(m->config->global, "model_catalog.embeddings.semantic");
@@ -296,9 +357,11 @@ static void embedding_serve(struct models *m, struct served *s, const struct mod
         return;
     }
     str named = r->model.len && str_chr(r->model, '/') >= 0 ? r->model : embedding_folder(m, r->model);
-    str folder = path_find(m, named, false);
-    s->model = folder.len ? folder_open(m, folder, options, 0, &e) : trunk_open(m);
-    if (folder.len && !s->model)
+    str folder = path_find(m, named, true);
+    const struct trunk *kind = trunk_of(m);
+    bool is_trunk = !folder.len || str_eq(folder, m->trunk_folder);
+    s->model = is_trunk ? trunk_open(m) : folder_open(m, folder, options, 0, &e);
+    if (!is_trunk && !s->model)
         finding_add(m->findings, "bad-model", SEVERITY_ERROR, (struct place){ 0 }, S("global.model_catalog.embeddings"), (str){ 0 },
                     "%s", e.text);
     if (!s->model) {
@@ -306,12 +369,12 @@ static void embedding_serve(struct models *m, struct served *s, const struct mod
         return;
     }
     s->source.dim = neural_model_dim(s->model);
-    if (!folder.len) {
-        s->source.knot_from = knots_from;
-        s->source.knot_to = knots_to;
-        s->source.n_knots = COUNT_OF(knots_from);
-        s->source.name = S("all-minilm-l6-v2");
-        if (!str_eq(named, S("models/mmbert-embed-32k-2d-matryoshka")))      /* the default, which nobody wrote */
+    if (is_trunk) {
+        s->source.knot_from = kind->knots_from;
+        s->source.knot_to = kind->knots_to;
+        s->source.n_knots = kind->n_knots;
+        s->source.name = str_of(kind->name);
+        if (!folder.len && !str_eq(named, S("models/mmbert-embed-32k-2d-matryoshka")))      /* the default, which nobody wrote */
             substituted(m, "embedding model", named, s->source.name);
     } else {
         s->source.name = folder;
@@ -336,15 +399,16 @@ static void label_serve(struct models *m, struct served *s, const struct model_r
         if (s->model && neural_model_shape(s->model)->n_labels == 0)
             err_set(&e, "'" STR_FMT "' has no classification head", STR_ARG(folder));
         s->source.name = folder;
-    } else if (role) {
-        str head = is_tried ? m->tried_head : models_resource(m->a, str_of(role->head));
+    } else if (role && role->head) {
+        str shipped = arena_printf(m->a, "%s/%s", trunk_of(m)->heads, role->head);
+        str head = is_tried ? m->tried_head : models_resource(m->a, shipped);
         if (head.len)
             s->head = neural_head_open(head.ptr, &e);
         if (s->head)
             arena_defer(m->a, head_done, s->head);
         if (s->head && neural_head_get(s->head)->dim > 0)
             s->model = trunk_open(m);
-        s->source.name = head.len ? str_of(role->head) : (str){ 0 };
+        s->source.name = head.len ? shipped : (str){ 0 };
         substituted(m, role->what, named, s->source.name);
     }
     if (e.text[0])
@@ -360,7 +424,7 @@ static void trunk_serve(struct models *m, struct served *s)
     s->model = service_start(m) ? trunk_open(m) : NULL;
     s->source.why_absent = s->model ? NULL : "no-model";
     s->source.dim = s->model ? neural_model_shape(s->model)->hidden : 0;
-    s->source.name = S("all-minilm-l6-v2");
+    s->source.name = str_of(trunk_of(m)->name);
     s->is_middle = strcmp(s->role, "middle") == 0;
 }
 
@@ -549,14 +613,80 @@ WAITS const struct need_source *models_source(struct models *m, enum need_kind k
 
 WAITS const struct need_source *models_trunk(struct models *m, bool is_middle, uint32_t *layer)
 {
-    *layer = is_middle ? TRUNK_MIDDLE_LAYER : 0;
-    return models_source(m, NEED_EMBEDDING, is_middle ? "middle" : "last", (str){ 0 });
+    const struct need_source *s = models_source(m, NEED_EMBEDDING, is_middle ? "middle" : "last", (str){ 0 });
+    *layer = is_middle && m->trunk_kind ? m->trunk_kind->middle_layer : 0;
+    return s;
+}
+
+/* ---- pairs ---- */
+
+/* What classifiers call their labels; one without a "neutral" says only whether it follows. */
+static const struct { const char *name; enum nli_label label; } nli_names[] = {
+    { "entailment", NLI_ENTAILMENT },       { "entail", NLI_ENTAILMENT },         { "entailed", NLI_ENTAILMENT },
+    { "neutral", NLI_NEUTRAL },             { "not_entailment", NLI_NEUTRAL },    { "unknown", NLI_NEUTRAL },
+    { "contradiction", NLI_CONTRADICTION }, { "contradict", NLI_CONTRADICTION },  { "contradictory", NLI_CONTRADICTION },
+};
+
+static int nli_label_of(str name)
+{
+    for (size_t i = 0; i < COUNT_OF(nli_names); i++)
+        if (str_ieq(name, str_of(nli_names[i].name)))
+            return (int)nli_names[i].label;
+    return -1;
+}
+
+struct pair { struct models *m; str premise, hypothesis; struct nli *out; struct arena *a; };
+
+static void pair_run(void *arg)
+{
+    struct pair *p = arg;
+    const struct need_source *source = find(p->m, &(struct model_request){ NEED_LABELS, "nli", { 0 }, NULL });
+    const struct served *s = (const struct served *)source;
+    struct nli *out = p->out;
+    out->model = source->name;
+    out->why = source->why_absent;
+    if (out->why)
+        return;
+    bool has[NLI_N] = { false };
+    for (uint32_t i = 0; i < source->n_labels; i++)
+        if (nli_label_of(source->labels[i]) >= 0)
+            has[nli_label_of(source->labels[i])] = true;
+    float *scores = arena_try(p->a, source->n_labels * sizeof *scores);
+    if (!has[NLI_ENTAILMENT] || !(has[NLI_NEUTRAL] || has[NLI_CONTRADICTION]))
+        out->why = "bad-labels";
+    else if (!scores || neural_pair(s->model, p->premise, p->hypothesis, scores, &out->is_cut) < 0)
+        out->why = "failed";
+    for (uint32_t i = 0; i < source->n_labels && !out->why; i++) {
+        int label = nli_label_of(source->labels[i]);
+        if (label >= 0)
+            out->score[label] += scores[i];
+        if (!isfinite(scores[i]))
+            out->why = "bad-answer";
+    }
+}
+
+WAITS void models_nli(struct models *m, str premise, str hypothesis, struct arena *a, struct nli *out)
+{
+    *out = (struct nli){ 0 };
+    struct pair p = { m, premise, hypothesis, out, a };
+    fiber_shield(true);                         /* p lies on this stack: nothing may end the wait early */
+    if (offload(pair_run, &p, search_kept, NEVER) < 0)
+        out->why = "queue-full";
+    fiber_shield(false);
+    for (unsigned i = 0; i < NLI_N; i++)
+        if (out->score[i] > out->score[out->label])
+            out->label = (enum nli_label)i;
 }
 
 void models_use_head(struct models *m, const char *role, str path)
 {
     m->tried_role = role;
     m->tried_head = arena_str(m->a, path);
+}
+
+void models_be_patient(struct models *m)
+{
+    m->timeout_ns = NEVER / 2;
 }
 
 const struct findings *models_findings(const struct models *m)

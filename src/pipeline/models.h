@@ -28,10 +28,23 @@ WAITS const char *models_embed(const struct need_source *s, const str *texts, si
 /* The source of a role (signal/models.h) as the configuration has it, never NULL; opened on an offload thread if it is not yet. */
 WAITS const struct need_source *models_source(struct models *m, enum need_kind kind, const char *role, str model);
 
+/* Does the hypothesis follow from the premise? By the classifier of pairs that the configuration names (the explainer of
+ * hallucination_mitigation); none ships. */
+enum nli_label { NLI_ENTAILMENT, NLI_NEUTRAL, NLI_CONTRADICTION, NLI_N };
+struct nli {
+    const char *why;                    /* NULL, or why there is no answer: "no-model", "bad-labels", "queue-full", "failed" */
+    enum nli_label label;
+    float score[NLI_N];
+    str model;
+    bool is_cut;                        /* both texts together are longer than the model reads */
+};
+WAITS void models_nli(struct models *m, str premise, str hypothesis, struct arena *a, struct nli *out);
+
 /* Vectors of the bundled trunk as heads read them: of its middle layer, or its last. *layer: which (0: the last). */
 WAITS const struct need_source *models_trunk(struct models *m, bool is_middle, uint32_t *layer);
 /* From now on the role's head is the file at `path`, whatever ships or is configured. Before the first question of that role. */
 void models_use_head(struct models *m, const char *role, str path);
+void models_be_patient(struct models *m);       /* many texts are asked at once and nobody waits: no time-out */
 const struct findings *models_findings(const struct models *m);   /* what was said while models were looked for */
 
 /* A file that ships with the program: below $SIGNALBOX_HOME, beside the binary (../share/signalbox, ..), /usr/share/signalbox.

@@ -45,6 +45,10 @@ static void complexity_check(const struct signal_rule *rule, const struct profil
     if (str_chr(rule->name, ':') >= 0)
         rule_finding(rule, out, "bad-name", SEVERITY_ERROR, S("rename the rule"),
                      "the name of a complexity rule has a colon, which separates the level");
+    const struct complexity_conf *c = rule->conf;
+    if (c->hard.image_candidates.n || c->easy.image_candidates.n)
+        rule_finding(rule, out, "no-image-model", SEVERITY_WARNING, S("keep the examples of texts; images do not count"),
+                     "image_candidates are read and not used: no model of images is served");
 }
 
 struct complexity_settings { struct bank_conf scoring; };

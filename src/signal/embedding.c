@@ -46,6 +46,9 @@ static void embedding_check(const struct signal_rule *rule, const struct profile
     if (str_eq(c->query_modality, S("audio")))
         rule_finding(rule, out, "bad-modality", SEVERITY_ERROR, S("use text or image"),
                      "query_modality audio is not supported");
+    if (str_eq(c->query_modality, S("image")))
+        rule_finding(rule, out, "no-image-model", SEVERITY_WARNING, S("say what becomes of it by on_unknown, or leave the rule out"),
+                     "no model of images is served: with an image in the request this rule is unknown, without one it does not match");
 }
 
 struct embedding_settings {             /* embeddings.semantic.embedding_config */

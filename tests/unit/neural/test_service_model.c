@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "fake_trunk.h"
-#include "neural/service.h"
+#include "neural/pair.h"
 
 enum { HIDDEN = 32, WIDE = 64, WORDS = 64, POSITIONS = 128 };
 
@@ -168,6 +168,105 @@ static void company_does_not_change_a_vector(void **state)
     folder_free(f);
 }
 
+static void prompts_write(const struct random_model *f, const char *text)
+{
+    FILE *out = fopen(arena_printf(f->a, "%s/config_sentence_transformers.json", f->folder).ptr, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
+}
+
+/* "ask: x" is what a model with that prompt reads of "x", of "ask: x" itself, and what one without prompts reads of "ask: x". */
+static void a_prompt_is_read_before_every_text_once(void **state)
+{
+    (void)state;
+    struct random_model *f = folder_make();
+    assert_int_equal(neural_start(&(struct neural_options){ .threads = 1 }, NULL), 0);
+    struct neural_model *plain = neural_model_open(f->folder, &exact, NULL);
+    struct neural_model_options other = exact;
+    other.window_tokens = 100;                          /* another model of the same folder */
+    prompts_write(f, "{\"prompts\": {\"q\": \"ask me \", \"p\": \"read me \"}, \"default_prompt_name\": \"q\"}");
+    struct neural_model *prompted = neural_model_open(f->folder, &other, NULL);
+    assert_true(plain && prompted);
+    struct arena *a = arena_new();
+    struct neural_ask asks[] = {
+        { .task = NEURAL_EMBED, .model = plain, .text = S("ask me a dog") },    { .task = NEURAL_EMBED, .model = plain, .text = S("read me a dog") },
+        { .task = NEURAL_EMBED, .model = prompted, .text = S("a dog") },        { .task = NEURAL_EMBED, .model = prompted, .text = S("ask me a dog") },
+        { .task = NEURAL_EMBED, .model = prompted, .text = S("read me a dog") },
+    };
+    assert_int_equal(neural_run(asks, 5, NEVER, a), 5);
+    for (int i = 0; i < HIDDEN; i++) {
+        assert_true(fabsf(asks[2].values[i] - asks[0].values[i]) < 1e-5f);
+        assert_true(fabsf(asks[3].values[i] - asks[0].values[i]) < 1e-5f);
+        assert_true(fabsf(asks[4].values[i] - asks[1].values[i]) < 1e-5f);
+    }
+    assert_int_equal(asks[2].n_tokens, asks[0].n_tokens);
+    char *words = arena_alloc(a, 2001);
+    memset(words, 'a', 2000);
+    struct neural_ask many = { .task = NEURAL_EMBED, .model = prompted, .text = { words, 2000 } };
+    assert_int_equal(neural_run(&many, 1, NEVER, a), 1);
+    assert_true(many.n_windows > 20);                   /* each of 100 tokens, prompt and frame among them */
+    arena_free(a);
+    neural_model_release(plain);
+    neural_model_release(prompted);
+    struct err e = { 0 };
+    other.window_tokens = 99;
+    prompts_write(f, "{\"prompts\": {\"q\": 7}}");
+    assert_null(neural_model_open(f->folder, &other, &e));
+    assert_non_null(strstr(e.text, "config_sentence_transformers.json: prompt \"q\""));
+    neural_stop();
+    unlink(arena_printf(f->a, "%s/config_sentence_transformers.json", f->folder).ptr);
+    folder_free(f);
+}
+
+/* The classifier on [CLS] first [SEP] second [SEP], with the second text's types, computed by hand. */
+static void a_pair_is_two_texts_before_one_classifier(void **state)
+{
+    (void)state;
+    struct random_model *f = folder_make();
+    model_linear(f, "pooler.dense", HIDDEN, HIDDEN, true);
+    model_linear(f, "classifier", 3, HIDDEN, true);
+    model_write(f, "{\"model_type\":\"bert\",\"architectures\":[\"BertForSequenceClassification\"],\"hidden_size\":32,\"num_hidden_layers\":2,"
+                   "\"num_attention_heads\":2,\"intermediate_size\":64,\"vocab_size\":64,\"max_position_embeddings\":128,"
+                   "\"type_vocab_size\":2,\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-12,\"pad_token_id\":0,"
+                   "\"id2label\":{\"0\":\"entailment\",\"1\":\"neutral\",\"2\":\"contradiction\"}}");
+    struct err e = { 0 };
+    struct neural_model *m = neural_model_open(f->folder, &exact, &e);
+    if (!m)
+        fail_msg("%s", e.text);
+    float got[3], logits[3], sum = 0;
+    bool is_cut = true;
+    assert_int_equal(neural_pair(m, S("ab c"), S("d"), got, &is_cut), 0);
+    assert_false(is_cut);
+    const int32_t ids[] = { 2, FAKE_LETTER, FAKE_INSIDE + 1, FAKE_LETTER + 2, 3, FAKE_LETTER + 3, 3 };
+    const uint8_t types[] = { 0, 0, 0, 0, 0, 1, 1 };
+    const uint32_t starts[] = { 0, COUNT_OF(ids) };
+    struct encoder *encoder = model_open(f, (struct encoder_options){ .precision = PRECISION_F32 });
+    struct encoder_scratch *s = encoder_scratch_new();
+    struct encoder_batch b = { .ids = ids, .types = types, .starts = starts, .n_texts = 1 };
+    encoder_classify(encoder, encoder_forward(encoder, &b, s, NULL, NULL), &b, 0, logits);
+    for (int i = 0; i < 3; i++)
+        sum += expf(logits[i]);
+    for (int i = 0; i < 3; i++)
+        assert_true(fabsf(got[i] - expf(logits[i]) / sum) < 1e-5f);
+    encoder_scratch_free(s);
+    encoder_close(encoder);
+    char words[4000];
+    memset(words, 'a', sizeof words);                   /* far more than 128 positions, on either side and on both */
+    assert_int_equal(neural_pair(m, (str){ words, sizeof words }, S("d"), got, &is_cut), 0);
+    assert_true(is_cut && fabsf(got[0] + got[1] + got[2] - 1) < 1e-5f);
+    assert_int_equal(neural_pair(m, S(""), (str){ words, sizeof words }, got, &is_cut), 0);
+    assert_true(is_cut);
+    assert_int_equal(neural_pair(m, (str){ words, sizeof words }, (str){ words, sizeof words }, got, NULL), 0);
+    neural_model_release(m);
+    folder_free(f);
+    f = folder_make();
+    m = neural_model_open(f->folder, &exact, NULL);
+    assert_int_equal(neural_pair(m, S("a"), S("b"), got, NULL), -EINVAL);
+    neural_model_release(m);
+    folder_free(f);
+}
+
 static void the_middle_layer_s_vector_is_that_of_an_early_exit(void **state)
 {
     (void)state;
@@ -229,6 +328,8 @@ int main(void)
         cmocka_unit_test(a_broken_folder_is_an_error_for_all_who_waited),
         cmocka_unit_test(options_that_the_model_cannot_give_are_refused),
         cmocka_unit_test(company_does_not_change_a_vector),
+        cmocka_unit_test(a_prompt_is_read_before_every_text_once),
+        cmocka_unit_test(a_pair_is_two_texts_before_one_classifier),
         cmocka_unit_test(the_middle_layer_s_vector_is_that_of_an_early_exit),
         cmocka_unit_test(a_model_released_while_its_text_waits_lives_until_the_text_is_done),
     };

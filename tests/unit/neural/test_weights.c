@@ -427,6 +427,138 @@ static void a_file_cut_anywhere_is_no_danger(void **state)
     }
 }
 
+/* ---- 4 bits ---- */
+
+static void q4_int(struct buf *b, int32_t v)
+{
+    buf_add(b, &v, sizeof v);
+}
+
+/* The head of a model of hidden 32, intermediate 64, 3 words, 4 positions, 2 types; a vocabulary of 3; a map of one character. */
+static void q4_begin(struct buf *b, int32_t n_arrays)
+{
+    const float epsilon = 1e-12f;
+    buf_str(b, S("E5S1"));
+    const int32_t sizes[] = { 1, 32, 1, 2, 64, 3, 4, 2 };
+    buf_add(b, sizes, sizeof sizes);
+    buf_add(b, &epsilon, 4);
+    q4_int(b, 32);
+    const int32_t words[] = { 3, 0, 2, 1, 2 };
+    buf_add(b, words, sizeof words);
+    buf_add(b, &(uint64_t){ 3 }, 8);
+    const uint32_t starts[] = { 0, 1, 2, 3 };
+    const float scores[] = { 0, -1, -2 };
+    buf_add(b, starts, sizeof starts);
+    buf_add(b, scores, sizeof scores);
+    buf_str(b, S("abc"));
+    q4_int(b, 1);
+    q4_int(b, 9);
+    q4_int(b, 0x41);
+    buf_char(b, 1);
+    q4_int(b, 0x61);
+    q4_int(b, n_arrays);
+}
+
+static void q4_array(struct buf *b, str name, uint8_t kind, uint32_t n, uint64_t from, uint64_t bytes)
+{
+    uint16_t length = (uint16_t)name.len;
+    buf_add(b, &length, 2);
+    buf_str(b, name);
+    buf_char(b, (char)kind);
+    buf_add(b, &n, 4);
+    buf_add(b, &from, 8);
+    buf_add(b, &bytes, 8);
+}
+
+static void blocks_of_four_bits_are_read_as_bert(void **state)
+{
+    (void)state;
+    struct buf b = { 0 };
+    enum { PLACE = 512, BLOCKS = 3, BIAS = PLACE + BLOCKS * Q4_BLOCK_BYTES };
+    q4_begin(&b, 2);
+    q4_array(&b, S("emb.word"), 1, 96, PLACE, BLOCKS * Q4_BLOCK_BYTES);
+    q4_array(&b, S("l0.q.b"), 0, 32, BIAS, 128);
+    while (b.len < PLACE)
+        buf_char(&b, 0);
+    float wanted[96], bias[32];
+    for (int block = 0; block < BLOCKS; block++) {
+        const uint16_t scales[] = { 0x3c00, 0xb800, 0x0001 };       /* 1, -.5, the least subnormal */
+        const float values[] = { 1, -.5f, 0x1p-24f };
+        buf_add(&b, &scales[block], 2);
+        for (int i = 0; i < 16; i++) {
+            buf_char(&b, (char)(i | (15 - i) << 4));
+            wanted[block * 32 + i] = (float)(i - 8) * values[block];
+            wanted[block * 32 + 16 + i] = (float)(7 - i) * values[block];
+        }
+    }
+    for (int i = 0; i < 32; i++)
+        bias[i] = (float)i;
+    buf_add(&b, bias, sizeof bias);
+    put("model.q4", b.ptr, b.len);
+    struct weights *w = opened("model.q4");
+    const struct tensor *t = found(w, "embeddings.word_embeddings.weight");
+    assert_int_equal(t->dim[0], 3);
+    assert_int_equal(t->dim[1], 32);
+    float got[96];
+    for (size_t from = 0; from < 96; from++)                    /* any part reads like the whole */
+        for (size_t n = 1; n <= 96 - from; n += 13) {
+            tensor_floats(t, from, n, got);
+            assert_memory_equal(got, wanted + from, n * sizeof *got);
+        }
+    holds(found(w, "encoder.layer.0.attention.self.query.bias"), 32, bias);
+    size_t at;
+    assert_true(tensor_is_finite(t, &at));
+    weights_close(w);
+    b.ptr[PLACE + Q4_BLOCK_BYTES + 1] = 0x7c;                   /* the second scale: infinite */
+    put("model.q4", b.ptr, b.len);
+    w = opened("model.q4");
+    assert_false(tensor_is_finite(found(w, "embeddings.word_embeddings.weight"), &at));
+    assert_int_equal(at, 32);
+    weights_close(w);
+    for (size_t cut = 8; cut < b.len; cut += 3) {               /* cut anywhere: refused, or all that opens is inside */
+        put("cut", b.ptr, cut);
+        struct err e = { 0 };
+        struct weights *c = weights_open(in_folder("cut"), &e);
+        assert_true(!c == (e.text[0] != 0));
+        assert_null(c);
+    }
+    unlink(in_folder("model.q4"));
+    buf_free(&b);
+}
+
+static void a_bad_4_bit_file_is_refused_with_the_reason(void **state)
+{
+    (void)state;
+    static const struct { const char *name; uint8_t kind; uint32_t n; uint64_t from, bytes; const char *words; } cases[] = {
+        { "emb.nonsense", 1, 96, 0, 54, "is none of this format" },
+        { "l999.q.w", 1, 1024, 0, 576, "is none of this format" },
+        { "emb.word", 7, 96, 0, 54, "unknown type 7" },
+        { "emb.word", 1, 96, 1 << 20, 54, "does not lie in the file" },
+        { "emb.word", 1, 96, 0, UINT64_MAX, "does not lie in the file" },
+        { "emb.word", 1, 96, 0, 53, "has 53 bytes" },
+        { "emb.word", 1, 95, 0, 54, "has 95 elements" },
+        { "emb.ln.w", 1, 32, 0, 17, "has 17 bytes" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf b = { 0 };
+        q4_begin(&b, 1);
+        q4_array(&b, str_of(cases[i].name), cases[i].kind, cases[i].n, cases[i].from, cases[i].bytes);
+        put("bad", b.ptr, b.len);
+        refused("bad", cases[i].words);
+        buf_free(&b);
+    }
+    struct buf b = { 0 };
+    q4_begin(&b, 2);
+    q4_array(&b, S("emb.ln.b"), 0, 32, 0, 128);
+    q4_array(&b, S("emb.ln.b"), 0, 32, 0, 128);
+    put("bad", b.ptr, b.len);
+    refused("bad", "is there twice");
+    b.ptr[4] = 2;
+    put("bad", b.ptr, b.len);
+    refused("bad", "not of version 1");
+    buf_free(&b);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -455,6 +587,8 @@ int main(void)
         cmocka_unit_test(products_of_a_graph_get_their_names_back),
         cmocka_unit_test(typed_and_external_data_are_read),
         cmocka_unit_test(a_file_cut_anywhere_is_no_danger),
+        cmocka_unit_test(blocks_of_four_bits_are_read_as_bert),
+        cmocka_unit_test(a_bad_4_bit_file_is_refused_with_the_reason),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
