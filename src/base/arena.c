@@ -30,7 +30,7 @@ enum {
     BLOCK_BYTES = 16 * 1024,
     PAGE_BYTES = 4096,
     SLAB_BYTES = 64 * BLOCK_BYTES,
-    WARM_MAX = 64,                              /* 1 MB a thread; beyond: the pages go back, not the place */
+    WARM_MAX = 512,                             /* 8 MB a thread; beyond: the pages go back, not the place */
     RESERVE_BLOCKS = 64,                        /* 64 requests may run out of memory at once */
     RESERVE_ALLOC_MAX = BLOCK_BYTES - 64,
 };

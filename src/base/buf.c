@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { HANDED_OVER = 4096 };            /* bytes from which on a buffer is kept by its arena, not copied */
+
 bool buf_reserve(struct buf *b, size_t more)
 {
     if (b->is_failed)
@@ -41,6 +43,13 @@ str buf_to_arena(struct buf *b, struct arena *a)
 {
     if (b->is_failed)
         arena_fail(a);
+    if (b->len >= HANDED_OVER && buf_reserve(b, 1)) {
+        str whole = buf_view(b);
+        b->ptr[b->len] = 0;
+        arena_defer(a, free, b->ptr);
+        *b = (struct buf){ 0 };
+        return whole;
+    }
     str s = arena_str(a, buf_view(b));
     buf_free(b);
     return s;

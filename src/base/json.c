@@ -181,12 +181,13 @@ static inline const unsigned char *string_scan(const struct source *s, const uns
     uint8_t has_escape = 0;
     while ((p = string_plain(p, s->end)) >= s->end || *p != '"') {
         if (p < s->end && *p == '\\') {
-            has_escape = 1;
+            has_escape = has_escape ? has_escape : 1;
             const unsigned char *next = escapes_skip(p, s->end);
             if (next > p) {
                 p = next;
                 continue;
             }
+            has_escape = p + 1 < s->end && p[1] == 'u' ? 2 : has_escape;
         }
         p = string_odd(s, start, p);
         if (!p)
@@ -275,8 +276,11 @@ static struct json_node *nodes_grow(struct arena *a, struct json_node *nodes, ui
                                     size_t all)
 {
     double guess = 1.1 * (double)n * (double)all / (double)(read + 1);
-    double least = 1.5 * (double)*cap, most = (double)(all / 2 + 64);   /* a node takes two bytes at least */
+    double least = 1.5 * (double)*cap, most = (double)(all / 2 + 64 + JSON_DEPTH_MAX);  /* a node takes
+        two bytes at least, but for an open bracket */
     double bigger = guess > least ? guess : least;
+    if (most > JSON_NODES_MAX + 2)              /* that many, and no room for more */
+        most = JSON_NODES_MAX + 2;
     *cap = (uint32_t)(bigger < most ? bigger : most);
     struct json_node *more = n < JSON_NODES_MAX ? arena_try(a, sizeof *more * (size_t)*cap) : NULL;
     if (more)
@@ -292,7 +296,7 @@ int json_parse(struct arena *a, str text, struct json *out, struct json_error *e
     const struct source s = { p, end, e };
     if (text.len >= UINT32_MAX)
         return fail(&s, p, "the document is larger than 4 GB");
-    uint32_t n = 0, cap = (uint32_t)(text.len / 16) + 64;
+    uint32_t n = 0, cap = (uint32_t)(text.len / 16 < JSON_NODES_MAX ? text.len / 16 : JSON_NODES_MAX - 64) + 64;
     struct json_node *nodes = arena_try(a, sizeof *nodes * (size_t)cap);
     if (!nodes)
         return fail(&s, p, "out of memory");
@@ -408,6 +412,28 @@ static unsigned utf8_put(char *to, uint32_t c)
     return 4;
 }
 
+/* Copies up to the next backslash, unless `to` is NULL, and returns how many bytes these are. `to` has room for as many bytes
+ * as there are left. */
+static inline size_t copy_to_slash(char *to, const char *p, const char *end)
+{
+    const char *start = p;
+#if defined(__SSE2__)
+    const __m128i slash = _mm_set1_epi8('\\');
+    while (to && end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        _mm_storeu_si128((__m128i *)(void *)(to + (p - start)), v);
+        unsigned hit = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, slash));
+        if (hit)
+            return (size_t)(p - start) + (unsigned)__builtin_ctz(hit);
+        p += 16;
+    }
+#endif
+    for (; p < end && *p != '\\'; p++)
+        if (to)
+            to[p - start] = *p;
+    return (size_t)(p - start);
+}
+
 /* Decodes the inside of a string literal; `to` has room for raw.len bytes, or is NULL to count. An
  * unpaired surrogate becomes U+FFFD, as Go and Python's strict readers do. */
 static size_t string_decode(str raw, char *to)
@@ -416,12 +442,10 @@ static size_t string_decode(str raw, char *to)
     size_t n = 0;
     char scratch[4];
     while (p < end) {
-        const char *slash = memchr(p, '\\', (size_t)(end - p));
-        size_t plain = (size_t)((slash ? slash : end) - p);
-        if (to)
-            memcpy(to + n, p, plain);
+        size_t plain = copy_to_slash(to ? to + n : NULL, p, end);
+        const char *slash = p + plain;
         n += plain;
-        if (!slash)
+        if (slash == end)
             break;
         p = slash + 2;
         char c = slash[1];
@@ -457,19 +481,33 @@ static str string_inside(const struct json *j, jref n)
     return (str){ j->text.ptr + j->nodes[n].at + 1, j->nodes[n].len - 2 };
 }
 
+size_t json_string_length(str text, bool *has_escape)
+{
+    const unsigned char *p = (const unsigned char *)text.ptr;
+    const struct source s = { p, p + text.len, NULL };
+    struct json_node node;
+    if (text.len >= UINT32_MAX || text.len < 2 || *p != '"' || !string_scan(&s, p, &node))
+        return 0;
+    *has_escape = node.has_escape != 0;
+    return node.len;
+}
+
+str json_string_text(str inside, struct arena *a)
+{
+    char *to = arena_try(a, inside.len + 1);
+    if (!to)
+        return S("");                           /* the arena says exhausted; the request fails */
+    size_t len = string_decode(inside, to);
+    to[len] = 0;
+    return (str){ to, len };
+}
+
 str json_str(const struct json *j, jref n, struct arena *a)
 {
     if (!json_is(j, n, JSON_STRING))
         return S("");
     str raw = string_inside(j, n);
-    if (!j->nodes[n].has_escape)
-        return raw;
-    char *to = arena_try(a, raw.len + 1);
-    if (!to)
-        return S("");                           /* the arena says exhausted; the request fails */
-    size_t len = string_decode(raw, to);
-    to[len] = 0;
-    return (str){ to, len };
+    return j->nodes[n].has_escape ? json_string_text(raw, a) : raw;
 }
 
 size_t json_str_bytes(const struct json *j, jref n)
@@ -770,48 +808,100 @@ void json_edits_write(struct json_edits *e, const struct json *j, struct buf *ou
 
 /* ---- writing ---- */
 
-static void quote(struct buf *out, str s, bool escape_html)
+enum { QUOTE_ROOM = 32 };              /* a step of plain_copy, an escape and the closing quote */
+
+/* Copies what may stand in a string as it is, 16 bytes at a time: `to` has room for all that is left and QUOTE_ROOM. Returns
+ * how many bytes these were. */
+static inline size_t plain_copy(char *to, const unsigned char *p, const unsigned char *end, bool escape_html)
+{
+    const unsigned char *start = p;
+#if defined(__SSE2__)
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20);
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        _mm_storeu_si128((__m128i *)(void *)(to + (p - start)), v);
+        /* signed compare: bytes 0x80..0xff are below 0x20 too */
+        __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
+                                   _mm_cmplt_epi8(v, space));
+        if (escape_html)
+            hit = _mm_or_si128(_mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('&'))),
+                               _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('<')), _mm_cmpeq_epi8(v, _mm_set1_epi8('>'))));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        if (mask)
+            return (size_t)(p - start) + (unsigned)__builtin_ctz(mask);
+        p += 16;
+    }
+#endif
+    for (; p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\'; p++) {
+        if (escape_html && (*p == '<' || *p == '>' || *p == '&'))
+            break;
+        to[p - start] = (char)*p;
+    }
+    return (size_t)(p - start);
+}
+
+/* What plain_copy stopped at: an escape of at most six bytes, a sequence of UTF-8. Moves *from behind it, returns what is
+ * behind the written. */
+static char *odd_quote(char *to, const unsigned char **from, const unsigned char *end, bool escape_html)
 {
     static const char hex[] = "0123456789abcdef";
-    buf_char(out, '"');
+    static const char letters[128] = { ['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't' };
+    const unsigned char *p = *from;
+    unsigned char c = *p;
+    unsigned n = c < 0x80 ? 1 : utf8_sequence(p, end);
+    *from += n ? n : 1;
+    if (c < 0x80 && letters[c]) {
+        to[0] = '\\';
+        to[1] = letters[c];
+        return to + 2;
+    }
+    if (c < 0x80) {
+        memcpy(to, "\\u00", 4);
+        to[4] = hex[c >> 4];
+        to[5] = hex[c & 15];
+        return to + 6;
+    }
+    if (n == 0) {
+        memcpy(to, "\xef\xbf\xbd", 3);
+        return to + 3;
+    }
+    if (escape_html && n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] | 1) == 0xa9) {
+        memcpy(to, p[2] == 0xa8 ? "\\u2028" : "\\u2029", 6);
+        return to + 6;
+    }
+    for (unsigned i = 0; i < n; i++)
+        to[i] = (char)p[i];
+    return to + n;
+}
+
+/* Where to write, with room for `left` bytes and QUOTE_ROOM; NULL: no memory. */
+static inline char *quote_room(struct buf *out, char *to, size_t left)
+{
+    if ((size_t)(out->ptr + out->cap - to) >= left + QUOTE_ROOM)
+        return to;
+    out->len = (size_t)(to - out->ptr);
+    return buf_reserve(out, left + QUOTE_ROOM) ? out->ptr + out->len : NULL;
+}
+
+static inline void quote(struct buf *out, str s, bool escape_html)
+{
     const unsigned char *p = (const unsigned char *)(s.ptr ? s.ptr : ""), *end = p + s.len;
+    if ((out->is_failed || out->cap - out->len < s.len + 1 + QUOTE_ROOM) && !buf_reserve(out, s.len + 1 + QUOTE_ROOM))
+        return;
+    char *to = out->ptr + out->len;
+    *to++ = '"';
     while (p < end) {
-        const unsigned char *plain = p;
-        while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\'
-               && !(escape_html && (*p == '<' || *p == '>' || *p == '&')))
-            p++;
-        buf_add(out, plain, (size_t)(p - plain));
+        size_t plain = plain_copy(to, p, end, escape_html);
+        p += plain;
+        to += plain;
         if (p == end)
             break;
-        unsigned char c = *p;
-        if (c >= 0x80) {
-            unsigned n = utf8_sequence(p, end);
-            if (n == 0) {
-                buf_str(out, S("\xef\xbf\xbd"));
-                p++;
-            } else if (escape_html && n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] | 1) == 0xa9) {
-                buf_str(out, p[2] == 0xa8 ? S("\\u2028") : S("\\u2029"));
-                p += 3;
-            } else {
-                buf_add(out, p, n);
-                p += n;
-            }
-            continue;
-        }
-        p++;
-        switch (c) {
-        case '"':  buf_str(out, S("\\\"")); break;
-        case '\\': buf_str(out, S("\\\\")); break;
-        case '\n': buf_str(out, S("\\n")); break;
-        case '\r': buf_str(out, S("\\r")); break;
-        case '\t': buf_str(out, S("\\t")); break;
-        default:
-            buf_str(out, S("\\u00"));
-            buf_char(out, hex[c >> 4]);
-            buf_char(out, hex[c & 15]);
-        }
+        to = odd_quote(to, &p, end, escape_html);
+        if (!(to = quote_room(out, to, (size_t)(end - p))))
+            return;
     }
-    buf_char(out, '"');
+    *to++ = '"';
+    out->len = (size_t)(to - out->ptr);
 }
 
 void json_quote(struct buf *out, str s)

@@ -21,7 +21,7 @@ struct json_node {
     uint32_t at, len;               /* source span; strings include their quotes */
     uint32_t next;                  /* index of the node behind this value (skips children) */
     uint8_t  kind;                  /* enum json_kind */
-    uint8_t  has_escape;            /* string with a backslash */
+    uint8_t  has_escape;            /* string with a backslash; 2: with one before a u */
     uint16_t pad;
 };
 
@@ -54,6 +54,10 @@ jref json_get_first(const struct json *j, jref object, str key);
 jref json_path(const struct json *j, const char *dotted);   /* "a.b.0.c" from the root */
 bool json_is(const struct json *j, jref n, enum json_kind kind);  /* false for JSON_NONE */
 str  json_str(const struct json *j, jref n, struct arena *a);  /* decoded text; in place if it can; "" if no string */
+/* A literal alone: the bytes of the one that `text` begins with, its quotes included (0: none, or a broken one), and the
+ * decoded text of what is between them. */
+size_t json_string_length(str text, bool *has_escape);
+str  json_string_text(str inside, struct arena *a);
 size_t json_str_bytes(const struct json *j, jref n);        /* length of the decoded text, no copy */
 bool json_int(const struct json *j, jref n, int64_t *out);  /* integers only; 1e3 and 1.0 count */
 bool json_double(const struct json *j, jref n, double *out);

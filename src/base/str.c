@@ -46,7 +46,7 @@ str str_cut(str *rest, char separator)
 {
     long at = str_chr(*rest, separator);
     str piece = at < 0 ? *rest : str_upto(*rest, (size_t)at);
-    *rest = at < 0 ? (str){ rest->ptr + rest->len, 0 } : str_from(*rest, (size_t)at + 1);
+    *rest = at < 0 ? (str){ rest->len ? rest->ptr + rest->len : rest->ptr, 0 } : str_from(*rest, (size_t)at + 1);
     return piece;
 }
 

@@ -13,7 +13,8 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 
-enum { ACCEPT_BURST = 64, ACCEPT_AGAIN_MS = 100, LISTENERS_MAX = 32, TLS_HANDSHAKE_S = 10 };
+enum { ACCEPT_BURST = 64, ACCEPT_AGAIN_MS = 100, LISTENERS_MAX = 32, TLS_HANDSHAKE_S = 10,
+       STREAM_LINGER_MS = 1000, STREAM_LINGER_BYTES = 1 << 20, STREAM_FINISH_S = 60 /* a client that opens no window for so long is gone */ };
 
 struct server {                     /* one a loop */
     struct client *clients;
@@ -74,6 +75,7 @@ static void client_close(struct client *c)
 
 static void client_idle(struct client *c);
 static void client_fiber(void *arg);
+static void session_expired(struct timer *t);
 
 static void client_ready(struct io *io)         /* bytes, or the end, on an idle connection */
 {
@@ -114,11 +116,111 @@ static WAITS bool client_handshake(struct client *c)
     return rc == 0;
 }
 
+/* ---- HTTP/2: each stream is served like a connection with one request ---- */
+
+/* A request that was answered before it was all there: the rest is read and dropped, so that it may end well. */
+static WAITS void stream_linger(struct h2_stream *s)
+{
+    uint64_t until = clock_now() + STREAM_LINGER_MS * NS_PER_MS;
+    size_t dropped = 0;
+    str piece;
+    while (dropped < STREAM_LINGER_BYTES && h2_body_next(s, &piece, until) > 0)
+        dropped += piece.len;
+}
+
+static void stream_fiber(void *arg)
+{
+    struct client *c = arg;
+    struct h2_stream *s = c->in.stream;
+    int rc = c->listener->serve(c);
+    c->conn.io.victim = NULL;
+    fiber_shield(true);
+    if (rc == 0) {
+        h2_finish(s, clock_now() + STREAM_FINISH_S * NS_PER_S);
+        stream_linger(s);
+    }
+    h2_close(s);
+    loop_free_later(c->conn.loop, c, client_release);
+}
+
+static void stream_begin(void *arg, struct h2_stream *s)
+{
+    const struct client *parent = arg;
+    struct client *c = calloc(1, sizeof *c);
+    if (c) {
+        c->conn.loop = parent->conn.loop;
+        c->conn.io.fd = -1;
+        c->listener = parent->listener;
+        memcpy(c->peer, parent->peer, sizeof c->peer);
+        c->peer_len = parent->peer_len;
+        h1_init(&c->in, &c->conn, H1_REQUESTS);
+        c->in.stream = s;
+        h2_bind(s, &c->conn.io);
+    }
+    if (!c || !fiber_go(c->conn.loop, "stream", stream_fiber, c)) {
+        str reason = S("no_fiber");
+        metric_add(metric_cell(METRIC_REFUSED, &reason), 1);
+        h2_close(s);
+        free(c);
+    }
+}
+
+static void session_idle(void *arg)
+{
+    struct client *c = arg;
+    c->idle.fire = session_expired;
+    timer_arm(c->conn.loop, &c->idle, loop_now(c->conn.loop) + atomic_load_explicit(&idle_ns, memory_order_relaxed));
+    if (server_is_draining())
+        h2_drain(c->h2);
+}
+
+static void session_gone(void *arg)
+{
+    struct client *c = arg;
+    c->h2 = NULL;
+    client_close(c);
+}
+
+static void session_expired(struct timer *t)
+{
+    struct client *c = (struct client *)(void *)((char *)t - offsetof(struct client, idle));
+    if (h2_n_streams(c->h2) == 0)
+        h2_drain(c->h2);
+}
+
+/* By ALPN, or by the first bytes, which no HTTP/1 request begins with. Looked at once a connection. */
+static WAITS bool client_speaks_h2(struct client *c)
+{
+    char first[4];
+    if (c->conn.ssl)
+        return tls_speaks_h2(&c->conn);
+    ssize_t n = recv(c->conn.io.fd, first, sizeof first, MSG_PEEK | MSG_DONTWAIT);
+    return n == sizeof first && memcmp(first, H2_PREFACE, sizeof first) == 0;
+}
+
+static bool session_begin(struct client *c)
+{
+    struct h2_owner owner = { c, stream_begin, session_idle, session_gone };
+    c->conn.io.victim = NULL;
+    c->h2 = h2_new(&c->conn, true, &owner);
+    if (!c->h2)
+        return false;
+    c->idle.fire = session_expired;
+    timer_arm(c->conn.loop, &c->idle, loop_now(c->conn.loop) + atomic_load_explicit(&idle_ns, memory_order_relaxed));
+    h2_start(c->h2);
+    return true;
+}
+
 static void client_fiber(void *arg)
 {
     struct client *c = arg;
     c->is_serving = true;
     bool keep = client_handshake(c);
+    if (keep && c->n_requests == 0 && client_speaks_h2(c)) {
+        if (!session_begin(c))
+            client_close(c);
+        return;
+    }
     while (keep) {
         keep = c->listener->serve(c) == 0;
         c->n_requests++;
@@ -272,7 +374,9 @@ void server_drain(struct loop *l)
     atomic_store(&draining, true);
     for (struct client *c = s ? s->clients : NULL, *next; c; c = next) {
         next = c->next;
-        if (!c->is_serving && c->conn.io.on_ready && !(c->conn.io.ready & IO_IN))
+        if (c->h2)
+            h2_drain(c->h2);
+        else if (!c->is_serving && c->conn.io.on_ready && !(c->conn.io.ready & IO_IN))
             client_close(c);
     }
 }

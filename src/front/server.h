@@ -6,6 +6,7 @@
 #define SBX_SERVER_H
 
 #include "net/h1.h"
+#include "net/h2.h"
 #include "net/tls.h"
 
 struct client {
@@ -18,6 +19,7 @@ struct client {
     bool keep_alive;                /* after this answer */
     bool is_serving;
     bool is_tls;                    /* accepted by a listener that spoke TLS then */
+    struct h2 *h2;                  /* requests are streams of this connection, each a client of its own; NULL */
     uint64_t n_requests;
     char peer[64]; uint8_t peer_len;
 };

@@ -48,8 +48,22 @@ static ssize_t read_now(struct conn *c, void *to, size_t n, int *wait_for)
     return got;
 }
 
+enum { EAGER_MAX = 1 << 20 };       /* bytes that one connection reads in a turn of the loop */
+
+/* A peer that sends faster than we read never makes us wait: it must neither outlast the deadline nor keep the loop to itself. */
+static WAITS bool is_late(struct conn *c, uint64_t deadline)
+{
+    if (c->eager_bytes > EAGER_MAX) {
+        c->eager_bytes = 0;
+        fiber_yield();
+    }
+    return c->loop && deadline <= loop_now(c->loop);
+}
+
 WAITS ssize_t conn_read(struct conn *c, void *to, size_t n, uint64_t deadline)
 {
+    if (is_late(c, deadline))
+        return -ETIMEDOUT;
     for (;;) {
         if (c->io.fd < 0)
             return -ECANCELED;
@@ -63,10 +77,12 @@ WAITS ssize_t conn_read(struct conn *c, void *to, size_t n, uint64_t deadline)
         if (got == -EINTR)
             continue;
         if (got != -EAGAIN) {
-            if (got > 0)
+            if (got > 0) {
                 c->bytes_in += (uint64_t)got;
-            else if (got == 0)
+                c->eager_bytes += (uint64_t)got;
+            } else if (got == 0) {
                 c->io.ready |= IO_HUP;          /* read before its event was: not to be pooled */
+            }
             return got;
         }
         c->io.ready &= (uint8_t)~(wait_for & ~(c->io.ready & IO_HUP ? IO_IN : 0));
@@ -74,6 +90,21 @@ WAITS ssize_t conn_read(struct conn *c, void *to, size_t n, uint64_t deadline)
         if (rc < 0)
             return rc;
     }
+}
+
+ssize_t conn_read_some(struct conn *c, void *to, size_t n)
+{
+    int wait_for;
+    ssize_t got;
+    if (c->io.fd < 0)
+        return -ECANCELED;
+    while ((got = read_now(c, to, n, &wait_for)) == -EINTR)
+        ;
+    if (got > 0)
+        c->bytes_in += (uint64_t)got;
+    if (got == -EAGAIN)
+        c->io.ready &= (uint8_t)~(wait_for & ~(c->io.ready & IO_HUP ? IO_IN : 0));
+    return got;
 }
 
 bool conn_has_pending(const struct conn *c)

@@ -12,16 +12,21 @@
 #include "runtime/loop.h"
 
 struct ssl_st;
+struct h2;
 
 struct conn {
     struct io io;
     struct loop *loop;
     struct ssl_st *ssl;             /* NULL: plain */
+    struct h2 *h2;                  /* it speaks HTTP/2: h2.c has its events; NULL */
     uint64_t bytes_in, bytes_out;
+    uint64_t eager_bytes;           /* read since others last had a turn */
 };
 
 /* Up to n bytes; 0: the peer has ended its stream. */
 WAITS ssize_t conn_read(struct conn *c, void *to, size_t n, uint64_t deadline);
+/* What is there now: bytes, 0 at the end, -EAGAIN, or a code. */
+ssize_t conn_read_some(struct conn *c, void *to, size_t n);
 /* All of it, or a negative code. The array is used up. */
 WAITS int conn_writev(struct conn *c, struct iovec *v, int n, uint64_t deadline);
 WAITS int conn_write(struct conn *c, str bytes, uint64_t deadline);

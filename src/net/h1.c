@@ -1,5 +1,6 @@
 /* net/h1.c */
 #include "net/h1.h"
+#include "net/h2.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -328,9 +329,25 @@ static WAITS ssize_t read_some(struct h1 *h, struct arena *a, char **buf, size_t
     return conn_read(h->c, *buf + len, *cap - len, deadline);
 }
 
+static WAITS int stream_head(struct h1 *h, struct arena *a, struct http_head *out, uint64_t deadline)
+{
+    int rc = h2_read_head(h->stream, a, out, deadline);
+    h->is_complete = rc == 1 && h2_is_complete(h->stream);
+    return rc == -EBADMSG ? refuse(h, 431, "the head is too large") : rc;
+}
+
+static WAITS int stream_body(struct h1 *h, str *piece, uint64_t deadline)
+{
+    int n = h->is_complete ? 0 : h2_body_next(h->stream, piece, deadline);
+    h->is_complete = n == 0 || (n > 0 && h2_is_complete(h->stream));
+    return n;
+}
+
 WAITS int h1_read_head(struct h1 *h, struct arena *a, size_t limit, struct http_head *out,
                        uint64_t deadline, bool answers_head_request)
 {
+    if (h->stream)
+        return stream_head(h, a, out, deadline);
     size_t len = h->kept.len, looked = 0, cap = len;
     char *buf = len ? arena_try(a, cap) : NULL;
     if (len && !buf)
@@ -389,6 +406,8 @@ static int parse_piece(struct h1 *h, str bytes)
 
 WAITS int h1_body_next(struct h1 *h, char *to, size_t room, str spans[H1_SPANS_MAX], uint64_t deadline)
 {
+    if (h->stream)
+        return stream_body(h, &spans[0], deadline);
     if (h->left > 0) {                          /* a length body: no parser needed */
         str piece = str_upto(h->kept, (size_t)h->left);
         if (piece.len) {
@@ -474,9 +493,9 @@ WAITS int h1_read_body(struct h1 *h, struct arena *a, const struct http_head *he
     *out = S("");
     if (h->is_complete)
         return 0;
-    if (head->content_length > 0) {
-        if ((uint64_t)head->content_length > limit)
-            return -EMSGSIZE;
+    if (head->content_length > 0 && (uint64_t)head->content_length > limit)
+        return -EMSGSIZE;
+    if (head->content_length > 0 && !h->stream) {
         return read_length_body(h, a, (size_t)head->content_length, out, deadline);
     }
     struct buf body = { 0 };

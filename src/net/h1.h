@@ -11,10 +11,13 @@
 #include "net/conn.h"
 #include "net/http.h"
 
+struct h2_stream;
+
 enum h1_side { H1_REQUESTS, H1_RESPONSES };
 
 struct h1 {                         /* the reading half of one connection */
     struct conn *c;
+    struct h2_stream *stream;       /* the messages are one of HTTP/2: all below is h2.c's, but for is_complete; NULL */
     enum h1_side side;
     str kept;                       /* bytes read and not used up; in the arena of the present message */
     llhttp_t parser;

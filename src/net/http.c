@@ -83,7 +83,7 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static str percent_decode(struct arena *a, str s)
+static str percent_decode(struct arena *a, str s, bool is_form)
 {
     char *to = arena_alloc(a, s.len + 1);
     size_t n = 0;
@@ -94,7 +94,7 @@ static str percent_decode(struct arena *a, str s)
             to[n++] = (char)(high << 4 | low);
             i += 2;
         } else {
-            to[n++] = s.ptr[i] == '+' ? ' ' : s.ptr[i];
+            to[n++] = is_form && s.ptr[i] == '+' ? ' ' : s.ptr[i];
         }
     }
     return (str){ to, n };
@@ -106,9 +106,14 @@ str http_query_get(str query, str name, struct arena *a)
         str value = str_cut(&query, '&');
         str key = str_cut(&value, '=');
         if (str_eq(key, name) && value.len < 2048)
-            return percent_decode(a, value);
+            return percent_decode(a, value, true);
     }
     return S("");
+}
+
+str http_path_decode(str path, struct arena *a)
+{
+    return percent_decode(a, path, false);
 }
 
 str http_date(void)

@@ -28,6 +28,7 @@ const char *http_reason(int status);
 bool http_is_named_in_connection(const struct http_head *h, str name);  /* RFC 9110 7.6.1: for the next hop only */
 bool http_is_hop_by_hop(str name);                          /* RFC 9110 7.6.1, and content-length */
 str  http_query_get(str query, str name, struct arena *a);  /* percent-decoded; "" if absent */
+str  http_path_decode(str path, struct arena *a);           /* %2F and the like */
 
 /* "Wed, 25 Nov 2026 16:00:00 GMT", made once a second per thread. */
 str  http_date(void);

@@ -55,9 +55,10 @@ size_t sse_event_end(struct sse *s, str bytes)
 
 static str line_cut(str *rest)
 {
-    size_t n = 0;
-    while (n < rest->len && rest->ptr[n] != '\n' && rest->ptr[n] != '\r')
-        n++;
+    const char *lf = memchr(rest->ptr, '\n', rest->len);
+    size_t n = lf ? (size_t)(lf - rest->ptr) : rest->len;
+    const char *cr = memchr(rest->ptr, '\r', n);
+    n = cr ? (size_t)(cr - rest->ptr) : n;
     str line = str_upto(*rest, n);
     if (n + 1 < rest->len && rest->ptr[n] == '\r' && rest->ptr[n + 1] == '\n')
         n++;

@@ -59,10 +59,10 @@ static SSL_CTX *context_new(const SSL_METHOD *method, const struct tls_paths *f,
     return NULL;
 }
 
-static int choose_http1(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                         const unsigned char *in, unsigned in_len, void *unused)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1";
     (void)ssl;
     (void)unused;
     unsigned char *chosen;
@@ -78,7 +78,7 @@ struct ssl_ctx_st *tls_server_context(const struct tls_paths *files, struct err 
     SSL_CTX *ctx = context_new(TLS_server_method(), files, e);
     if (!ctx)
         return NULL;
-    SSL_CTX_set_alpn_select_cb(ctx, choose_http1, NULL);
+    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"signalbox", 9);
     if (files->ca.len) {
         if (SSL_CTX_load_verify_locations(ctx, path_of(files->ca, path), NULL) != 1) {
@@ -153,6 +153,15 @@ static WAITS int handshake(struct conn *c, uint64_t deadline)
     }
 }
 
+bool tls_speaks_h2(const struct conn *c)
+{
+    const unsigned char *name;
+    unsigned len = 0;
+    if (c->ssl)
+        SSL_get0_alpn_selected(c->ssl, &name, &len);
+    return len == 2 && memcmp(name, "h2", 2) == 0;
+}
+
 WAITS int tls_accept(struct conn *c, struct ssl_ctx_st *ctx, uint64_t deadline)
 {
     c->ssl = SSL_new(ctx);
@@ -162,7 +171,7 @@ WAITS int tls_accept(struct conn *c, struct ssl_ctx_st *ctx, uint64_t deadline)
     return handshake(c, deadline);
 }
 
-WAITS int tls_connect(struct conn *c, struct ssl_ctx_st *ctx, str host, uint64_t deadline, const char **why)
+WAITS int tls_connect(struct conn *c, struct ssl_ctx_st *ctx, str host, bool offers_h2, uint64_t deadline, const char **why)
 {
     char name[NAME_MAX_BYTES];
     struct in6_addr ip;
@@ -179,7 +188,7 @@ WAITS int tls_connect(struct conn *c, struct ssl_ctx_st *ctx, str host, uint64_t
         SSL_set_tlsext_host_name(c->ssl, name);
         SSL_set1_host(c->ssl, name);
     }
-    SSL_set_alpn_protos(c->ssl, (const unsigned char *)"\x08http/1.1", 9);
+    SSL_set_alpn_protos(c->ssl, (const unsigned char *)"\x02h2\x08http/1.1" + (offers_h2 ? 0 : 3), offers_h2 ? 12 : 9);
     SSL_set_connect_state(c->ssl);
     int rc = handshake(c, deadline);
     if (rc < 0 && why) {

@@ -18,6 +18,7 @@ struct ssl_ctx_st *tls_context_ref(struct ssl_ctx_st *ctx);
 
 /* Handshakes on an open connection. 0 or a negative code; `why` (may be NULL) gets a sentence. */
 WAITS int tls_accept(struct conn *c, struct ssl_ctx_st *ctx, uint64_t deadline);
-WAITS int tls_connect(struct conn *c, struct ssl_ctx_st *ctx, str host, uint64_t deadline, const char **why);
+WAITS int tls_connect(struct conn *c, struct ssl_ctx_st *ctx, str host, bool offers_h2, uint64_t deadline, const char **why);
+bool tls_speaks_h2(const struct conn *c);       /* by ALPN, after the handshake */
 
 #endif

@@ -626,7 +626,7 @@ static int dial(struct conn *c, const struct target *to, uint64_t deadline, cons
 {
     int rc = conn_dial(c, NULL, str_of(to->host), to->port, deadline);
     if (rc == 0 && to->tls)
-        rc = tls_connect(c, to->tls, str_of(to->host), deadline, why);
+        rc = tls_connect(c, to->tls, str_of(to->host), false, deadline, why);
     return rc;
 }
 

@@ -26,7 +26,8 @@ static WAITS bool check_once(const struct check *c, uint64_t deadline)
         str text = arena_printf(a, "GET " STR_FMT " HTTP/1.1\r\nhost: " STR_FMT "\r\nuser-agent: signalbox-health\r\n"
                                    STR_FMT "connection: close\r\n\r\n", STR_ARG(b->model->conf->reliability.health_check_path),
                                 STR_ARG(b->host_header), STR_ARG(b->auth_line));
-        ok = conn_write(&u->conn, text, deadline) == 0
+        struct iovec v = { (void *)(uintptr_t)text.ptr, text.len };
+        ok = client_send(u, &v, 1, deadline) == 0
              && h1_read_head(&u->in, a, 64 * 1024, &head, deadline, false) == 1
              && head.status >= 200 && head.status < 400;
         client_drop(u);

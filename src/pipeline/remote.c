@@ -314,7 +314,7 @@ static WAITS int dial_alone(const struct origin *o, uint64_t deadline, struct up
         return -ENOMEM;
     u->conn.io.fd = -1;
     int rc = conn_dial(&u->conn, NULL, o->host, o->port, deadline);
-    if (rc == 0 && o->tls && (rc = tls_connect(&u->conn, o->tls, o->host, deadline, &detail)) < 0)
+    if (rc == 0 && o->tls && (rc = tls_connect(&u->conn, o->tls, o->host, false, deadline, &detail)) < 0)
         conn_close(&u->conn);
     if (rc < 0) {
         free(u);

@@ -300,6 +300,18 @@ void fiber_late(void)
     f->state = FIBER_RUNNING;
 }
 
+void fiber_yield(void)
+{
+    struct fiber *f = running;
+    if (!f)
+        return;
+    ready_put(*loop_fibers(f->loop), f);
+    running = NULL;
+    switch_to_loop(f);
+    running = f;
+    f->state = FIBER_RUNNING;
+}
+
 void fiber_trim(struct fiber *f)
 {
     if (f->state != FIBER_PARKED || WITH_ASAN || WITH_TSAN)

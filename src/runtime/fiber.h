@@ -38,6 +38,9 @@ WAITS int fiber_sleep(uint64_t deadline);   /* 0 at the deadline; -ECANCELED */
  * the peers are woken once and not once for each (measured: a quarter of the CPU of a busy gateway). */
 WAITS void fiber_late(void);
 
+/* Goes on at the loop's next turn: other fibers, timers and I/O have theirs before. */
+WAITS void fiber_yield(void);
+
 /* Gives the pages of the parked stack below its depth back to the system; for long waits. */
 void fiber_trim(struct fiber *f);
 

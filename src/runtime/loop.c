@@ -249,6 +249,17 @@ int io_open(struct loop *l, struct io *io, int fd)
     return epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
+int io_move(struct loop *l, struct io *from, struct io *to)
+{
+    int fd = from->fd;
+    struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = to };
+    if (epoll_ctl(l->epoll, EPOLL_CTL_MOD, fd, &ev) < 0)
+        return -errno;
+    *from = (struct io){ .fd = -1 };
+    to->fd = fd;
+    return 0;
+}
+
 void io_close(struct io *io)
 {
     if (io->fd >= 0)
@@ -327,7 +338,7 @@ static void io_event(struct io *io, uint32_t events)
     if (io->waiter) {
         if (io->ready & io->waits_for)
             fiber_wake(io->waiter->fiber);
-    } else if (io->on_ready && (bits & (IO_IN | IO_HUP))) {
+    } else if (io->on_ready && (bits & (IO_IN | IO_HUP) || (io->on_out && (bits & IO_OUT)))) {
         io->on_ready(io);
     }
 }

@@ -19,6 +19,7 @@ struct io {                         /* embedded in connections; loop only */
     struct io_waiter *waiter;       /* parked in io_wait; a record on its stack */
     struct fiber *victim;           /* cancelled when the peer hangs up */
     void (*on_ready)(struct io *io);    /* while nobody waits: listeners and idle connections */
+    bool on_out;                    /* on_ready is told of room to write, too */
 };
 
 struct timer {                      /* embedded; zero-initialise */
@@ -41,6 +42,7 @@ uint64_t loop_now(const struct loop *l);        /* monotonic ns at the start of 
 bool loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
 int  io_open(struct loop *l, struct io *io, int fd);    /* starts watching; -errno */
+int  io_move(struct loop *l, struct io *from, struct io *to);   /* watched at another address; nobody may be waiting; -errno */
 void io_close(struct io *io);   /* closes the descriptor; a waiter gets -ECANCELED, shielded or not, and io may go */
 
 /* Waits until one of `mask` may be done. Returns the bits, -ETIMEDOUT or -ECANCELED. Works on plain threads. */

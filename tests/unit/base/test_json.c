@@ -398,9 +398,30 @@ static void doubles_survive_writing(void **state)
     }
 }
 
+/* Brackets that nobody closes are one byte a node: 240 of them wrote past the tape. */
+static void a_body_of_open_brackets_stays_within_its_tape(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 300; n++) {
+        char text[400];
+        struct json j;
+        memset(text, '[', n);
+        memset(text + n, ' ', sizeof text - n);
+        for (size_t pad = 0; pad < 60; pad += 13) {
+            struct arena *a = arena_new();
+            char *copy = malloc(n + pad);
+            memcpy(copy, text, n + pad);
+            assert_int_equal(json_parse(a, (str){ copy, n + pad }, &j, NULL), -1);
+            free(copy);
+            arena_free(a);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_body_of_open_brackets_stays_within_its_tape),
         cmocka_unit_test(malformed_text_is_refused_with_its_place),
         cmocka_unit_test(well_formed_text_is_read),
         cmocka_unit_test(strings_end_where_they_should_at_any_alignment),

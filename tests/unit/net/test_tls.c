@@ -138,7 +138,7 @@ static void call(void *arg)
     struct talk *t = arg;
     t->rc_client = conn_dial(&t->b, t->p.l, S("127.0.0.1"), t->p.port, NEVER);
     if (t->rc_client == 0)
-        t->rc_client = tls_connect(&t->b, t->client, str_of(t->host), clock_now() + 10 * NS_PER_S, &t->why);
+        t->rc_client = tls_connect(&t->b, t->client, str_of(t->host), false, clock_now() + 10 * NS_PER_S, &t->why);
     if (t->rc_client == 0) {
         char *bytes = malloc(t->size + 1);
         for (size_t i = 0; i < t->size; i++)
@@ -291,7 +291,7 @@ static void only_connect(void *arg)
     struct two *w = arg;
     struct talk *t = &w->t;
     conn_dial(&t->b, t->p.l, S("127.0.0.1"), t->p.port, NEVER);
-    t->rc_client = tls_connect(&t->b, t->client, S("good.test"), NEVER, &t->why);
+    t->rc_client = tls_connect(&t->b, t->client, S("good.test"), false, NEVER, &t->why);
     char c;
     conn_read(&t->b, &c, 1, clock_now() + 5 * NS_PER_S);
     conn_close(&t->b);
