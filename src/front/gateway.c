@@ -4,24 +4,28 @@
 #include "front/gateway.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "dialect/anthropic.h"
+#include "dialect/gemini.h"
 #include "dialect/openai_chat_parse.h"
+#include "dialect/openai_responses.h"
 #include "dialect/openai_text_parse.h"
 #include "front/decode.h"
 #include "front/embeddings.h"
 #include "front/explain.h"
 #include "front/models.h"
+#include "front/responses.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "pipeline/account.h"
 #include "pipeline/body.h"
 #include "pipeline/count.h"
+#include "pipeline/key.h"
 #include "pipeline/relay.h"
 #include "pipeline/route.h"
 
@@ -88,39 +92,11 @@ static WAITS void linger(struct client *c)
 static WAITS int refuse(struct req *r)
 {
     r->client->keep_alive = false;
-    relay_fail(r);
+    int rc = relay_fail(r);
+    if (r->client->in.stream)                   /* its other half is reset when it is closed, which says it all */
+        return rc;
     linger(r->client);
     return -1;
-}
-
-/* ---- keys ---- */
-
-static str client_key(const struct req *r)
-{
-    str key = http_get(&r->head, S("authorization"));
-    if (str_ieq(str_upto(key, 7), S("bearer ")))
-        return str_trim(str_from(key, 7));
-    static const str names[] = { { "x-api-key", 9 }, { "api-key", 7 }, { "x-goog-api-key", 14 } };
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if ((key = http_get(&r->head, names[i])).len)
-            return key;
-    return http_query_get(r->head.query, S("key"), r->a);
-}
-
-/* The listener's own keys, as the configuration that opened or last changed it says. Constant time per key. */
-static int key_check(struct req *r)
-{
-    const struct key_list *keys = r->client->listener->keys;
-    if (!keys)
-        return 0;
-    str key = client_key(r);
-    bool ok = false;
-    for (size_t i = 0; i < keys->n; i++)
-        ok |= key.len > 0 && key.len == keys->items[i].len && CRYPTO_memcmp(key.ptr, keys->items[i].ptr, key.len) == 0;
-    if (ok)
-        return 0;
-    return req_fail(r, 401, "invalid_request_error", "invalid_api_key", "api_key",
-                    key.len ? "the API key is not one of this listener's" : "this listener needs an API key");
 }
 
 /* ---- the body ---- */
@@ -227,7 +203,7 @@ static WAITS int body_receive(struct req *r)
     return 0;
 }
 
-static int body_parse(struct req *r)
+static int json_read(struct req *r)
 {
     struct json_error je;
     if (json_parse(r->a, r->body, &r->json, &je) < 0) {
@@ -239,18 +215,43 @@ static int body_parse(struct req *r)
     if (!json_is(&r->json, 0, JSON_OBJECT))
         return req_fail(r, 400, "invalid_request_error", "invalid_json", "json",
                         "the body must be a JSON object, got %s", json_kind_name(json_kind(&r->json, 0)));
+    return 0;
+}
+
+/* The sentence begins with the JSON path. */
+static int shape_refuse(struct req *r, const struct err *e)
+{
+    req_fail(r, 400, "invalid_request_error", "invalid_value", "shape", "%s", e->text);
+    str path = str_of(e->text);
+    path = str_cut(&path, ':');
+    if (str_chr(path, ' ') < 0)
+        r->fail.param = arena_str(r->a, path);
+    return -1;
+}
+
+/* Another dialect than OpenAI's chat: read as a whole, and policy looks at what was read. */
+static int foreign_parse(struct req *r, struct err *e)
+{
+    r->prompt = ARENA_NEW(r->a, struct prompt);
+    if (r->dialect->request_read(r->a, &r->json, &r->place, r->prompt, e) < 0)
+        return -1;
+    r->is_prompt_changed = r->dialect == &dialect_anthropic ? anthropic_carries_foreign(r->body)
+                         : r->dialect == &dialect_openai_responses ? responses_carries_foreign(r->body)
+                         : r->dialect == &dialect_gemini && gemini_carries_foreign(r->body);
+    prompt_chat(r->a, r->prompt, &r->chat);
+    return 0;
+}
+
+static int body_parse(struct req *r)
+{
     struct err e = { 0 };
-    int rc = r->endpoint == ENDPOINT_CHAT ? openai_chat_parse(r->a, &r->json, SIZES_AS_SENT, &r->chat, &e)
+    if (json_read(r) < 0)
+        return -1;
+    int rc = r->dialect && r->dialect != &dialect_openai_chat ? foreign_parse(r, &e)
+           : r->endpoint == ENDPOINT_CHAT ? openai_chat_parse(r->a, &r->json, SIZES_AS_SENT, &r->chat, &e)
            : r->endpoint == ENDPOINT_COMPLETIONS ? openai_completions_parse(r->a, &r->json, &r->chat, &e)
            : openai_embeddings_parse(r->a, &r->json, &r->chat, &e);
-    if (rc < 0) {
-        req_fail(r, 400, "invalid_request_error", "invalid_value", "shape", "%s", e.text);
-        str path = str_of(e.text);              /* the sentence begins with the JSON path */
-        path = str_cut(&path, ':');
-        if (str_chr(path, ' ') < 0)
-            r->fail.param = arena_str(r->a, path);
-    }
-    return rc;
+    return rc < 0 ? shape_refuse(r, &e) : 0;
 }
 
 /* ---- a model's answer ---- */
@@ -294,6 +295,8 @@ static WAITS int answer_model(struct req *r)
     if (rc < 0)
         return r->fail.status ? refuse(r) : -1;
     rc = body_parse(r);
+    if (rc == 0 && r->dialect == &dialect_openai_responses)
+        rc = responses_load(r);
     r->t.parsed = clock_now();
     if (rc < 0)
         return relay_fail(r);
@@ -303,6 +306,8 @@ static WAITS int answer_model(struct req *r)
         return -1;
     }
     rc = route_request(r);
+    if (rc == 0)
+        rc = limit_admit(r);
     r->t.routed = clock_now();
     if (rc < 0)
         return relay_fail(r);
@@ -319,7 +324,7 @@ static WAITS int answer_model(struct req *r)
         return embeddings_answer(r);
     if (r->order[0]->n_backends && r->order[0]->backends[0].provider == &provider_explain)
         return explain_answer(r);
-    if (r->chat.is_streaming && r->endpoint != ENDPOINT_EMBEDDINGS)
+    if (r->chat.is_streaming && r->endpoint != ENDPOINT_EMBEDDINGS && (!r->dialect || r->dialect == &dialect_openai_chat))
         body_ask_usage(r);
     if (arena_exhausted(r->a)) {
         req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
@@ -346,9 +351,112 @@ static WAITS int answer_model(struct req *r)
 
 /* ---- doors ---- */
 
-static WAITS int serve_chat(struct req *r)        { r->endpoint = ENDPOINT_CHAT; return answer_model(r); }
+WAITS bool gateway_json(struct req *r, int *rc)
+{
+    *rc = body_receive(r);
+    if (*rc < 0) {
+        *rc = r->fail.status ? refuse(r) : -1;
+        return false;
+    }
+    if (json_read(r) == 0)
+        return true;
+    *rc = relay_fail(r);
+    return false;
+}
+
+static WAITS int serve_dialect(struct req *r, const struct dialect_ops *d)
+{
+    r->endpoint = ENDPOINT_CHAT;
+    r->dialect = d;
+    return answer_model(r);
+}
+
+static WAITS int serve_chat(struct req *r)        { return serve_dialect(r, &dialect_openai_chat); }
+static WAITS int serve_messages(struct req *r)    { return serve_dialect(r, &dialect_anthropic); }
+static WAITS int serve_responses(struct req *r)   { return serve_dialect(r, &dialect_openai_responses); }
+
+/* How many tokens a prompt has, as we estimate it: the provider's own count would cost a call, and there may be several. */
+static WAITS int serve_count(struct req *r, const struct dialect_ops *d,
+                             int (*read)(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out,
+                                         struct err *e),
+                             void (*answer)(int64_t tokens, struct buf *out))
+{
+    struct err e = { 0 };
+    r->dialect = d;
+    r->endpoint = ENDPOINT_CHAT;
+    int rc = body_receive(r);
+    if (rc < 0)
+        return r->fail.status ? refuse(r) : -1;
+    r->prompt = ARENA_NEW(r->a, struct prompt);
+    if (json_read(r) < 0 || (read(r->a, &r->json, &r->place, r->prompt, &e) < 0 && shape_refuse(r, &e) < 0))
+        return relay_fail(r);
+    prompt_chat(r->a, r->prompt, &r->chat);
+    facts_build(&r->facts, r->a, &r->chat);
+    struct buf out = { 0 };
+    answer((int64_t)r->facts.context_tokens, &out);
+    rc = relay_own(r, 200, S("application/json"), buf_view(&out));
+    buf_free(&out);
+    return rc;
+}
+
+/* {"object":"response.input_tokens","input_tokens":14} */
+static void responses_count_write(int64_t tokens, struct buf *out)
+{
+    buf_printf(out, "{\"object\":\"response.input_tokens\",\"input_tokens\":%lld}", (long long)tokens);
+}
+
+static WAITS int serve_input_tokens(struct req *r)
+{
+    return serve_count(r, &dialect_openai_responses, dialect_openai_responses.request_read, responses_count_write);
+}
+
+static int anthropic_count_at(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e)
+{
+    (void)at;
+    return anthropic_count_read(a, j, out, e);
+}
+
+static WAITS int serve_count_tokens(struct req *r)
+{
+    return serve_count(r, &dialect_anthropic, anthropic_count_at, anthropic_count_write);
+}
+
+/* POST /v1beta/models/MODEL:generateContent | :streamGenerateContent | :countTokens */
+static WAITS int serve_gemini(struct req *r)
+{
+    str path = r->head.path, verb = { 0 };
+    r->dialect = &dialect_gemini;
+    path = str_from(path, (size_t)str_find(path, S("/models/")) + sizeof "/models/" - 1);
+    for (size_t i = path.len; i-- > 0 && verb.len == 0; )
+        if (path.ptr[i] == ':') {
+            verb = str_from(path, i + 1);
+            r->place.model = http_path_decode(str_upto(path, i), r->a);
+        }
+    r->place.is_streaming = str_eq(verb, S("streamGenerateContent"));
+    if (str_eq(verb, S("countTokens")))
+        return serve_count(r, &dialect_gemini, gemini_count_read, gemini_count_write);
+    bool has_body = r->head.is_chunked || r->head.content_length > 0;
+    if (!r->place.is_streaming && !str_eq(verb, S("generateContent"))) {
+        req_fail(r, 404, "invalid_request_error", "unknown_url", "path", "endpoint not found: :" STR_FMT " (there are generateContent, "
+                 "streamGenerateContent, countTokens)", STR_ARG(verb));
+        return has_body ? refuse(r) : relay_fail(r);
+    }
+    if (r->place.is_streaming && !str_eq(http_query_get(r->head.query, S("alt"), r->a), S("sse"))) {
+        req_fail(r, 400, "invalid_request_error", "invalid_value", "path",
+                 "alt: streams are sent as server-sent events only; add ?alt=sse");
+        return has_body ? refuse(r) : relay_fail(r);
+    }
+    return serve_dialect(r, &dialect_gemini);
+}
+
 static WAITS int serve_completions(struct req *r) { r->endpoint = ENDPOINT_COMPLETIONS; return answer_model(r); }
 static WAITS int serve_embeddings(struct req *r)  { r->endpoint = ENDPOINT_EMBEDDINGS; return answer_model(r); }
+
+/* Agents look here before their first request. */
+static WAITS int serve_root(struct req *r)
+{
+    return relay_own(r, 200, S("application/json"), S("{\"status\":\"ok\",\"service\":\"signalbox\"}\n"));
+}
 
 static WAITS int serve_health(struct req *r)
 {
@@ -362,21 +470,28 @@ static WAITS int serve_ready(struct req *r)
     return relay_own(r, 200, S("application/json"), S("{\"status\":\"ready\"}\n"));
 }
 
-static WAITS int serve_models(struct req *r)
+/* Who asks for the list says by its headers which one it can read. */
+static WAITS int models_list(struct req *r, const struct dialect_ops *d)
 {
     struct buf out = { 0 };
-    models_json(r->snap, &out);
+    r->dialect = d;
+    if (d == &dialect_anthropic)
+        models_anthropic(r->snap, r->a, &out);
+    else if (d == &dialect_gemini)
+        models_gemini(r->snap, r->a, &out);
+    else
+        models_json(r->snap, &out);
     int rc = relay_own(r, 200, S("application/json"), buf_view(&out));
     buf_free(&out);
     return rc;
 }
 
-static WAITS int serve_model(struct req *r)
+static WAITS int model_show(struct req *r, const struct dialect_ops *d, str name)
 {
     struct buf out = { 0 };
-    str name = str_from(r->head.path, sizeof "/v1/models/" - 1);
     int rc;
-    if (models_json_one(r->snap, name, &out)) {
+    r->dialect = d;
+    if (models_one(r->snap, name, d, &out)) {
         rc = relay_own(r, 200, S("application/json"), buf_view(&out));
     } else {
         req_fail(r, 404, "invalid_request_error", "model_not_found", "unknown_model", "model '" STR_FMT "' is not available",
@@ -387,18 +502,62 @@ static WAITS int serve_model(struct req *r)
     return rc;
 }
 
+static const struct dialect_ops *lister(const struct req *r)
+{
+    return http_has(&r->head, S("anthropic-version")) ? &dialect_anthropic
+         : http_has(&r->head, S("x-goog-api-key")) || http_has(&r->head, S("x-goog-api-client")) ? &dialect_gemini : &dialect_openai_chat;
+}
+
+static WAITS int serve_models(struct req *r)
+{
+    return models_list(r, lister(r));
+}
+
+static WAITS int serve_model(struct req *r)
+{
+    return model_show(r, lister(r), http_path_decode(str_from(r->head.path, sizeof "/v1/models/" - 1), r->a));
+}
+
+static WAITS int serve_gemini_models(struct req *r)
+{
+    return models_list(r, &dialect_gemini);
+}
+
+static WAITS int serve_gemini_model(struct req *r)
+{
+    return model_show(r, &dialect_gemini, http_path_decode(str_from(r->head.path, sizeof "/v1beta/models/" - 1), r->a));
+}
+
+#define DOOR(method_, path_) .method = { method_, sizeof method_ - 1 }, .path = { path_, sizeof path_ - 1 }
 static const struct door {
     str method, path;
     bool is_prefix, is_free;        /* free: no key, no cap, not in the access log */
+    const struct dialect_ops *dialect;          /* in whose words it refuses; NULL: OpenAI's */
     WAITS int (*serve)(struct req *r);
 } doors[] = {
-    { { "POST", 4 }, { "/v1/chat/completions", 20 }, false, false, serve_chat },
-    { { "POST", 4 }, { "/v1/completions", 15 }, false, false, serve_completions },
-    { { "POST", 4 }, { "/v1/embeddings", 14 }, false, false, serve_embeddings },
-    { { "GET", 3 }, { "/v1/models", 10 }, false, false, serve_models },
-    { { "GET", 3 }, { "/v1/models/", 11 }, true, false, serve_model },
-    { { "GET", 3 }, { "/health", 7 }, false, true, serve_health },
-    { { "GET", 3 }, { "/ready", 6 }, false, true, serve_ready },
+    { DOOR("POST", "/v1/chat/completions"), .dialect = &dialect_openai_chat, .serve = serve_chat },
+    { DOOR("POST", "/v1/completions"), .serve = serve_completions },
+    { DOOR("POST", "/v1/embeddings"), .serve = serve_embeddings },
+    { DOOR("POST", "/v1/messages"), .dialect = &dialect_anthropic, .serve = serve_messages },
+    { DOOR("POST", "/v1/messages/count_tokens"), .dialect = &dialect_anthropic, .serve = serve_count_tokens },
+    { DOOR("POST", "/v1/responses"), .dialect = &dialect_openai_responses, .serve = serve_responses },
+    { DOOR("POST", "/v1/responses/input_tokens"), .dialect = &dialect_openai_responses, .serve = serve_input_tokens },
+    { DOOR("GET", "/v1/responses/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = responses_serve_get },
+    { DOOR("DELETE", "/v1/responses/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = responses_serve_delete },
+    { DOOR("POST", "/v1/responses/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = responses_serve_post },
+    { DOOR("POST", "/v1/conversations"), .dialect = &dialect_openai_responses, .serve = conversations_serve_create },
+    { DOOR("GET", "/v1/conversations/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = conversations_serve_get },
+    { DOOR("POST", "/v1/conversations/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = conversations_serve_post },
+    { DOOR("DELETE", "/v1/conversations/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = conversations_serve_delete },
+    { DOOR("POST", "/v1beta/models/"), .is_prefix = true, .dialect = &dialect_gemini, .serve = serve_gemini },
+    { DOOR("POST", "/v1/models/"), .is_prefix = true, .dialect = &dialect_gemini, .serve = serve_gemini },
+    { DOOR("GET", "/v1/models"), .serve = serve_models },
+    { DOOR("GET", "/v1/models/"), .is_prefix = true, .serve = serve_model },
+    { DOOR("GET", "/v1beta/models"), .dialect = &dialect_gemini, .serve = serve_gemini_models },
+    { DOOR("GET", "/v1beta/models/"), .is_prefix = true, .dialect = &dialect_gemini, .serve = serve_gemini_model },
+    { DOOR("GET", "/"), .is_free = true, .serve = serve_root },
+    { DOOR("GET", "/health"), .is_free = true, .serve = serve_health },
+    { DOOR("GET", "/ready"), .is_free = true, .serve = serve_ready },
 };
 
 static const struct door *door_find(struct req *r)
@@ -426,7 +585,8 @@ static WAITS int dispatch(struct req *r)
 {
     const struct door *d = door_find(r);
     bool has_body = r->head.is_chunked || r->head.content_length > 0;
-    if (!d || (!d->is_free && key_check(r) < 0))
+    r->dialect = d ? d->dialect : NULL;
+    if (!d || (!d->is_free && key_admit(r) < 0))
         return has_body ? refuse(r) : relay_fail(r);
     if (has_body && !str_eq(d->method, S("POST")))
         r->client->keep_alive = false;          /* nobody reads it */
@@ -521,7 +681,7 @@ WAITS int gateway_serve(struct client *c)
         request_id_make(r);
         rc = rc == 0 ? -1 : refuse_head(r, rc);
     }
-    bool keep = rc == 0 && c->keep_alive && !r->is_client_gone && c->in.is_complete
-                && !fiber_is_cancelled(fiber_self());
+    bool keep = rc == 0 && !r->is_client_gone && !fiber_is_cancelled(fiber_self())
+                && (c->in.stream || (c->keep_alive && c->in.is_complete));     /* of a stream: its answer is whole */
     return request_free(r) && keep ? 0 : -1;
 }

@@ -1,10 +1,13 @@
-/* front/models.h -- GET /v1/models: spec 02, 4.8. */
-#ifndef SBX_MODELS_H
-#define SBX_MODELS_H
+/* front/models.h -- the list of models in each dialect: spec 02, 4.8. */
+#ifndef SBX_FRONT_MODELS_H
+#define SBX_FRONT_MODELS_H
 
 #include "pipeline/snap.h"
 
-void models_json(const struct snap *s, struct buf *out);
-bool models_json_one(const struct snap *s, str name, struct buf *out);
+void models_json(const struct snap *s, struct buf *out);                    /* OpenAI's */
+void models_anthropic(const struct snap *s, struct arena *a, struct buf *out);
+void models_gemini(const struct snap *s, struct arena *a, struct buf *out);
+/* One of them; false: no such model. */
+bool models_one(const struct snap *s, str name, const struct dialect_ops *d, struct buf *out);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/rand.h"
 #include "observe/metrics.h"
 #include "observe/latency.h"
+#include "pipeline/translate.h"
 
 enum {
     RETRIES_MAX = 5,
@@ -202,7 +203,6 @@ static bool header_stays_here(str name)
         { "host", 4 }, { "authorization", 13 }, { "x-api-key", 9 }, { "api-key", 7 }, { "x-goog-api-key", 14 },
         { "accept-encoding", 15 }, { "content-encoding", 16 }, { "expect", 6 }, { "cookie", 6 }, { "traceparent", 11 }, { "tracestate", 10 },
         { "forwarded", 9 }, { "x-request-id", 12 }, { "x-session-id", 12 }, { "x-conversation-id", 17 },
-        { "anthropic-version", 17 }, { "anthropic-beta", 14 },
     };
     if (http_is_hop_by_hop(name))
         return true;
@@ -213,6 +213,19 @@ static bool header_stays_here(str name)
     for (size_t i = 0; i < COUNT_OF(names); i++)
         if (str_ieq(name, names[i]))
             return true;
+    return false;
+}
+
+/* Headers that only one family of providers understands; others refuse or misread some of them (spec 04, 4.10). */
+static bool header_is_foreign(str name, const struct backend *b)
+{
+    static const struct { str prefix; const char *label; } families[] = {
+        { { "anthropic-", 10 }, "anthropic" }, { { "openai-", 7 }, "openai" }, { { "x-goog-", 7 }, "gemini" },
+        { { "x-amz", 5 }, "bedrock" }, { { "x-claude-", 9 }, "anthropic" },
+    };
+    for (size_t i = 0; i < COUNT_OF(families); i++)
+        if (str_ieq(str_upto(name, families[i].prefix.len), families[i].prefix))
+            return strcmp(families[i].label, b->dialect->label) != 0 || b->target.anthropic_version.len > 0;
     return false;
 }
 
@@ -290,37 +303,91 @@ static bool is_configured_header(const struct config *c, str name)
     return str_ieq(name, c->user_id_header) || str_ieq(name, c->user_groups_header);
 }
 
-static void head_write(struct req *r, const struct backend *b, size_t body_bytes, struct buf *out)
+/* Path and query as they go on the wire. */
+static void target_write(struct req *r, const struct backend *b, struct buf *out)
 {
     const struct provider_ops *p = b->provider;
-    buf_str(out, S("POST "));
+    if (p->path_write && r->endpoint == ENDPOINT_CHAT) {
+        size_t from = out->len;
+        p->path_write(&b->place, r->chat.is_streaming, out);
+        if (b->dialect == r->dialect && !b->target.anthropic_version.len && !out->is_failed
+            && !memchr(out->ptr + from, '?', out->len - from))
+            query_write(r->head.query, out);
+        return;
+    }
     buf_str(out, b->base_path);
-    str path = b->conf->chat_path.len && r->endpoint == ENDPOINT_CHAT ? b->conf->chat_path : p->paths[r->endpoint];
-    buf_str(out, path);
+    buf_str(out, b->conf->chat_path.len && r->endpoint == ENDPOINT_CHAT ? b->conf->chat_path : p->paths[r->endpoint]);
     if (p->wants_api_version && b->conf->api_version.len) {
         buf_str(out, S("?api-version="));
         buf_str(out, b->conf->api_version);
-    } else {
+    } else if (b->dialect == r->dialect || r->endpoint != ENDPOINT_CHAT) {
         query_write(r->head.query, out);
     }
-    buf_str(out, S(" HTTP/1.1\r\nhost: "));
-    buf_str(out, b->host_header);
-    buf_str(out, S("\r\n"));
+}
+
+static void client_headers_write(struct req *r, const struct backend *b, struct buf *out)
+{
+    bool is_translated = translate_request_is_needed(r, b);
     for (unsigned i = 0; i < r->head.n_headers; i++) {
         const struct header *h = &r->head.headers[i];
-        if (header_stays_here(h->name) || header_is_removed(r, h->name)
-            || is_configured_header(r->snap->config, h->name) || http_is_named_in_connection(&r->head, h->name))
+        if (header_stays_here(h->name) || header_is_removed(r, h->name) || header_is_foreign(h->name, b)
+            || is_configured_header(r->snap->config, h->name) || http_is_named_in_connection(&r->head, h->name)
+            || (is_translated && str_ieq(h->name, S("content-type"))))
             continue;
         buf_str(out, h->name);
         buf_str(out, S(": "));
         buf_str(out, h->value);
         buf_str(out, S("\r\n"));
     }
+    if (is_translated)
+        buf_str(out, S("content-type: application/json\r\n"));
+    if (b->provider->version_line.len && !http_has(&r->head, S("anthropic-version")))
+        buf_str(out, b->provider->version_line);
+}
+
+/* A signature or a token that was fetched; else the configured key, or the one that the client brought for this provider. */
+static WAITS int proof_write(struct req *r, const struct backend *b, str target, str body, uint64_t deadline, struct buf *out)
+{
+    const struct provider_ops *p = b->provider;
     str key = injected_key(r, b);
-    if (key.len)
+    if (key.len) {
         buf_printf(out, STR_FMT ": " STR_FMT STR_FMT "\r\n", STR_ARG(p->auth_header), STR_ARG(p->auth_prefix), STR_ARG(key));
-    else if (b->auth_line.len && !header_is_removed(r, str_upto(b->auth_line, (size_t)str_chr(b->auth_line, ':'))))
+    } else if (b->credential) {
+        struct err e = { 0 };
+        str path = target, query = { 0 };
+        ptrdiff_t mark = str_chr(target, '?');
+        if (mark >= 0) {
+            path = str_upto(target, (size_t)mark);
+            query = str_from(target, (size_t)mark + 1);
+        }
+        struct signing s = { S("POST"), b->host_header, path, query, body, clock_wall() };
+        int rc = credential_lines(b->credential, r->loop, &s, deadline, out, &e);
+        if (rc < 0) {
+            if (rc != -ECANCELED)
+                req_fail(r, 502, "upstream_error", "upstream_auth", "upstream_auth",
+                         "no credentials for the provider of model '" STR_FMT "': %s", STR_ARG(b->model->name),
+                         e.text[0] ? e.text : strerror(-rc));
+            return rc == -1 ? -EACCES : rc;
+        }
+    } else if (b->auth_line.len && !header_is_removed(r, str_upto(b->auth_line, (size_t)str_chr(b->auth_line, ':')))) {
         buf_str(out, b->auth_line);
+    }
+    return 0;
+}
+
+/* `body`: all of it when something signs it. */
+static WAITS int head_write(struct req *r, const struct backend *b, size_t body_bytes, str body, uint64_t deadline, struct buf *out)
+{
+    buf_str(out, S("POST "));
+    size_t from = out->len;
+    target_write(r, b, out);
+    size_t n_target = out->len - from;
+    buf_str(out, S(" HTTP/1.1\r\nhost: "));
+    buf_str(out, b->host_header);
+    buf_str(out, S("\r\n"));
+    client_headers_write(r, b, out);
+    str target = out->is_failed ? S("") : b->credential ? arena_str(r->a, (str){ out->ptr + from, n_target }) : S("");
+    int rc = proof_write(r, b, target, body, deadline, out);
     buf_str(out, b->extra_lines);
     buf_str(out, buf_view(&r->out.headers));
     buf_str(out, S("x-request-id: "));
@@ -330,6 +397,7 @@ static void head_write(struct req *r, const struct backend *b, size_t body_bytes
     buf_str(out, S("accept-encoding: identity\r\ncontent-length: "));
     buf_u64(out, body_bytes);
     buf_str(out, S("\r\n\r\n"));
+    return rc;
 }
 
 enum {
@@ -348,14 +416,25 @@ static void piece_add(void *arg, str piece)
     p->n++;
 }
 
-/* Writes head and body while watching for an early answer, which ends the sending. */
-static WAITS int request_send(struct req *r, struct upstream *u, const struct backend *b, uint64_t deadline)
+static WAITS int pieces_send(struct upstream *u, struct pieces *p, size_t body_bytes, uint64_t deadline)
+{
+    if (body_bytes <= LATE_MAX)
+        fiber_late();
+    int rc = client_send(u, p->v, p->n, deadline);
+    u->is_half_sent = rc == CONN_INPUT;
+    return rc < 0 ? rc : 0;
+}
+
+/* The client's bytes, with the spans that policy changes replaced. */
+static WAITS int body_send(struct req *r, struct upstream *u, const struct backend *b, uint64_t deadline)
 {
     struct json_edits edits = body_edits(r, b);
-    struct buf head = { 0 };
+    struct buf head = { 0 }, whole = { 0 };
     buf_reserve(&head, 1024);
     size_t body_bytes = json_edits_size(&edits, &r->json);
-    head_write(r, b, body_bytes, &head);
+    if (b->credential)                          /* it may sign the body */
+        json_edits_write(&edits, &r->json, &whole);
+    int rc = head_write(r, b, body_bytes, buf_view(&whole), deadline, &head);
     if (body_bytes <= COPY_MAX)
         json_edits_write(&edits, &r->json, &head);
     struct pieces p;
@@ -363,20 +442,38 @@ static WAITS int request_send(struct req *r, struct upstream *u, const struct ba
     piece_add(&p, buf_view(&head));
     if (body_bytes > COPY_MAX)
         json_edits_pieces(&edits, &r->json, piece_add, &p);
-    struct buf whole = { 0 };
     if (p.n > PIECES_MAX) {
+        whole.len = 0;
         json_edits_write(&edits, &r->json, &whole);
         p.n = 1;
         piece_add(&p, buf_view(&whole));
     }
-    if (body_bytes <= LATE_MAX)
-        fiber_late();
-    int rc = head.is_failed || whole.is_failed || arena_exhausted(r->a) ? -ENOMEM
-           : conn_send(&u->conn, p.v, p.n, deadline);
-    u->is_half_sent = rc == CONN_INPUT;
+    if (rc == 0)
+        rc = head.is_failed || whole.is_failed || arena_exhausted(r->a) ? -ENOMEM : pieces_send(u, &p, body_bytes, deadline);
     buf_free(&head);
     buf_free(&whole);
-    return rc < 0 ? rc : 0;
+    return rc;
+}
+
+/* Another dialect: the body was written when the attempt began. */
+static WAITS int translated_send(struct req *r, struct upstream *u, const struct backend *b, str body, uint64_t deadline)
+{
+    struct buf head = { 0 };
+    int rc = head_write(r, b, body.len, body, deadline, &head);
+    struct pieces p;
+    p.n = 0;
+    piece_add(&p, buf_view(&head));
+    piece_add(&p, body);
+    if (rc == 0)
+        rc = head.is_failed || arena_exhausted(r->a) ? -ENOMEM : pieces_send(u, &p, body.len, deadline);
+    buf_free(&head);
+    return rc;
+}
+
+/* Writes head and body while watching for an early answer, which ends the sending. */
+static WAITS int request_send(struct req *r, struct upstream *u, const struct backend *b, str translated, uint64_t deadline)
+{
+    return translated.ptr ? translated_send(r, u, b, translated, deadline) : body_send(r, u, b, deadline);
 }
 
 static void note_failure(struct req *r, const struct backend *b, int rc, const char *phase, const char *detail)
@@ -397,6 +494,15 @@ static WAITS int error_body_read(struct req *r, struct answer *a, uint64_t deadl
     if (rc == 0)
         a->body_is_read = true;
     return rc;
+}
+
+int answer_status(const struct backend *b, const struct http_head *head)
+{
+    struct failure f = { .status = head->status };
+    str word = head->status >= 400 && b->dialect && b->dialect->error_header ? http_get(head, str_of(b->dialect->error_header)) : S("");
+    if (word.len)
+        b->dialect->error_named(word, &f);
+    return f.status;
 }
 
 static unsigned status_reason(int status)
@@ -422,7 +528,20 @@ static const char *reason_name(unsigned reason)
 
 struct try { unsigned reason; uint64_t wait_ns; };
 
-static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, struct answer *a, struct try *t)
+static int body_translate(struct req *r, const struct backend *b, struct buf *out)
+{
+    if (out->len || !translate_request_is_needed(r, b))
+        return 0;
+    int rc = translate_request(r, b, out);
+    if (out->is_failed)
+        arena_fail(r->a);
+    return rc;
+}
+
+/* `translated`: the body in the provider's dialect, if it needs one. It is let go when it has been sent: the next request
+ * writes into memory that is still warm, and a silent stream does not hold it. */
+static WAITS enum outcome attempt_send(struct req *r, const struct backend *b, struct answer *a, struct try *t,
+                                       struct buf *translated)
 {
     const struct model *m = b->model;
     uint64_t begun = r->n_attempts == 0 ? r->t.routed : clock_now();        /* the first attempt follows at once */
@@ -432,7 +551,14 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
     r->fail = (struct fail){ 0 };
     *t = (struct try){ 0 };
     const char *phase = "connect", *detail = NULL;
+    if (r->endpoint != ENDPOINT_CHAT && b->provider->paths[r->endpoint].len == 0) {
+        req_fail(r, 400, "invalid_request_error", "unsupported_endpoint", "translation",
+                 "the provider of model '" STR_FMT "' (" STR_FMT ") has no such endpoint", STR_ARG(m->name), STR_ARG(b->provider->name));
+        return FAILED_RETRYABLE;
+    }
     for (int fresh = 0; ; fresh++) {
+        if (body_translate(r, b, translated) < 0)
+            return FAILED_RETRYABLE;            /* for no reason that a retry would cure: another model may be able to say it */
         uint64_t until = deadline_min(r->attempt_deadline, fresh ? clock_now() : begun, m->connect_ns);
         int rc = client_get(r->loop, &b->origin, fresh > 0, until, &a->up, &phase, &detail);
         if (rc < 0) {
@@ -449,7 +575,8 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         r->t.sent = a->up->is_reused && fresh == 0 ? begun : clock_now();
         phase = "send";
         until = deadline_min(r->attempt_deadline, r->t.sent, m->first_byte_ns);
-        rc = request_send(r, a->up, b, until);
+        rc = request_send(r, a->up, b, buf_view(translated), until);
+        buf_free(translated);
         if (rc == 0 || rc == -EPIPE || rc == -ECONNRESET) {     /* an answer may be there even so */
             phase = "first byte";
             int n, n_interim = 0;
@@ -471,6 +598,11 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         }
         if (rc == -ECANCELED)
             return CLIENT_GONE;
+        if (rc == -EACCES) {                    /* no token: nothing was sent */
+            t->reason = RETRY_CONNECT;
+            backend_failed(b, clock_now());
+            return FAILED_RETRYABLE;
+        }
         /* A kept connection that died before a byte came was closed by the peer while idle: send it
          * again on a fresh one. This is not a retry in the sense of the budget. */
         if (was_reused && fresh == 0 && rc != -ETIMEDOUT && rc != -EBADMSG)
@@ -491,12 +623,13 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         backend_succeeded(b);
         return GOT_ANSWER;
     }
-    t->reason = status_reason(a->head.status);
+    int status = answer_status(b, &a->head);
+    t->reason = status_reason(status);
     t->wait_ns = http_retry_after_ns(&a->head);
     if (t->reason == RETRY_429 || t->reason == RETRY_GATEWAY)
         if (t->wait_ns)
             atomic_store(&b->state->retry_at, clock_now() + t->wait_ns);
-    if (a->head.status >= 500)
+    if (status >= 500)
         backend_failed(b, clock_now());
     else
         backend_succeeded(b);
@@ -509,6 +642,14 @@ static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, s
         a->body_is_read = true;
     }
     return t->reason ? FAILED_RETRYABLE : FAILED_FINAL;
+}
+
+static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, struct answer *a, struct try *t)
+{
+    struct buf translated = { 0 };
+    enum outcome outcome = attempt_send(r, b, a, t, &translated);
+    buf_free(&translated);
+    return outcome;
 }
 
 static void in_flight(const struct backend *b, int by)

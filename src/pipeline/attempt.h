@@ -26,6 +26,9 @@ struct answer {                     /* an upstream response whose head is in */
     bool body_is_read;
 };
 
+/* The status of an answer, in OpenAI's numbering where the provider has a word in a header that says more. */
+int answer_status(const struct backend *b, const struct http_head *head);
+
 /* Tries r->order. 0: *out holds a response to relay (2xx, or the last error of an upstream). -1: r->fail says what to
  * answer. -ECANCELED: the client is gone. */
 WAITS int attempt_run(struct req *r, struct answer *out);

@@ -128,7 +128,10 @@ struct json_edits body_edits(struct req *r, const struct backend *b)
     str name = r->ref && r->ref->lora_name.len ? r->ref->lora_name : b->upstream_model;
     if (!r->ref && !str_eq(r->chat.model, b->model->name) && !r->recipe)
         name = r->chat.model;                   /* a LoRA asked for by its own name */
-    if (!str_eq(name, r->chat.model))
+    if (b->target.anthropic_version.len && b->dialect == r->dialect) {          /* Vertex: the model is in the URL */
+        change_remove(&o, r->a, S("model"));
+        change_set(&o, r->a, S("anthropic_version"), json_quoted(r->a, b->target.anthropic_version));
+    } else if (!str_eq(name, r->chat.model) && !r->place.model.len)
         change_set(&o, r->a, S("model"), json_quoted(r->a, name));
     reasoning_changes(r, b, &o);
     jref messages = json_get(&r->json, 0, S("messages"));

@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 #include "front/server.h"
+#include "pipeline/limit.h"
+#include "pipeline/translate.h"
 #include "signal/signal.h"
 
 /* One reservation, three copies: a response has twenty of these. The value is known to hold no line break: it is
@@ -52,6 +54,11 @@ static bool is_dropped(str name)
     default: break;
     }
     return http_is_hop_by_hop(name) || str_ieq(str_upto(name, 6), S("x-vsr-"));
+}
+
+static bool is_limit(str name)
+{
+    return str_ieq(str_upto(name, 12), S("x-ratelimit-")) || str_ieq(str_upto(name, 20), S("anthropic-ratelimit-"));
 }
 
 static void phase(struct buf *out, const char *name, uint64_t from, uint64_t to, bool *is_first)
@@ -126,11 +133,26 @@ static str share_text(char to[32], double v)
     return (str){ to, n };
 }
 
-static void decision_headers(const struct req *r, int status, struct buf *out)
+/* Who spoke what, when it was not the same, and what could not be said (spec 02, 4.7). */
+static void protocol_headers(struct req *r, struct buf *out)
+{
+    if (!r->dialect || !r->backend)
+        return;
+    if (r->backend->dialect != r->dialect || r->wants_debug) {
+        line(out, S("x-vsr-client-protocol"), str_of(r->dialect->label));
+        line(out, S("x-vsr-upstream-protocol"), str_of(r->backend->dialect->label));
+    }
+    str warnings = translate_warnings(r);
+    if (warnings.len)
+        line_named(out, S("x-vsr-protocol-warnings"), warnings);
+}
+
+static void decision_headers(struct req *r, int status, struct buf *out)
 {
     char text[32];
     buf_str(out, S("x-vsr-schema-version: 2\r\n"));
     line(out, S("x-vsr-response-path"), str_of(r->response_path ? r->response_path : status < 400 ? "local" : "error"));
+    protocol_headers(r, out);
     if (status < 200 || status > 299)
         return;
     if (r->recipe) {
@@ -161,8 +183,9 @@ void headers_write(struct req *r, int status, str content_type, int64_t length, 
     buf_str(out, S("\r\n"));
     if (content_type.len)
         line(out, S("content-type"), content_type);
+    bool has_own_limits = from && limit_has_headers(r);
     for (unsigned i = 0; from && i < from->n_headers; i++)
-        if (!is_dropped(from->headers[i].name))
+        if (!is_dropped(from->headers[i].name) && !(has_own_limits && is_limit(from->headers[i].name)))
             line(out, from->headers[i].name, from->headers[i].value);
     line(out, S("x-request-id"), r->request_id);
     if (r->upstream_request_id.len)
@@ -176,6 +199,7 @@ void headers_write(struct req *r, int status, str content_type, int64_t length, 
         buf_u64(out, ms);
         buf_str(out, S("\r\n"));
     }
+    limit_headers(r, r->dialect == &dialect_anthropic, out);
     if (r->fail.no_retry)
         buf_str(out, S("x-should-retry: false\r\n"));
     if (str_starts(content_type, S("text/event-stream")))

@@ -3,32 +3,23 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "dialect/openai_answer.h"
 #include "front/server.h"
 #include "net/sse.h"
-#include "pipeline/headers.h"
+#include "pipeline/translate.h"
+#include "pipeline/wire.h"
 
 enum {
-    TOKENS_MAX = 1000000000,        /* of one answer; beyond: the provider is mistaken, and counters would not forget it */
     TEE_MAX = 256 * 1024,           /* of a whole answer, kept to read its usage; beyond: only relayed */
+    WHOLE_MAX = 64 << 20,           /* a whole answer in which a name is put back */
     EVENT_MAX = 1024 * 1024,        /* an event held back until its end; beyond: relayed unread */
-    COPY_MAX = 4096,                /* of a body that goes behind its head in one buffer */
 };
 
-#define SLOW_CLIENT_NS (60 * NS_PER_S)      /* a client that takes nothing for so long is gone */
 #define TRIM_AFTER_NS NS_PER_S              /* a stream that is silent this long gives its stack pages back */
 
 /* ---- what an answer says about itself ---- */
-
-static void count_read(const struct json *j, jref v, int64_t *out)
-{
-    int64_t n;
-    if (json_int(j, v, &n) && n >= 0 && n <= TOKENS_MAX)
-        *out = n;
-}
 
 static void usage_object(struct req *r, const struct json *j, jref usage)
 {
@@ -38,14 +29,14 @@ static void usage_object(struct req *r, const struct json *j, jref usage)
     u->is_known = true;
     JSON_EACH_PAIR(j, usage, key, v) {          /* one walk: every answer has one of these */
         if (json_key_is(j, key, S("prompt_tokens"))) {
-            count_read(j, v, &u->prompt_tokens);
+            usage_count_read(j, v, &u->prompt_tokens);
         } else if (json_key_is(j, key, S("completion_tokens"))) {
-            count_read(j, v, &u->completion_tokens);
+            usage_count_read(j, v, &u->completion_tokens);
         } else if (json_key_is(j, key, S("prompt_tokens_details"))) {
-            count_read(j, json_get(j, v, S("cached_tokens")), &u->cached_tokens);
-            count_read(j, json_get(j, v, S("cache_write_tokens")), &u->cache_write_tokens);
+            usage_count_read(j, json_get(j, v, S("cached_tokens")), &u->cached_tokens);
+            usage_count_read(j, json_get(j, v, S("cache_write_tokens")), &u->cache_write_tokens);
         } else if (json_key_is(j, key, S("completion_tokens_details"))) {
-            count_read(j, json_get(j, v, S("reasoning_tokens")), &u->reasoning_tokens);
+            usage_count_read(j, json_get(j, v, S("reasoning_tokens")), &u->reasoning_tokens);
         }
     }
 }
@@ -113,126 +104,37 @@ static bool usage_glance(struct req *r, str text)
     return true;
 }
 
+/* A whole answer in another dialect than OpenAI's, that passes through: read by its reader. */
+static void foreign_read(struct req *r, str json_text)
+{
+    struct json j;
+    struct reply reply = { 0 };
+    struct err e = { 0 };
+    if (json_text.len > TEE_MAX || json_parse(r->a, json_text, &j, NULL) < 0 || r->dialect->reply_read(r->a, &j, &reply, &e) < 0)
+        return;
+    struct delta note = { .kind = DELTA_STOP, .id = reply.id, .model = reply.model, .stop = reply.stop, .usage = &reply.usage };
+    translate_note(r, &note);
+    reply.raw = json_text;
+    if (r->on_reply)
+        r->on_reply(r, &reply);
+}
+
+static bool is_foreign(const struct req *r)
+{
+    return r->dialect && r->dialect != &dialect_openai_chat;
+}
+
 void usage_read(struct req *r, str json_text)
 {
+    if (is_foreign(r)) {
+        foreign_read(r, json_text);
+        return;
+    }
     if (!r->trace && usage_glance(r, json_text))
         return;
     struct json j;
     if (json_text.len <= TEE_MAX && json_parse(r->a, json_text, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT))
         answer_look(r, &j);
-}
-
-/* ---- writing to the client ---- */
-
-/* The pieces may lie in the loop's scratch, which others use while this fiber is parked: what the socket does not take
- * at once is copied before waiting. */
-static WAITS int send_v(struct req *r, struct iovec *v, int n)
-{
-    size_t total = 0;
-    for (int i = 0; i < n; i++)
-        total += v[i].iov_len;
-    r->relayed_bytes += total;
-    ssize_t put = conn_write_some(&r->client->conn, v, n);
-    int rc = put < 0 ? (int)put : 0;
-    if (rc == 0 && (size_t)put < total) {
-        char *rest = malloc(total - (size_t)put), *to = rest;
-        if (rest) {
-            size_t skip = (size_t)put;
-            for (int i = 0; i < n; i++) {
-                size_t from = skip < v[i].iov_len ? skip : v[i].iov_len;
-                skip -= from;
-                memcpy(to, (char *)v[i].iov_base + from, v[i].iov_len - from);
-                to += v[i].iov_len - from;
-            }
-            uint64_t until = loop_now(r->loop) + SLOW_CLIENT_NS;
-            rc = conn_write(&r->client->conn, (str){ rest, total - (size_t)put }, until < r->deadline ? until : r->deadline);
-            free(rest);
-        } else {
-            rc = -ENOMEM;
-        }
-    }
-    if (rc < 0)
-        r->is_client_gone = true;               /* gone, or too slow for its time */
-    return rc;
-}
-
-/* Bytes that the parser has kept lie in the scratch, too. The present spans may point into the last copy, so that one
- * stays until the next turn. */
-struct kept { struct buf copies[2]; unsigned turn; };
-
-static int kept_save(struct h1 *in, struct kept *k)
-{
-    if (in->kept.len == 0)
-        return 0;
-    struct buf *copy = &k->copies[++k->turn & 1];
-    copy->len = 0;
-    buf_str(copy, in->kept);
-    in->kept = buf_view(copy);
-    return copy->is_failed ? -ENOMEM : 0;
-}
-
-/* What is left behind the message goes with the request. */
-static void kept_free(struct req *r, struct h1 *in, struct kept *k)
-{
-    if (in->kept.len)
-        in->kept = arena_str(r->a, in->kept);
-    buf_free(&k->copies[0]);
-    buf_free(&k->copies[1]);
-}
-
-static void head_build(struct req *r, int status, str content_type, int64_t length, const struct http_head *from,
-                       struct buf *out)
-{
-    r->status = status;
-    r->is_head_sent = true;
-    headers_write(r, status, content_type, length, from, out);
-}
-
-/* `is_scratch`: the body lies in the loop's scratch, so this fiber must not let others run. */
-static WAITS int head_send(struct req *r, int status, str content_type, int64_t length, const struct http_head *from,
-                           const struct iovec *body, int n_body, bool is_scratch)
-{
-    struct buf head = { 0 };
-    head_build(r, status, content_type, length, from, &head);
-    struct iovec v[H1_SPANS_MAX + 4];           /* the head, the spans, a chunk's size, its end, the end of chunks */
-    int n = 1;
-    size_t body_bytes = 0;
-    for (int i = 0; i < n_body; i++)
-        body_bytes += body[i].iov_len;
-    if (body_bytes <= COPY_MAX)                 /* one piece is cheaper to send than two */
-        for (int i = 0; i < n_body; i++)
-            buf_add(&head, body[i].iov_base, body[i].iov_len);
-    else
-        for (int i = 0; i < n_body; i++)
-            v[n++] = body[i];
-    v[0] = (struct iovec){ head.ptr, head.len };
-    if (!is_scratch)
-        fiber_late();
-    int rc = head.is_failed ? -ENOMEM : send_v(r, v, n);
-    buf_free(&head);
-    return rc;
-}
-
-/* Spans of one read lie all in kept bytes, which stay, or all in the loop's scratch, which others use as soon as this
- * fiber lets them run. */
-static bool is_in_scratch(const char *scratch, str span)
-{
-    return span.ptr >= scratch && span.ptr < scratch + LOOP_SCRATCH;
-}
-
-static int chunk_size_text(char to[24], size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-    char text[16];
-    int len = 0, k = 0;
-    do
-        text[len++] = digits[n & 15];
-    while (n >>= 4);
-    while (len)
-        to[k++] = text[--len];
-    to[k++] = '\r';
-    to[k++] = '\n';
-    return k;
 }
 
 /* ---- relaying whole answers ---- */
@@ -253,7 +155,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
 {
     struct h1 *in = &a->up->in;
     int64_t length = a->head.is_chunked ? -1 : a->head.content_length;
-    bool chunked = length < 0 && r->head.minor >= 1 && !in->is_complete;
+    bool chunked = length < 0 && wire_is_chunked(r) && !in->is_complete;
     str spans[H1_SPANS_MAX];
     struct buf tee = { 0 };
     struct kept kept = { 0 };
@@ -269,7 +171,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         uint64_t until = deadline_min(r->attempt_deadline, loop_now(r->loop), r->model->idle_ns);
         bool came_with_head = is_first && in->kept.len > 0;
         n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until);
-        came_with_head = came_with_head && n > 0 && !is_in_scratch(scratch, spans[0]);
+        came_with_head = came_with_head && n > 0 && !wire_is_in_scratch(scratch, spans[0]);
         if (n < 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
         struct iovec v[H1_SPANS_MAX + 3];
@@ -281,7 +183,7 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         bool ends = n == 0 || in->is_complete;
         bool is_whole = is_first && ends && came_with_head && n == 1;   /* in the arena, in one piece: read it there */
         if (chunked && n > 0)
-            v[k++] = (struct iovec){ size, (size_t)chunk_size_text(size, bytes) };
+            v[k++] = (struct iovec){ size, (size_t)wire_chunk_size(size, bytes) };
         for (int i = 0; i < n; i++) {
             v[k++] = (struct iovec){ (void *)(uintptr_t)spans[i].ptr, spans[i].len };
             if (!is_whole && tee.len + spans[i].len <= TEE_MAX)
@@ -294,10 +196,10 @@ static WAITS int relay_body(struct req *r, struct answer *a)
         if (chunked && ends)
             v[k++] = (struct iovec){ (void *)(uintptr_t)"0\r\n\r\n", 5 };
         if (is_first)
-            rc = head_send(r, a->head.status, http_get(&a->head, S("content-type")), chunked ? -1 : length < 0 ? -2 : length, &a->head, v, k,
+            rc = wire_answer(r, a->head.status, http_get(&a->head, S("content-type")), chunked ? -1 : length < 0 ? -2 : length, &a->head, v, k,
                            !came_with_head);
         else if (k)
-            rc = send_v(r, v, k);
+            rc = wire_send(r, v, k);
         is_first = false;
         if (rc < 0 || ends)
             break;
@@ -309,6 +211,59 @@ static WAITS int relay_body(struct req *r, struct answer *a)
     buf_free(&tee);
     kept_free(r, in, &kept);
     return rc < 0 || n != -ECANCELED ? rc : n;
+}
+
+/* ---- the little that is put right in an answer that passes through ---- */
+
+/* Agents that speak Messages return signed thought only to the model they asked for, by the name in the answer. So where
+ * policy has put another name into the request, the client's is put back. */
+static bool is_renamed(const struct req *r)
+{
+    return r->endpoint == ENDPOINT_CHAT && r->dialect == &dialect_anthropic && !str_eq(r->backend->upstream_model, r->chat.model);
+}
+
+/* What the client's response follows was told to the provider as its items: it knows nothing of the response before. */
+static bool is_continued(const struct req *r)
+{
+    return r->endpoint == ENDPOINT_CHAT && r->dialect == &dialect_openai_responses && r->exchange && r->is_prompt_changed;
+}
+
+/* `answer`: the object that says what the answer is. False: nothing to put right. */
+static bool answer_correct(struct req *r, struct json_edits *e, const struct json *j, jref answer)
+{
+    if (!json_is(j, answer, JSON_OBJECT))
+        return false;
+    if (is_renamed(r) && json_is(j, json_get(j, answer, S("model")), JSON_STRING))
+        json_edit_set(e, j, answer, S("model"), json_quoted(r->a, r->chat.model));
+    if (is_continued(r)) {
+        const struct answer_context *c = translate_context(r);
+        if (c->stored_previous_id.len)
+            json_edit_set(e, j, answer, S("previous_response_id"), json_quoted(r->a, c->stored_previous_id));
+        if (c->stored_conversation_id.len)
+            json_edit_set(e, j, answer, S("conversation"),
+                          arena_printf(r->a, "{\"id\":" STR_FMT "}", STR_ARG(json_quoted(r->a, c->stored_conversation_id))));
+    }
+    return e->n > 0;
+}
+
+static WAITS int relay_corrected(struct req *r, struct answer *a)
+{
+    str body;
+    struct json j;
+    int rc = h1_read_body(&a->up->in, r->a, &a->head, WHOLE_MAX, &body, deadline_min(r->attempt_deadline, loop_now(r->loop), r->model->idle_ns));
+    if (rc < 0)
+        return rc == -ECANCELED ? rc : body_broken(r, rc);
+    a->body_is_read = true;
+    str read = body;
+    struct json_edits e = { .a = r->a };
+    if (json_parse(r->a, body, &j, NULL) == 0 && answer_correct(r, &e, &j, 0)) {
+        struct buf out = { 0 };
+        json_edits_write(&e, &j, &out);
+        body = buf_to_arena(&out, r->a);
+    }
+    usage_read(r, is_renamed(r) ? read : body);         /* the log has the provider's name, the store what was told */
+    struct iovec v = { (void *)(uintptr_t)body.ptr, body.len };
+    return wire_answer(r, a->head.status, http_get(&a->head, S("content-type")), (int64_t)body.len, &a->head, &v, 1, false);
 }
 
 /* ---- relaying streams ---- */
@@ -325,7 +280,11 @@ struct stream {
     bool chunked;
     bool is_done;                   /* [DONE] seen */
     bool has_error;                 /* the upstream sent an error event */
+    bool has_unread;                /* an event was too large to look at, the last perhaps: only the framing tells the end */
     struct buf out;                 /* pieces that had to be rewritten this turn */
+    void *reader;                   /* of a dialect that is not OpenAI chat's; NULL */
+    struct collector *collector;    /* somebody keeps the answer; NULL */
+    str told;                       /* the whole answer in the last event of a response, for the same */
 };
 
 enum verdict { EVENT_AS_IS, EVENT_REWRITTEN, EVENT_DROPPED };
@@ -341,6 +300,51 @@ static enum verdict rewrite(struct stream *s, str event, str data, struct json_e
         buf_str(&s->out, text);
     buf_add(&s->out, behind, (size_t)(event.ptr + event.len - behind));
     return EVENT_REWRITTEN;
+}
+
+/* The events that say what the answer is, and the member in which they do. "" : another event. */
+static str answer_member(const struct req *r, str name)
+{
+    static const str told[] = { S("response.created"), S("response.in_progress"), S("response.completed"),
+                                S("response.incomplete"), S("response.failed") };
+    if (is_renamed(r) && str_eq(name, S("message_start")))
+        return S("message");
+    for (size_t i = 0; is_continued(r) && i < COUNT_OF(told); i++)
+        if (str_eq(name, told[i]))
+            return S("response");
+    return S("");
+}
+
+/* The last event of a response is the whole of it: kept as the client is told it. */
+static STACK_APART void told_keep(struct stream *s, str name, str data)
+{
+    struct json j;
+    struct arena *a = NULL;
+    struct buf out = { 0 };
+    bool is_last = str_eq(name, S("response.completed")) || str_eq(name, S("response.incomplete"));
+    if (!s->collector || !is_last || s->r->dialect != &dialect_openai_responses || !(a = arena_new()))
+        return;
+    if (json_parse(a, data, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT) && json_is(&j, json_get(&j, 0, S("response")), JSON_OBJECT)
+        && json_parse(a, json_raw(&j, json_get(&j, 0, S("response"))), &j, NULL) == 0) {
+        struct json_edits edits = { .a = a };
+        answer_correct(s->r, &edits, &j, 0);
+        json_edits_write(&edits, &j, &out);
+        s->told = buf_to_arena(&out, s->r->a);
+    }
+    arena_free(a);
+}
+
+static enum verdict correct_event(struct stream *s, str event, str data, str member)
+{
+    struct json j;
+    struct arena *a = arena_new();
+    enum verdict verdict = EVENT_AS_IS;
+    struct json_edits edits = { .a = a };
+    if (a && json_parse(a, data, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT)
+        && answer_correct(s->r, &edits, &j, json_get(&j, 0, member)))
+        verdict = rewrite(s, event, data, &edits, &j, S(""));
+    arena_free(a);
+    return verdict;
 }
 
 static bool holds(str s, str what)
@@ -374,15 +378,46 @@ static enum verdict event_read(struct stream *s, str event, str data, bool in_pl
     return verdict;
 }
 
+/* Pieces of a stream that passes through are looked at only for what they say of the whole. */
+static void foreign_take(void *arg, const struct delta *d)
+{
+    struct stream *s = arg;
+    int64_t n = (int64_t)s->r->n_events;
+    translate_note(s->r, d);
+    s->r->n_events = (uint64_t)n;               /* events are counted, not pieces */
+    s->has_error |= d->kind == DELTA_ERROR;
+    s->is_done |= d->kind == DELTA_END || (d->kind == DELTA_STOP && d->stop && s->r->dialect->ends_without_word);
+    if (s->collector)
+        collector_take(s->collector, d);
+}
+
+static STACK_APART void foreign_watch(struct stream *s, str name, str data)
+{
+    const struct dialect_ops *d = s->r->dialect;
+    struct arena *scratch = d->event_is_routine && d->event_is_routine(name) && !s->collector ? NULL : arena_new();
+    s->r->n_events++;
+    if (!scratch)
+        return;
+    struct delta_sink to = { foreign_take, s };
+    d->reader_event(s->reader, scratch, &(struct stream_event){ name, data, false }, &to);
+    arena_free(scratch);
+}
+
 static enum verdict event_watch(struct stream *s, str event)
 {
     static const char last[] = ",\"usage\":null}";     /* where every known provider puts it: closes the root object */
     const size_t n_last = sizeof last - 1;
     struct req *r = s->r;
-    str data = sse_data(event, &s->joined, NULL);
+    str name = { 0 }, data = sse_data(event, &s->joined, &name);
     bool in_place = data.ptr >= event.ptr && data.ptr < event.ptr + event.len;
     if (data.len == 0)
         return EVENT_AS_IS;                     /* a comment or a blank: keep-alive, passes */
+    if (s->reader) {
+        str member = answer_member(r, name);
+        foreign_watch(s, name, data);
+        told_keep(s, name, data);
+        return in_place && member.len ? correct_event(s, event, data, member) : EVENT_AS_IS;
+    }
     r->n_events++;
     if (str_starts(data, S("[DONE]"))) {
         s->is_done = true;
@@ -473,7 +508,7 @@ static WAITS int stream_send(struct stream *s, struct outlist *o, bool ends)
     if (s->head.len)
         v[k++] = (struct iovec){ s->head.ptr, s->head.len };
     if (s->chunked && bytes)
-        v[k++] = (struct iovec){ size, (size_t)chunk_size_text(size, bytes) };
+        v[k++] = (struct iovec){ size, (size_t)wire_chunk_size(size, bytes) };
     for (int i = 0; i < o->n; i++) {
         const struct piece *p = &o->items[i];
         v[k++] = (struct iovec){ (void *)(uintptr_t)(p->ptr ? p->ptr : s->out.ptr + p->at), p->len };
@@ -482,7 +517,7 @@ static WAITS int stream_send(struct stream *s, struct outlist *o, bool ends)
         v[k++] = (struct iovec){ (void *)(uintptr_t)"\r\n", 2 };
     if (s->chunked && ends)
         v[k++] = (struct iovec){ (void *)(uintptr_t)"0\r\n\r\n", 5 };
-    int rc = s->head.is_failed ? -ENOMEM : k ? send_v(s->r, v, k) : 0;
+    int rc = s->head.is_failed ? -ENOMEM : k ? wire_send(s->r, v, k) : 0;
     buf_free(&s->head);
     return rc;
 }
@@ -505,11 +540,14 @@ static void trim_me(struct timer *t)
 /* A stream that ends without [DONE], or breaks: told as an event, and not as a clean end. */
 static STACK_APART WAITS int stream_broken(struct stream *s, int code)
 {
-    const char *text = code == -ETIMEDOUT ? "the provider stopped sending in the middle of its answer"
-                                          : "the provider's stream broke off";
+    bool is_late = code == -ETIMEDOUT;
+    struct failure f = {
+        .status = is_late ? 504 : 502, .kind = is_late ? FAILURE_TIMEOUT : FAILURE_UPSTREAM, .type = S("upstream_error"),
+        .code = is_late ? S("upstream_timeout") : S("upstream_stream_broken"), .request_id = s->r->request_id,
+        .message = is_late ? S("the provider stopped sending in the middle of its answer") : S("the provider's stream broke off"),
+    };
     struct buf event = { 0 };
-    buf_printf(&event, "data: {\"error\":{\"message\":\"%s\",\"type\":\"upstream_error\",\"param\":null,\"code\":\"%s\"}}\n\n",
-               text, code == -ETIMEDOUT ? "upstream_timeout" : "upstream_stream_broken");
+    translate_stream_error(s->r, &f, &event);
     struct outlist o;
     o.n = 0;
     out_as_is(&o, s, buf_view(&event));
@@ -530,7 +568,9 @@ static STACK_APART WAITS int stream_turn(struct stream *s, const str *spans, int
         buf_str(&s->out, buf_view(&s->partial));
         out_copied(&o, s, from);
         s->partial.len = 0;
+        s->has_unread = true;
     }
+    s->is_done |= ends && s->has_unread && !s->has_error;
     if (may_go_late)
         fiber_late();
     int rc = s->out.is_failed || s->partial.is_failed ? -ENOMEM : stream_send(s, &o, ends && s->is_done);
@@ -540,18 +580,37 @@ static STACK_APART WAITS int stream_turn(struct stream *s, const str *spans, int
     return rc;
 }
 
+static STACK_APART void foreign_end(struct stream *s, bool ok)
+{
+    struct reply reply;
+    struct failure f;
+    if (s->collector && ok && s->is_done && collector_reply(s->collector, &reply, &f) == 0) {
+        reply.raw = s->told;
+        s->r->on_reply(s->r, &reply);
+    }
+    if (s->collector)
+        collector_free(s->collector);
+    if (s->reader && s->r->dialect->reader_free)
+        s->r->dialect->reader_free(s->reader);
+}
+
 static WAITS int relay_stream(struct req *r, struct answer *a)
 {
     struct h1 *in = &a->up->in;
-    struct stream s = { .r = r, .chunked = r->head.minor >= 1 };
+    struct stream s = { .r = r, .chunked = wire_is_chunked(r) };
     struct kept kept = { 0 };
     struct trim trim = { .timer.fire = trim_me, .f = fiber_self() };
     str spans[H1_SPANS_MAX];
     char *scratch = loop_scratch(r->loop);
     sse_init(&s.splitter);
+    if (is_foreign(r)) {
+        s.reader = r->dialect->reader_new(r->a);
+        if (r->on_reply)
+            s.collector = collector_new(r->a, r->dialect);
+    }
     if (!s.chunked)
         r->client->keep_alive = false;
-    head_build(r, a->head.status, http_get(&a->head, S("content-type")), s.chunked ? -1 : -2, &a->head, &s.head);
+    wire_head(r, a->head.status, http_get(&a->head, S("content-type")), s.chunked ? -1 : -2, &a->head, &s.head);
     int rc = in->kept.len ? 0 : stream_send_none(&s, false);    /* else it goes with the first events */
     int n = 0;
     while (rc == 0) {
@@ -560,13 +619,14 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
         timer_arm(r->loop, &trim.timer, now + TRIM_AFTER_NS);
         n = h1_body_next(in, scratch, LOOP_SCRATCH, spans, until);
         timer_stop(&trim.timer);
-        came_with_head = came_with_head && n > 0 && !is_in_scratch(scratch, spans[0]);
+        came_with_head = came_with_head && n > 0 && !wire_is_in_scratch(scratch, spans[0]);
         if (n <= 0 || (n = kept_save(in, &kept) < 0 ? -ENOMEM : n) < 0)
             break;
         rc = stream_turn(&s, spans, n, in->is_complete, came_with_head);
         if (in->is_complete)
             break;
     }
+    s.is_done |= n == 0 && s.has_unread && !s.has_error;
     if (rc == 0 && n <= 0 && n != -ECANCELED && s.is_done) {    /* the end came in a read of its own, or was lost behind it */
         rc = stream_send_none(&s, true);
     } else if (rc == 0 && !s.is_done && n != -ECANCELED) {
@@ -582,6 +642,7 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
     } else if (n == -ECANCELED) {
         rc = n;
     }
+    foreign_end(&s, rc == 0);
     buf_free(&s.partial);
     buf_free(&s.joined);
     buf_free(&s.out);
@@ -592,17 +653,58 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
 
 /* ---- errors of upstreams ---- */
 
+static bool error_read(struct req *r, const struct answer *a, int status, struct failure *f)
+{
+    struct json j;
+    const struct dialect_ops *d = r->backend->dialect;
+    str word = d->error_header ? http_get(&a->head, str_of(d->error_header)) : S("");
+    if (json_parse(r->a, a->error_body, &j, NULL) < 0 || !d->error_read(r->a, &j, status, f))
+        *f = (struct failure){ .status = status };
+    if (word.len)
+        d->error_named(word, f);
+    return f->message.len > 0;
+}
+
+/* False: not JSON (a proxy's page), or not an error of its dialect. It would break the client's reader. */
+static bool error_is_readable(struct req *r, const struct answer *a, int status)
+{
+    struct failure f = { 0 };
+    return r->endpoint != ENDPOINT_CHAT || !r->dialect || error_read(r, a, status, &f);
+}
+
+/* The provider's error in the client's words. */
+static WAITS int error_translate(struct req *r, struct answer *a, int status)
+{
+    struct failure f = { 0 };
+    bool ok = error_read(r, a, status, &f);
+    req_fail(r, status, "upstream_error", NULL, status == 429 ? "upstream_rate_limited" : status >= 500 ? "upstream_5xx" : "upstream_4xx",
+             "the provider answered with status %d%s" STR_FMT, status, ok ? ": " : "",
+             STR_ARG(ok ? f.message : S("")));
+    if (ok) {
+        r->fail.message = f.message;
+        r->fail.type = f.type.len ? arena_cstr(r->a, f.type) : r->fail.type;
+        r->fail.code = f.code.len ? arena_cstr(r->a, f.code) : NULL;
+        r->fail.param = f.param;
+    }
+    r->fail.retry_after_ns = http_retry_after_ns(&a->head);
+    return relay_fail(r);
+}
+
 static WAITS int relay_error(struct req *r, struct answer *a)
 {
-    int status = a->head.status;
+    struct failure f = { 0 };
+    bool is_translated = a->body_is_read && translate_answer_is_needed(r, r->backend);
+    int status = is_translated && error_read(r, a, a->head.status, &f) ? f.status : a->head.status;
     if (status == 401 || status == 402 || status == 403) {      /* the gateway's key is bad, not the client's */
         req_fail(r, 502, "upstream_error", "upstream_auth", "upstream_auth",
                  "the provider of model '" STR_FMT "' refused the gateway's credentials (status %d)",
                  STR_ARG(r->model->name), status);
         return relay_fail(r);
     }
-    if (status == 529)
+    if (status == 529 && r->dialect != &dialect_anthropic)      /* a number that only Anthropic's clients know */
         status = 503;
+    if (is_translated || (a->body_is_read && a->error_body.len && !error_is_readable(r, a, status)))
+        return error_translate(r, a, status);
     if (!a->body_is_read || a->error_body.len == 0) {
         req_fail(r, status, "upstream_error", NULL, "upstream_error", "the provider answered with status %d and no body", status);
         r->fail.retry_after_ns = http_retry_after_ns(&a->head);
@@ -610,20 +712,42 @@ static WAITS int relay_error(struct req *r, struct answer *a)
     }
     r->fail.reason = status == 429 ? "upstream_rate_limited" : status >= 500 ? "upstream_5xx" : "upstream_4xx";
     struct iovec body = { (void *)(uintptr_t)a->error_body.ptr, a->error_body.len };
-    return head_send(r, status, http_get(&a->head, S("content-type")), (int64_t)a->error_body.len, &a->head, &body, 1, false);
+    return wire_answer(r, status, http_get(&a->head, S("content-type")), (int64_t)a->error_body.len, &a->head, &body, 1, false);
+}
+
+/* A redirect, whose target would be given the client's key; nothing; a web page. None of them is an answer of a model. */
+static bool is_no_answer(const struct req *r, const struct http_head *head)
+{
+    return head->status >= 300 || head->status == 204 || head->status == 205
+           || (r->endpoint == ENDPOINT_CHAT && str_ieq(str_upto(http_get(head, S("content-type")), 9), S("text/html")));
+}
+
+static WAITS int relay_no_answer(struct req *r, const struct answer *a)
+{
+    str type = http_get(&a->head, S("content-type"));
+    backend_failed(r->backend, clock_now());
+    req_fail(r, 502, "upstream_error", "upstream_malformed", "upstream_malformed",
+             "the provider of model '" STR_FMT "' answered with status %d%s" STR_FMT ", which is no answer of a model; is its base_url right?",
+             STR_ARG(r->model->name), a->head.status, type.len ? " and " : "", STR_ARG(str_upto(type, 64)));
+    return relay_fail(r);
 }
 
 WAITS int relay_run(struct req *r, struct answer *a)
 {
     r->response_path = "upstream";
-    str upstream_id = http_get(&a->head, S("x-request-id"));
-    r->upstream_request_id = upstream_id;
+    static const str ids[] = { { "x-request-id", 12 }, { "request-id", 10 }, { "x-amzn-requestid", 16 } };
+    for (size_t i = 0; i < COUNT_OF(ids) && r->upstream_request_id.len == 0; i++)
+        r->upstream_request_id = http_get(&a->head, ids[i]);
     if (a->head.status >= 400)
         return relay_error(r, a);
+    if (is_no_answer(r, &a->head))
+        return relay_no_answer(r, a);
+    if (translate_answer_is_needed(r, r->backend))
+        return translate_answer(r, a);
     str type = http_get(&a->head, S("content-type"));
     if (str_ieq(str_upto(type, 17), S("text/event-stream")))
         return relay_stream(r, a);
-    return relay_body(r, a);
+    return is_renamed(r) || is_continued(r) ? relay_corrected(r, a) : relay_body(r, a);
 }
 
 /* ---- answers of our own ---- */
@@ -632,21 +756,21 @@ WAITS int relay_own(struct req *r, int status, str content_type, str body)
 {
     struct iovec v = { (void *)(uintptr_t)body.ptr, body.len };
     bool is_head = str_eq(r->head.method, S("HEAD"));
-    return head_send(r, status, content_type, (int64_t)body.len, NULL, &v, is_head ? 0 : 1, false);
+    return wire_answer(r, status, content_type, (int64_t)body.len, NULL, &v, is_head ? 0 : 1, false);
 }
 
-static WAITS int own_stream(struct req *r, str events)
+WAITS int relay_own_stream(struct req *r, str events)
 {
-    bool chunked = r->head.minor >= 1;
+    bool chunked = wire_is_chunked(r);
     char size[24];
     struct iovec v[3] = {
-        { size, (size_t)chunk_size_text(size, events.len) },
+        { size, (size_t)wire_chunk_size(size, events.len) },
         { (void *)(uintptr_t)events.ptr, events.len },
         { (void *)(uintptr_t)"\r\n0\r\n\r\n", 7 },
     };
     if (!chunked)
         r->client->keep_alive = false;
-    return head_send(r, 200, S("text/event-stream"), chunked ? -1 : -2, NULL, chunked ? v : v + 1, chunked ? 3 : 1,
+    return wire_answer(r, 200, S("text/event-stream"), chunked ? -1 : -2, NULL, chunked ? v : v + 1, chunked ? 3 : 1,
                      false);
 }
 
@@ -662,7 +786,9 @@ WAITS int relay_own_answer(struct req *r, str model, str text)
     r->finish_reason = S("stop");
     r->t.sent = r->t.first_byte = clock_now();
     struct buf out = { 0 };
-    if (r->chat.is_streaming)
+    if (is_foreign(r))
+        translate_own_answer(r, model, text, &out);
+    else if (r->chat.is_streaming)
         openai_answer_write_stream(&a, &out);
     else
         openai_answer_write(&a, &out);
@@ -671,7 +797,7 @@ WAITS int relay_own_answer(struct req *r, str model, str text)
         req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
         rc = relay_fail(r);
     } else {
-        rc = r->chat.is_streaming ? own_stream(r, buf_view(&out))
+        rc = r->chat.is_streaming ? relay_own_stream(r, buf_view(&out))
                                   : relay_own(r, 200, S("application/json"), buf_view(&out));
     }
     buf_free(&out);
@@ -680,32 +806,16 @@ WAITS int relay_own_answer(struct req *r, str model, str text)
 
 WAITS int relay_fail(struct req *r)
 {
+    const struct dialect_ops *d = r->dialect ? r->dialect : &dialect_openai_chat;
+    struct failure f = translate_failure(r);
     struct buf body = { 0 };
-    struct json_writer w = { .out = &body };
     if (r->is_head_sent)
         return -EPIPE;
-    jw_begin(&w, '{');
-    jw_key(&w, S("error"));
-    jw_begin(&w, '{');
-    jw_key(&w, S("message"));
-    jw_str(&w, r->fail.message);
-    jw_key(&w, S("type"));
-    jw_str(&w, str_of(r->fail.type ? r->fail.type : "server_error"));
-    jw_key(&w, S("param"));
-    if (r->fail.param.len)
-        jw_str(&w, r->fail.param);
-    else
-        jw_null(&w);
-    jw_key(&w, S("code"));
-    if (r->fail.code)
-        jw_str(&w, str_of(r->fail.code));
-    else
-        jw_null(&w);
-    jw_end(&w, '}');
-    jw_end(&w, '}');
-    if (!r->response_path || r->fail.status)
+    d->error_write(&f, &body);
+    if (!r->response_path || strcmp(r->response_path, "rate_limited") != 0)
         r->response_path = "error";
-    int rc = body.is_failed ? -ENOMEM : relay_own(r, r->fail.status, S("application/json"), buf_view(&body));
+    int status = d->error_status ? d->error_status(&f) : f.status;
+    int rc = body.is_failed ? -ENOMEM : relay_own(r, status, S("application/json"), buf_view(&body));
     buf_free(&body);
     return rc;
 }

@@ -16,7 +16,8 @@ WAITS int relay_run(struct req *r, struct answer *a);
 WAITS int relay_own(struct req *r, int status, str content_type, str body);
 /* A text of our own as the answer the client asked for: chat or completion, whole or streamed. */
 WAITS int relay_own_answer(struct req *r, str model, str text);
-/* r->fail as an OpenAI error object. */
+WAITS int relay_own_stream(struct req *r, str events);      /* all of an event stream at once */
+/* r->fail as an error object of the client's dialect. */
 WAITS int relay_fail(struct req *r);
 
 /* Reads usage, finish reason and id out of a chat answer or a stream event's JSON. */

@@ -1,4 +1,6 @@
 /* plugin/request_params.c -- caps and strips request parameters. `max_tokens_limit` caps both spellings. */
+#include <math.h>
+
 #include "pipeline/body.h"
 #include "plugin/conf.h"
 
@@ -29,9 +31,88 @@ static bool is_known(str key)
     return false;
 }
 
+/* ---- the same on the canonical form ---- */
+
+/* A parameter by its name in OpenAI's or the client's own dialect. */
+static void prompt_unset(struct prompt *p, str name)
+{
+    struct { const char *name; double *number; } numbers[] = {
+        { "temperature", &p->temperature }, { "top_p", &p->top_p }, { "topP", &p->top_p },
+        { "presence_penalty", &p->presence_penalty }, { "presencePenalty", &p->presence_penalty },
+        { "frequency_penalty", &p->frequency_penalty }, { "frequencyPenalty", &p->frequency_penalty },
+    };
+    struct { const char *name; str *text; } texts[] = {
+        { "user", &p->user }, { "metadata", &p->metadata }, { "service_tier", &p->service_tier }, { "verbosity", &p->verbosity },
+        { "reasoning_effort", &p->reasoning_effort }, { "prompt_cache_key", &p->cache_key },
+    };
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        if (str_eq(name, str_of(numbers[i].name)))
+            *numbers[i].number = (double)NAN;
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        if (str_eq(name, str_of(texts[i].name)))
+            *texts[i].text = S("");
+    if (str_eq(name, S("top_k")) || str_eq(name, S("topK")))
+        p->top_k = -1;
+    if (str_eq(name, S("seed")))
+        p->has_seed = false;
+    if (str_eq(name, S("stop")) || str_eq(name, S("stop_sequences")) || str_eq(name, S("stopSequences")))
+        p->n_stops = 0;
+    if (str_eq(name, S("n")) || str_eq(name, S("candidateCount")))
+        p->n_answers = 0;
+    if (str_eq(name, S("max_tokens")) || str_eq(name, S("max_completion_tokens")) || str_eq(name, S("max_output_tokens"))
+        || str_eq(name, S("maxOutputTokens")))
+        p->max_tokens = 0;
+    if (str_eq(name, S("logprobs")))
+        p->logprobs = -1;
+    if (str_eq(name, S("top_logprobs")))
+        p->top_logprobs = -1;
+    if (str_eq(name, S("tools")))
+        p->n_tools = 0;
+    if (str_eq(name, S("tool_choice")) || str_eq(name, S("tools")))
+        p->choice = CHOICE_UNSET;
+    if (str_eq(name, S("parallel_tool_calls")))
+        p->parallel_tool_calls = -1;
+    if (str_eq(name, S("response_format")))
+        p->output = OUTPUT_UNSET;
+    if (str_eq(name, S("reasoning")) || str_eq(name, S("thinking"))) {
+        p->reasoning = REASONING_UNSET;
+        p->reasoning_effort = S("");
+        p->reasoning_budget = 0;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < p->rest.n; i++)
+        if (!str_eq(p->rest.items[i].key, name))
+            p->rest.items[kept++] = p->rest.items[i];
+    p->rest.n = kept;
+}
+
+static void prompt_limit(struct req *r, const struct request_params_conf *c)
+{
+    struct prompt *p = r->prompt;
+    if (c->max_tokens_limit > 0 && p->max_tokens > c->max_tokens_limit) {
+        p->max_tokens = c->max_tokens_limit;
+        r->is_prompt_changed = true;
+    }
+    if (c->max_n > 0 && p->n_answers > c->max_n) {
+        p->n_answers = c->max_n;
+        r->is_prompt_changed = true;
+    }
+    for (size_t i = 0; i < c->blocked_params.n; i++)
+        prompt_unset(p, c->blocked_params.items[i]);
+    r->is_prompt_changed |= c->blocked_params.n > 0;
+    if (c->strip_unknown && p->rest.n) {
+        p->rest.n = 0;
+        r->is_prompt_changed = true;
+    }
+}
+
 static int on_send(struct req *r, const void *conf)
 {
     const struct request_params_conf *c = conf;
+    if (r->dialect && r->dialect != &dialect_openai_chat) {
+        prompt_limit(r, c);
+        return PLUGIN_PASS;
+    }
     const struct json *j = &r->json;
     cap(r, S("max_tokens"), c->max_tokens_limit);
     cap(r, S("max_completion_tokens"), c->max_tokens_limit);

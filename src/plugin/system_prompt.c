@@ -21,11 +21,31 @@ static str content_text(const struct json *j, jref content, struct arena *a)
     return buf_to_arena(&b, a);
 }
 
+/* The same on the canonical form: its instructions are blocks outside the turns. */
+static void prompt_set(struct req *r, const struct system_prompt_conf *c)
+{
+    struct prompt *p = r->prompt;
+    bool is_insert = str_eq(c->mode, S("insert"));
+    uint32_t n = is_insert ? p->n_system + 1 : 1;
+    struct block *blocks = ARENA_ARRAY(r->a, struct block, n);
+    blocks[0] = (struct block){ .kind = BLOCK_TEXT, .text = c->system_prompt };
+    if (is_insert && p->n_system)
+        memcpy(blocks + 1, p->system, p->n_system * sizeof *blocks);
+    p->system = blocks;
+    p->n_system = n;
+    r->is_prompt_changed = true;
+}
+
 static int on_send(struct req *r, const void *conf)
 {
     const struct system_prompt_conf *c = conf;
     if (!c->enabled || c->system_prompt.len == 0 || r->endpoint != ENDPOINT_CHAT)
         return PLUGIN_PASS;
+    if (r->dialect != &dialect_openai_chat) {
+        prompt_set(r, c);
+        r->injected_system_prompt = true;
+        return PLUGIN_PASS;
+    }
     const struct json *j = &r->json;
     jref messages = json_get(j, 0, S("messages"));
     if (!json_is(j, messages, JSON_ARRAY))

@@ -78,14 +78,74 @@ static void filter(struct req *r, const struct tools_conf *c)
         body_set(r, S("tool_choice"), S("\"auto\""));
 }
 
+/* ---- the same on the canonical form ---- */
+
+static void prompt_strip_history(struct prompt *p)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->n_turns; i++) {
+        struct turn *t = &p->turns[i];
+        uint32_t kept = 0;
+        for (uint32_t k = 0; k < t->n; k++)
+            if (t->blocks[k].kind != BLOCK_TOOL_CALL && t->blocks[k].kind != BLOCK_TOOL_RESULT)
+                t->blocks[kept++] = t->blocks[k];
+        bool was_only_tools = kept == 0 && t->n > 0;
+        t->n = kept;
+        if (!was_only_tools)
+            p->turns[n++] = *t;
+    }
+    p->n_turns = n;
+}
+
+static void prompt_none(struct prompt *p, bool strips_history)
+{
+    p->n_tools = 0;
+    p->choice = CHOICE_UNSET;
+    p->n_chosen = 0;
+    p->parallel_tool_calls = -1;
+    if (strips_history)
+        prompt_strip_history(p);
+}
+
+static bool is_kept(const struct tools_conf *c, str name)
+{
+    return (c->allow_tools.n == 0 || listed(&c->allow_tools, name)) && !listed(&c->block_tools, name);
+}
+
+static void prompt_filter(struct prompt *p, const struct tools_conf *c)
+{
+    uint32_t n = 0, chosen = 0;
+    for (uint32_t i = 0; i < p->n_tools; i++)
+        if (is_kept(c, p->tools[i].name.len ? p->tools[i].name : p->tools[i].raw_type))
+            p->tools[n++] = p->tools[i];
+    p->n_tools = n;
+    for (uint32_t i = 0; i < p->n_chosen; i++)
+        if (is_kept(c, p->chosen[i]))
+            p->chosen[chosen++] = p->chosen[i];
+    if (chosen < p->n_chosen && chosen == 0)
+        p->choice = CHOICE_AUTO;                /* a choice of a tool that is gone would be refused upstream */
+    p->n_chosen = chosen;
+    if (n == 0)
+        prompt_none(p, false);
+}
+
 static int on_send(struct req *r, const void *conf)
 {
     const struct tools_conf *c = conf;
     if (!c->enabled || r->endpoint != ENDPOINT_CHAT)
         return PLUGIN_PASS;
-    if (str_eq(c->mode, S("none")))
+    bool is_none = str_eq(c->mode, S("none")), is_filtered = str_eq(c->mode, S("filtered"));
+    if (r->dialect != &dialect_openai_chat) {
+        if (is_none)
+            prompt_none(r->prompt, c->strip_tool_history);
+        else if (is_filtered)
+            prompt_filter(r->prompt, c);
+        r->is_prompt_changed |= is_none || is_filtered;
+        return PLUGIN_PASS;
+    }
+    if (is_none)
         none(r, c);
-    else if (str_eq(c->mode, S("filtered")))
+    else if (is_filtered)
         filter(r, c);
     return PLUGIN_PASS;
 }

@@ -1,0 +1,13 @@
+/* tests/fuzz/fuzz_anthropic.c -- Messages in, every dialect out. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dialect_talk.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    talk_about(dialect_by_name(S("anthropic")), data, size);
+    return 0;
+}
