@@ -15,7 +15,7 @@ endif
 CFLAGS  := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -fno-plt -fstack-protector-strong -fno-omit-frame-pointer \
            -MMD -MP -Isrc -I$(LLHTTP) $(SAN) $(CFLAGS_EXTRA)
 CXXFLAGS := -std=c++17 $(OPT) -g -Wall -Wextra -MMD -MP -Isrc $(SAN)
-LDLIBS  := -lyaml -lre2 -lutf8proc -lssl -lcrypto -lz -lzstd -l:libboost_context.a -lpthread -lm -lstdc++
+LDLIBS  := -lyaml -lre2 -lutf8proc -lnghttp2 -lssl -lcrypto -lsqlite3 -lz -lzstd -l:libboost_context.a -lpthread -lm -lstdc++
 LDFLAGS := $(SAN)
 
 # The binary is optimised as a whole; objects stay usable without, so that linking a test takes no time.
@@ -121,7 +121,7 @@ bench-soak: deps                          ## ten minutes of mixed load, resident
 $(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
 	@mkdir -p $(@D)
 	@echo "  TEST  $<"
-	$(Q)$(CC) $(CFLAGS) -fno-lto -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) -fno-lto -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka -lcjose $(LDLIBS)
 
 asan:                                     ## the unit and end-to-end tests under ASan + UBSan
 	@$(MAKE) --no-print-directory B=$(B)/asan OPT=-O1 \

@@ -98,16 +98,19 @@ static str token_role(const struct admin_req *r, const struct management_conf *c
     return role;
 }
 
-/* A role's list of permissions decides about writing; without a list every role may do all but `viewer`. */
-static bool role_may_write(const struct management_conf *c, str role)
+/* A role's list of permissions decides; without a list every role may do all, but `viewer` and `readonly` may not write. */
+static bool role_may(const struct management_conf *c, str role, const struct admin_route *route)
 {
     const struct value *list = c->roles ? value_get(c->roles, role) : NULL;
+    const char *needs = route->permission ? route->permission : route->is_write ? "config.write" : NULL;
+    if (!needs)
+        return true;
     if (!c->roles)                              /* no roles defined: by their names */
-        return !str_eq(role, S("viewer")) && !str_eq(role, S("readonly"));
+        return !route->is_write || (!str_eq(role, S("viewer")) && !str_eq(role, S("readonly")));
     if (!list || list->kind != VALUE_LIST)
         return false;
     for (size_t i = 0; i < list->n_items; i++)
-        if (str_eq(list->items[i]->text, S("*")) || str_eq(list->items[i]->text, S("config.write")))
+        if (str_eq(list->items[i]->text, S("*")) || str_eq(list->items[i]->text, str_of(needs)))
             return true;
     return false;
 }
@@ -119,7 +122,7 @@ static bool allowed(struct admin_req *r, const struct admin_route *route)
     const struct management_conf *c = &snap_present()->config->management;
     bool needs_token = str_eq(c->auth_mode, S("bearer"));
     str role = needs_token ? token_role(r, c) : S("admin");
-    bool may = role.len && (!route->is_write || role_may_write(c, role));
+    bool may = role.len && (!needs_token || role_may(c, role, route));
     snap_unlock();
     if (route->is_open)
         return true;
@@ -127,7 +130,7 @@ static bool allowed(struct admin_req *r, const struct admin_route *route)
         admin_error(r, 401, "UNAUTHORIZED", "this needs a bearer token (global.services.management_api.auth)");
         ok = false;
     } else if (!may) {
-        admin_error(r, 403, "FORBIDDEN", "the token's role may not change anything");
+        admin_error(r, 403, "FORBIDDEN", "the token's role lacks %s", route->permission ? route->permission : "config.write");
         ok = false;
     } else if (!needs_token && route->is_write) {
         /* Without tokens only loopback may write, and a web page in the operator's browser must not: its requests

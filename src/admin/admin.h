@@ -23,6 +23,7 @@ struct admin_route {
     str method, path;
     bool is_prefix, is_open;        /* open: no token needed */
     bool is_write;
+    const char *permission;         /* a role needs it; NULL: reading is free, writing needs config.write */
     void (*handle)(struct admin_req *r);
     const char *help;
 };

@@ -42,10 +42,8 @@ static void evaluate(struct admin_req *r, const struct snap *s, struct eval_requ
         const struct plan *plan = &recipe->plans[d.index];
         in.selector = plan->selector;
         in.pick = &pick;
-        struct select_in select = {
-            .candidates = route_candidates(r->a, plan, clock_now()), .n = (uint32_t)d.conf->n_refs,
-            .facts = &facts, .conf = d.conf->algorithm.conf, .seed = facts.seed,
-        };
+        struct select_in select = route_select_in(r->a, plan, &facts, recipe->policy, d.signals, s->signal_models,
+                                                  clock_now() + s->config->limits.signals_ns, clock_now());
         select_run(plan->selector, &select, r->a, &pick, &in.method);
     }
     struct decision lazy;

@@ -6,6 +6,7 @@
 #ifndef SBX_CONFIG_H
 #define SBX_CONFIG_H
 
+#include "config/tenancy.h"
 #include "decide/policy.h"
 
 struct tls_files { str certificate, key, ca; bool require_client_certificate; struct place at; };
@@ -26,12 +27,20 @@ struct backend_conf {
     int64_t max_in_flight;              /* extension; 0: unbounded */
     struct tls_files tls;               /* extension: ca, client certificate and key */
     bool tls_insecure;                  /* extension tls_skip_verify, with a finding */
+    str http2;                          /* extension: auto (by ALPN; default), never, always */
+    /* extensions: providers whose own formats are spoken (docs/providers.md). Secrets come from the environment or a file. */
+    str region, project, location, service_account_file, tenant_id, client_id, token_url, token_scope;
+    str aws_access_key_id_env, aws_secret_access_key_env, aws_session_token_env, client_secret_env;
+    str access_key_id, secret_access_key, session_token, client_secret, service_account;    /* read at load */
     struct place at;
 };
 
 struct pricing_conf {                   /* USD (or currency) per 1 M tokens */
     str currency;
     double prompt, completion, cached_input, cache_write;
+    double cache_write_1h, reasoning, audio_in, audio_out, image;   /* extensions; 0: like the tokens they are part of */
+    str from; int64_t from_s;           /* of a period: in force from then on, seconds since 1970 */
+    struct pricing_conf *periods; size_t n_periods;                 /* extension, oldest first */
     bool is_set;                        /* some price is given */
     uint64_t set;                       /* bit i: key i of the table was present */
 };
@@ -121,8 +130,10 @@ struct config {
     bool authz_fail_open; str user_id_header, user_groups_header;
     struct key_header *key_headers; size_t n_key_headers;   /* services.authz header-injection */
     struct limits_conf limits;
+    str unsupported;                    /* extension translation.unsupported: refuse (default) | drop */
     struct observability_conf observability;
     struct management_conf management;
+    struct tenancy_conf tenancy;
     const struct value *global;         /* merged with defaults, as a tree: for module settings */
     const struct value *root;           /* effective document after aliases and expansion */
 };

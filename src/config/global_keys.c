@@ -207,13 +207,17 @@ KEYS(model_selection,
     KEY_MAP("automix", selection_automix, "defaults of automix", UNBUILT),
     KEY_MAP("hybrid", selection_hybrid, "defaults of hybrid", UNBUILT),
     KEY_MAP("momentum", momentum, "smoothing", UNBUILT),
-    KEY_MAP("ml", ml, "tables for knn, kmeans, svm, mlp", UNBUILT));
+    KEY_MAP("ml", ml, "tables for knn, kmeans, svm, mlp"));
 
 WORDS(candidate_sets, "decision", "tier", "global");
 KEYS(learning_adaptation,
     KEY_BOOL("enabled", "true", "let outcomes change the choice of model"),
     KEY_ENUM("candidate_set", "decision", candidate_sets, "how far a choice may reach"),
-    KEY_TEXT("strategy", "routing_sampling", "how to choose"));
+    KEY_TEXT("strategy", "routing_sampling", "how to choose"),
+    KEY_FLOAT("exploration", "0.3", NOT_NEGATIVE,
+              "deviations of beliefs count so many times: 1 samples from them, 0 takes the best mean", OURS),
+    KEY_FLOAT("exploration_floor", "0.01", SHARE,
+              "share of choices spread evenly over all candidates, so that other policies can be judged from the log", OURS));
 KEYS(learning_headers,
     KEY_TEXT("session", "x-session-id", "header with the session"),
     KEY_TEXT("conversation", "x-conversation-id", "header with the conversation"));
@@ -229,6 +233,12 @@ KEYS(learning_protection,
     KEY_ENUM("scope", "conversation", protection_scopes, "what is kept together"),
     KEY_MAP("identity", learning_identity, "how sessions are recognised"),
     KEY_MAP("tuning", learning_tuning, "how hard it holds"));
+KEYS(session_affinity,
+    KEY_BOOL("enabled", "true", "keep a conversation on its model while learning is off: a switch loses the provider's prompt cache", OURS),
+    KEY_INT("idle_timeout_seconds", "300", NOT_NEGATIVE, "silence after which it may switch freely", OURS),
+    KEY_INT("min_turns_before_switch", "1", NOT_NEGATIVE, "turns on one model at least", OURS),
+    KEY_FLOAT("switch_margin", "0.05", NOT_NEGATIVE, "quality that a switch must gain", OURS),
+    KEY_FLOAT("stability_weight", "1", NOT_NEGATIVE, "weight of the warm cache", OURS));
 KEYS(learning_redis,
     KEY_TEXT("address", NONE, "host:port"),
     KEY_SECRET("password", "password"),
@@ -236,15 +246,24 @@ KEYS(learning_redis,
     KEY_TEXT("key_prefix", "vsr:router-session:v1:", "put before every key"));
 WORDS(learning_backends, "local", "redis");
 KEYS(learning_store,
-    KEY_ENUM("backend", "local", learning_backends, "where sessions are kept"),
+    KEY_ENUM("backend", "local", learning_backends, "where sessions are kept; only `local` is built"),
     KEY_INT("ttl_seconds", "0", NOT_NEGATIVE, "0: no expiry"),
     KEY_INT("timeout_ms", "50", NOT_NEGATIVE, "of one operation"),
-    KEY_MAP("redis", learning_redis, "the shared store", OPTIONAL));
+    KEY_MAP("redis", learning_redis, "the shared store", .flags = FIELD_OPTIONAL | FIELD_NOT_BUILT));
+KEYS(learning_pacing,
+    KEY_FLOAT("budget_usd", "0", NOT_NEGATIVE, "what a window may cost, never more; its pace lowers the value of dear models; 0: no budget"),
+    KEY_TEXT("window", "24h", "length of a window"),
+    KEY_BOOL("sliding", "false", "any time of that length is a window; else windows follow each other"),
+    KEY_INT("max_output_tokens", "4096", POSITIVE, "tokens reserved for the answer of a request that names no maximum"));
 KEYS(learning,
     KEY_BOOL("enabled", "false", "learn from outcomes"),
+    KEY_TEXT("state_dir", NONE, "directory of the learned state and its journal; empty: in memory only", OURS),
+    KEY_TEXT("table", NONE, "a table of `train selector` that says what to expect of a model; empty: the model cards do", OURS),
+    KEY_TEXT("checkpoint", "60s", "how often the state file is written; outcomes are in the journal at once", OURS),
     KEY_MAP("adaptation", learning_adaptation, "exploration"),
     KEY_MAP("protection", learning_protection, "stability of sessions"),
-    KEY_MAP("state_store", learning_store, "where sessions are kept"));
+    KEY_MAP("state_store", learning_store, "where sessions are kept"),
+    KEY_MAP("pacing", learning_pacing, "a budget for all requests together", OURS));
 
 WORDS(config_sources, "file", "kubernetes");
 WORDS(strategies, "", "priority", "confidence");
@@ -266,7 +285,8 @@ static const struct field router_keys[] = {
     KEY_MAP("streamed_body", streamed_body, "Envoy only", IGNORED),
     KEY_MAP("skip_processing", skip_processing, "let callers skip routing", UNBUILT),
     KEY_MAP("model_selection", model_selection, "defaults of the selection algorithms"),
-    KEY_MAP("learning", learning, "router learning", UNBUILT),
+    KEY_MAP("learning", learning, "router learning"),
+    KEY_MAP("session_affinity", session_affinity, "conversations keep their model", OURS),
 };
 static const struct fields router = FIELDS(struct draft, router_keys);
 
@@ -291,7 +311,7 @@ KEYS(batch_classification,
     KEY_MAP("metrics", batch_metrics, "metrics of the batch API"));
 KEYS(api, KEY_MAP("batch_classification", batch_classification, "the batch API", IGNORED));
 
-WORDS(response_backends, "redis", "memory");
+WORDS(response_backends, "redis", "memory", "sqlite");
 KEYS(response_redis,
     KEY_TEXT("address", NONE, "host:port"),
     KEY_SECRET("password", "password"),
@@ -312,10 +332,13 @@ KEYS(response_redis,
     KEY_TEXT("config_path", NONE, "a file with these keys"));
 KEYS(response_api,
     KEY_BOOL("enabled", "true", "store responses, so that previous_response_id works"),
-    KEY_ENUM("store_backend", "redis", response_backends, "where"),
-    KEY_INT("ttl_seconds", "86400", NOT_NEGATIVE, "how long"),
-    KEY_INT("max_responses", "1000", NOT_NEGATIVE, "in memory"),
-    KEY_MAP("redis", response_redis, "the shared store", OPTIONAL));
+    KEY_ENUM("store_backend", "redis", response_backends,
+             "where; redis is not built: the state file (global.state.path) where there is one, else memory"),
+    KEY_INT("ttl_seconds", "86400", NOT_NEGATIVE, "how long; 0: for ever"),
+    KEY_INT("max_responses", "1000", NOT_NEGATIVE, "the oldest make room; 0: no bound"),
+    K(FIELD_BYTES, "max_bytes", "256MiB", "the same for their bytes", OURS),
+    KEY_TEXT("path", NONE, "sqlite: the file; empty: global.state.path", OURS),
+    KEY_MAP("redis", response_redis, "the shared store", .flags = FIELD_OPTIONAL | FIELD_NOT_BUILT));
 
 WORDS(replay_backends, "memory", "redis", "postgres", "milvus", "qdrant");
 KEYS(replay_milvus,
@@ -434,27 +457,6 @@ static const struct field authz_keys[] = {
 };
 static const struct fields authz = FIELDS(struct draft, authz_keys);
 
-KEYS(ratelimit_match,
-    KEY_TEXT("user", NONE, "user, * any"),
-    KEY_TEXT("group", NONE, "group, * any"),
-    KEY_TEXT("model", NONE, "model, * any"));
-WORDS(ratelimit_units, "second", "minute", "hour", "day");
-KEYS(ratelimit_rule,
-    KEY_TEXT("name", NONE, "name of the rule"),
-    KEY_MAP("match", ratelimit_match, "whom it counts; empty: everybody"),
-    KEY_INT("requests_per_unit", NONE, NOT_NEGATIVE, "requests"),
-    KEY_INT("tokens_per_unit", NONE, NOT_NEGATIVE, "tokens"),
-    KEY_ENUM("unit", NONE, ratelimit_units, "window"));
-WORDS(ratelimit_types, "local-limiter", "envoy-ratelimit");
-KEYS(ratelimit_provider,
-    KEY_ENUM("type", NONE, ratelimit_types, "who counts"),
-    KEY_LIST("rules", ratelimit_rule, "local-limiter: the limits"),
-    KEY_TEXT("address", NONE, "envoy-ratelimit: host:port"),
-    KEY_TEXT("domain", NONE, "envoy-ratelimit: domain"));
-KEYS(ratelimit,
-    KEY_BOOL("fail_open", "false", "let requests through when a limiter fails"),
-    KEY_LIST("providers", ratelimit_provider, "limiters, all must agree"));
-
 WORDS(auth_modes, "disabled", "bearer");
 TABLE(auth_token, struct management_token,
     F(FIELD_STR, struct management_token, env, "env", NONE,
@@ -482,11 +484,10 @@ static const struct fields management = FIELDS(struct draft, management_keys);
 
 KEYS(services,
     KEY_MAP("api", api, "classification API"),
-    KEY_MAP("response_api", response_api, "stored responses", UNBUILT),
+    KEY_MAP("response_api", response_api, "stored responses"),
     KEY_MAP("observability", observability, "metrics, traces, access log"),
     KEY_MAP("authz", authz, "identity and upstream keys"),
-    KEY_MAP("ratelimit", ratelimit, "limits by user, group, model",
-            .flags = FIELD_NOT_BUILT | FIELD_GUARD | FIELD_OPTIONAL),
+    KEY_MAP("ratelimit", ratelimit_fields, "limits by user, group, model", OPTIONAL),
     KEY_MAP("management_api", management, "the management API"),
     KEY_MAP("router_replay", router_replay, "records of decisions", UNBUILT),
     KEY_MAP("startup_status", startup_status, "start-up status", IGNORED));
@@ -978,6 +979,18 @@ static const struct field limits_keys[] = {
 };
 static const struct fields limits = FIELDS(struct draft, limits_keys);
 
+/* ---- global.translation ---- */
+
+static const char *const unsupported_words[] = { "refuse", "drop", NULL };
+static const struct field translation_keys[] = {
+    F(FIELD_ENUM, struct draft, config.unsupported, "unsupported", "refuse",
+      "parameters that the provider's dialect cannot express: refuse with 400, or drop with a warning header", OURS,
+      .names = unsupported_words),
+};
+static const struct fields translation = FIELDS(struct draft, translation_keys);
+
+#define TENANCY(type_, member_, key_, help_, ...) \
+    F(type_, struct draft, config.tenancy.member_, key_, NONE, help_, OURS, __VA_ARGS__)
 static const struct field global_keys[] = {
     KEY_MAP("router", router, "routing in general"),
     KEY_MAP("services", services, "what the process offers"),
@@ -985,5 +998,11 @@ static const struct field global_keys[] = {
     KEY_MAP("integrations", integrations, "tools and flows"),
     KEY_MAP("model_catalog", model_catalog, "models that signals use"),
     KEY_MAP("limits", limits, "bounds of the gateway", OURS),
+    KEY_MAP("translation", translation, "between wire formats", OURS),
+    KEY_MAP("identity", identity_fields, "who may use the gateway", OURS),
+    KEY_MAP("state", state_fields, "where keys, budgets and spending are kept", OURS),
+    TENANCY(FIELD_LIST, quotas, "quotas", "requests and tokens per minute, requests at once", .sub = &quota_fields),
+    TENANCY(FIELD_LIST, budgets, "budgets", "money by key, user, team, model and period", .sub = &budget_fields),
+    TENANCY(FIELD_STRING_MAP, exchange_rates, "exchange_rates", "US dollars for one unit of a currency, e.g. EUR: 1.08"),
 };
 const struct fields global_fields = FIELDS(struct draft, global_keys);

@@ -59,6 +59,52 @@ static void auto_names(struct loading *l)
         strings_add(l->a, &c->auto_names, own);
 }
 
+enum { KEY_FILE_MAX = 64 * 1024 };
+
+/* The text of a key file; findings say why there is none. */
+static str key_file_read(struct loading *l, const struct backend_conf *b, str path, const char *file)
+{
+    char *text = arena_alloc(l->a, KEY_FILE_MAX + 1);
+    FILE *f = fopen(file, "rbe");
+    size_t n = f ? fread(text, 1, KEY_FILE_MAX + 1, f) : 0;
+    int why = errno;
+    if (f)
+        fclose(f);
+    if (f && n > 0 && n <= KEY_FILE_MAX)
+        return (str){ text, n };
+    finding_add(l->out, "unreadable-file", SEVERITY_WARNING, b->at, path, S("set it before serving"),
+                "the key file %s %s", file, !f ? strerror(why) : n ? "is too large" : "is empty");
+    return S("");
+}
+
+/* What the providers' own formats need beside a key: AWS keys, a service account, an application's secret. */
+static void secrets_read(struct loading *l, struct backend_conf *b, str path)
+{
+    const struct { str variable; str *to; const char *key; } table[] = {
+        { b->aws_access_key_id_env, &b->access_key_id, "aws_access_key_id_env" },
+        { b->aws_secret_access_key_env, &b->secret_access_key, "aws_secret_access_key_env" },
+        { b->aws_session_token_env, &b->session_token, "aws_session_token_env" },
+        { b->client_secret_env, &b->client_secret, "client_secret_env" },
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        if (!table[i].variable.len)
+            continue;
+        *table[i].to = arena_str(l->a, str_trim(str_of(l->env(arena_cstr(l->a, table[i].variable)))));
+        if (!table[i].to->len)
+            finding_add(l->out, "unset-variable", SEVERITY_WARNING, b->at,
+                        arena_printf(l->a, STR_FMT ".%s", STR_ARG(path), table[i].key), S("set it before serving"),
+                        "the environment variable " STR_FMT " is not set", STR_ARG(table[i].variable));
+    }
+    str kind = b->type.len && !str_ieq(b->type, S("chat")) ? b->type : b->provider;
+    bool is_google = str_ieq(kind, S("vertex-ai")) || str_ieq(kind, S("google-vertex")) || str_ieq(kind, S("vertex-anthropic"));
+    const char *file = b->service_account_file.len ? arena_cstr(l->a, b->service_account_file)
+                       : is_google && !b->api_key.len && !b->api_key_env.len ? l->env("GOOGLE_APPLICATION_CREDENTIALS") : NULL;
+    if (file && *file)
+        b->service_account = key_file_read(l, b, arena_printf(l->a, STR_FMT ".service_account_file", STR_ARG(path)), file);
+    if (!b->location.len)
+        b->location = b->region;            /* one word for both: where it runs */
+}
+
 static void keys_read(struct loading *l)
 {
     struct config *c = &l->draft->config;
@@ -69,6 +115,7 @@ static void keys_read(struct loading *l)
                             m->pricing.set >> 1;
         for (size_t k = 0; k < m->n_backends; k++) {
             struct backend_conf *b = &m->backends[k];
+            secrets_read(l, b, arena_printf(l->a, "providers.models[%zu].backend_refs[%zu]", i, k));
             if (b->api_key.len || b->api_key_env.len == 0)
                 continue;
             const char *key = l->env(arena_cstr(l->a, b->api_key_env));
@@ -148,6 +195,7 @@ static void complete(struct loading *l, struct value *root)
     keys_read(l);
     cards_complete(l);
     key_headers(l);
+    config_tenancy(l);
     profiles(l);
     struct value *merged = config_overlay(l->a, config_defaults(l->a, &global_fields),
                                           value_get(root, S("global")));

@@ -44,6 +44,8 @@ static const struct { const char *name, *meaning; } names[] = {
     { "no-backend", "a model that runs nowhere" },
     { "no-model", "a decision that names no model while there is no default model" },
     { "no-effect", "a setting that nothing looks at where it stands" },
+    { "state-in-memory", "budgets without a state file: a restart forgets what was spent" },
+    { "no-exchange-rate", "a price in a currency that budgets, which are in USD, have no rate for" },
     { "open-management", "the management API is reachable from elsewhere and asks for no key" },
     { "tls-not-verified", "a backend's certificate is not looked at" },
     { "dead-rule-name", "a name that this type of signal never reports" },

@@ -25,6 +25,7 @@ COUNTED(struct config, listeners, n_listeners);
 COUNTED(struct config, models, n_models);
 COUNTED(struct config, entrypoints, n_entrypoints);
 COUNTED(struct model_conf, backends, n_backends);
+COUNTED(struct pricing_conf, periods, n_periods);
 COUNTED(struct card_conf, loras, n_loras);
 COUNTED(struct management_conf, tokens, n_tokens);
 COUNTED(struct decision_conf, refs, n_refs);
@@ -60,7 +61,10 @@ TABLE(listener, struct listener_conf,
 
 WORDS(protocols, "http", "https");
 WORDS(providers_known, "openai", "anthropic", "azure-openai", "bedrock", "gemini", "vertex-ai",
-      "minimax", "vllm", "ollama", "llamacpp", "sglang", "encoder", "explain");
+      "minimax", "vllm", "ollama", "llamacpp", "sglang", "encoder", "explain", "openai-responses",
+      "azure-openai-responses", "google-gemini", "google-vertex", "vertex-anthropic", "aws-bedrock", "aws-bedrock-invoke",
+      "nim", "groq", "deepseek", "together", "mistral", "openrouter", "xai", "fireworks");
+WORDS(http2_words, "auto", "never", "always");
 TABLE(backend, struct backend_conf,
     F(FIELD_STR, struct backend_conf, name, "name", NONE, "name within the model"),
     F(FIELD_STR, struct backend_conf, endpoint, "endpoint", NONE, "host:port of a plain server"),
@@ -76,7 +80,8 @@ TABLE(backend, struct backend_conf,
     F(FIELD_STR, struct backend_conf, auth_prefix, "auth_prefix", NONE, "word before the key"),
     F(FIELD_STRING_MAP, struct backend_conf, extra_headers, "extra_headers", NONE,
       "sent with every request"),
-    F(FIELD_STR, struct backend_conf, api_version, "api_version", NONE, "Azure: api-version"),
+    F(FIELD_STR, struct backend_conf, api_version, "api_version", NONE,
+      "Azure: api-version; absent, v1 or preview: the API without versions"),
     F(FIELD_STR, struct backend_conf, chat_path, "chat_path", NONE, "path behind base_url"),
     F(FIELD_SECRET, struct backend_conf, api_key, "api_key", NONE, "the key itself"),
     F(FIELD_STR, struct backend_conf, api_key_env, "api_key_env", NONE,
@@ -89,16 +94,52 @@ TABLE(backend, struct backend_conf,
       .sub = &tls, .flags = FIELD_EXTENSION | FIELD_OPTIONAL),
     F(FIELD_BOOL, struct backend_conf, tls_insecure, "tls_skip_verify", "false",
       "accept any server certificate", OURS),
+    F(FIELD_ENUM, struct backend_conf, http2, "http2", "auto",
+      "auto: where TLS negotiates it; never; always: without asking, also in plain", OURS, .names = http2_words),
+    F(FIELD_STR, struct backend_conf, region, "region", NONE,
+      "AWS: region of the host; without one, the host's name says it, else AWS_REGION", OURS),
+    F(FIELD_STR, struct backend_conf, aws_access_key_id_env, "aws_access_key_id_env", NONE,
+      "environment variable with the key id; AWS_ACCESS_KEY_ID and its companions when absent", OURS),
+    F(FIELD_STR, struct backend_conf, aws_secret_access_key_env, "aws_secret_access_key_env", NONE,
+      "environment variable with the secret that belongs to it", OURS),
+    F(FIELD_STR, struct backend_conf, aws_session_token_env, "aws_session_token_env", NONE,
+      "environment variable with the token of temporary keys", OURS),
+    F(FIELD_STR, struct backend_conf, project, "project", NONE, "Vertex AI: project id", OURS),
+    F(FIELD_STR, struct backend_conf, location, "location", NONE, "Vertex AI: location, `global` or us-east5", OURS),
+    F(FIELD_STR, struct backend_conf, service_account_file, "service_account_file", NONE,
+      "Google: key file of a service account; GOOGLE_APPLICATION_CREDENTIALS when absent", OURS),
+    F(FIELD_STR, struct backend_conf, tenant_id, "tenant_id", NONE, "Azure: tenant of the application that asks for tokens",
+      OURS),
+    F(FIELD_STR, struct backend_conf, client_id, "client_id", NONE, "Azure: id of that application; instead of a key", OURS),
+    F(FIELD_STR, struct backend_conf, client_secret_env, "client_secret_env", NONE,
+      "environment variable with its secret", OURS),
+    F(FIELD_STR, struct backend_conf, token_url, "token_url", NONE, "address that hands out tokens, if not the usual one", OURS),
+    F(FIELD_STR, struct backend_conf, token_scope, "token_scope", NONE, "what tokens are asked for, if not the usual", OURS),
     AT(struct backend_conf));
 
-#define PRICE(member_, key_, help_) \
-    F(FIELD_FLOAT, struct pricing_conf, member_, key_, NONE, help_, NOT_NEGATIVE)
+#define PRICE(member_, key_, help_, ...) \
+    F(FIELD_FLOAT, struct pricing_conf, member_, key_, NONE, help_, NOT_NEGATIVE, __VA_ARGS__)
+#define PRICES_OF_OURS \
+    PRICE(cache_write_1h, "cache_write_1h_per_1m", "the same for an hour; absent: as cache_write_per_1m", OURS), \
+    PRICE(reasoning, "reasoning_per_1m", "1 M reasoning tokens; absent: as completion_per_1m", OURS), \
+    PRICE(audio_in, "audio_input_per_1m", "1 M audio tokens of the prompt; absent: as prompt_per_1m", OURS), \
+    PRICE(audio_out, "audio_output_per_1m", "1 M audio tokens of the answer; absent: as completion_per_1m", OURS), \
+    PRICE(image, "image_input_per_1m", "1 M image tokens of the prompt; absent: as prompt_per_1m", OURS)
+TABLE(price_period, struct pricing_conf,
+    F(FIELD_STR, struct pricing_conf, from, "from", NONE, "date or time (UTC) from which these prices hold", REQUIRED),
+    PRICE(prompt, "prompt_per_1m", "1 M prompt tokens"),
+    PRICE(completion, "completion_per_1m", "1 M completion tokens"),
+    PRICE(cached_input, "cached_input_per_1m", "1 M prompt tokens read from the provider's cache"),
+    PRICE(cache_write, "cache_write_per_1m", "1 M prompt tokens written to it"),
+    PRICES_OF_OURS);
 TABLE(pricing, struct pricing_conf,
     F(FIELD_STR, struct pricing_conf, currency, "currency", "USD", "of the prices"),
     PRICE(prompt, "prompt_per_1m", "1 M prompt tokens"),
     PRICE(completion, "completion_per_1m", "1 M completion tokens"),
     PRICE(cached_input, "cached_input_per_1m", "1 M prompt tokens read from the provider's cache"),
     PRICE(cache_write, "cache_write_per_1m", "1 M prompt tokens written to it"),
+    PRICES_OF_OURS,
+    F(FIELD_LIST, struct pricing_conf, periods, "periods", NONE, "other prices from a date on", .sub = &price_period, OURS),
     F(FIELD_VALUE, struct pricing_conf, set, FIELD_KEY_SET, NONE, NULL));
 
 WORDS(lb_policies, "round_robin", "least_request", "random", "weighted", "first");
@@ -134,7 +175,7 @@ TABLE(reliability, struct reliability_conf,
              "of one attempt; 0: no bound but the request's", OURS, NOT_NEGATIVE),
     F(FIELD_VALUE, struct reliability_conf, set, FIELD_KEY_SET, NONE, NULL));
 
-WORDS(api_formats, "openai", "anthropic");
+WORDS(api_formats, "openai", "anthropic", "responses", "gemini", "bedrock", "bedrock_invoke");   /* the last four are ours */
 TABLE(model, struct model_conf,
     F(FIELD_STR, struct model_conf, name, "name", NONE, "by which decisions name it", REQUIRED),
     F(FIELD_STR, struct model_conf, reasoning_family, "reasoning_family", NONE,
@@ -366,7 +407,7 @@ static const struct field decision_keys[] = {
       .sub = &plugin_use_fields),
     F(FIELD_STRING_MAP, struct decision_draft, conf.annotations, "annotations", NONE,
       "at most 32 keys and 4096 bytes, for logs"),
-    KEY_MAP("adaptations", adaptations, "router learning", UNBUILT),
+    KEY_MAP("adaptations", adaptations, "router learning"),
     KEY_LIST("candidateIterations", candidate_iteration, "loops of the policy language", UNBUILT),
     KEY_LIST("emits", emit, "directives for later steps", UNBUILT),
     KEY_TEXT("output_contract", NONE, "what the answer must be", UNBUILT),

@@ -57,6 +57,7 @@ struct draft {
 
 extern const struct fields document_fields;     /* struct draft */
 extern const struct fields global_fields;       /* struct draft */
+extern const struct fields identity_fields, state_fields, ratelimit_fields;     /* struct draft; tenancy.c */
 extern const struct fields plugin_use_fields;   /* struct plugin_draft; printers look inside */
 extern struct fields algorithm_fields;          /* no struct; ready after config_tables() */
 extern struct fields signals_fields;            /* no struct; ready after config_tables() */
@@ -90,6 +91,8 @@ void config_profile(struct loading *l, const struct routing_draft *from, str pat
 struct value *config_defaults(struct arena *a, const struct fields *f);
 /* print.c: what `over` says, where it says nothing what `under` does; lists are not merged. */
 struct value *config_overlay(struct arena *a, struct value *under, const struct value *over);
+/* tenancy.c: secrets from the environment, dates, and the rules about keys, issuers, quotas, budgets and prices. */
+void config_tenancy(struct loading *l);
 /* validate.c: the rules of spec 01 1.7 about listeners, providers, recipes and entrypoints. */
 void config_validate(struct loading *l);
 /* "routing", "recipes[2].routing": where profile i of a config comes from. */

@@ -106,10 +106,67 @@ static void headers_check(struct loading *l, const struct backend_conf *b, str p
     }
 }
 
+static str backend_kind(const struct backend_conf *b)
+{
+    return b->type.len && !str_ieq(b->type, S("chat")) ? b->type : b->provider;
+}
+
+static bool is_one_of(str s, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_ieq(s, str_of(words[i])))
+            return true;
+    return false;
+}
+
+/* Houses whose address is known by their name (provider/provider.c has them). */
+static bool has_known_host(const struct backend_conf *b)
+{
+    static const char *const everywhere[] = { "encoder", "openai", "openai-responses", "anthropic", "gemini", "google-gemini",
+                                              "groq", "deepseek", "together", "mistral", "openrouter", "xai", "fireworks",
+                                              "minimax", "nim" };
+    static const char *const by_location[] = { "vertex-ai", "google-vertex", "vertex-anthropic", "bedrock", "aws-bedrock",
+                                               "aws-bedrock-invoke" };
+    str kind = backend_kind(b);
+    return is_one_of(kind, everywhere, COUNT_OF(everywhere)) ||
+           (b->location.len && is_one_of(kind, by_location, COUNT_OF(by_location)));
+}
+
+static bool is_plain_name(str s)                /* goes into a host's name */
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.ptr[i] >= 'a' && s.ptr[i] <= 'z') || (s.ptr[i] >= '0' && s.ptr[i] <= '9') || s.ptr[i] == '-'))
+            return false;
+    return true;
+}
+
+/* Region, project, and who we are: what belongs together must be there together. */
+static void proof_check(struct loading *l, const struct backend_conf *b, str path)
+{
+    static const char *const vertex[] = { "google-vertex", "vertex-anthropic" };
+    bool is_whole_url = str_find(b->base_url, S("/projects/")) >= 0;
+    if (is_one_of(backend_kind(b), vertex, COUNT_OF(vertex)) && !b->project.len && !is_whole_url)
+        finding_add(l->out, "missing-key", SEVERITY_ERROR, b->at, path, S("project: my-project-1234"),
+                    "Vertex AI needs the `project`");
+    if (!is_plain_name(b->location) || !is_plain_name(b->region))
+        finding_add(l->out, "bad-value", SEVERITY_ERROR, b->at, path, S("a name like us-east-1"),
+                    "`region` and `location` are names of small letters, digits and hyphens");
+    if ((b->aws_access_key_id_env.len > 0) != (b->aws_secret_access_key_env.len > 0))
+        finding_add(l->out, "missing-key", SEVERITY_ERROR, b->at, path, S(""),
+                    "`aws_access_key_id_env` and `aws_secret_access_key_env` go together");
+    if (b->client_id.len && !b->tenant_id.len && !b->token_url.len)
+        finding_add(l->out, "missing-key", SEVERITY_ERROR, b->at, path, S("the directory's id"),
+                    "`client_id` needs `tenant_id`");
+    if (b->client_id.len && !b->client_secret_env.len)
+        finding_add(l->out, "missing-key", SEVERITY_ERROR, b->at, path, S("name an environment variable"),
+                    "`client_id` needs `client_secret_env`");
+    if (b->token_url.len && !str_starts(b->token_url, S("https://")) && !str_starts(b->token_url, S("http://")))
+        finding_add(l->out, "bad-value", SEVERITY_ERROR, b->at, path, S(""), "`token_url` must start with https:// or http://");
+}
+
 static void backend_check(struct loading *l, const struct backend_conf *b, str path)
 {
-    bool is_here = str_ieq(b->provider, S("encoder")) || str_ieq(b->type, S("encoder"));
-    if (b->endpoint.len == 0 && b->base_url.len == 0 && !is_here)
+    if (b->endpoint.len == 0 && b->base_url.len == 0 && !has_known_host(b))
         finding_add(l->out, "missing-key", SEVERITY_ERROR, b->at, path,
                     S("endpoint: \"127.0.0.1:8000\", or base_url: https://api.example/v1"),
                     "a backend needs `endpoint` or `base_url`");
@@ -124,6 +181,7 @@ static void backend_check(struct loading *l, const struct backend_conf *b, str p
                     "anybody in between can read and change what goes to this backend");
     headers_check(l, b, path);
     tls_check(l, &b->tls, b->at, path);
+    proof_check(l, b, path);
 }
 
 static void reliability_check(struct loading *l, const struct model_conf *m, str path)
@@ -158,10 +216,6 @@ static void models_check(struct loading *l)
                         S("add it to providers.defaults.reasoning_families"),
                         "there is no reasoning family `" STR_FMT "`",
                         STR_ARG(m->reasoning_family));
-        if (str_eq(m->api_format, S("anthropic")))
-            finding_add(l->out, "not-built", SEVERITY_WARNING, m->at, path, S(""),
-                        "api_format anthropic is not built yet: the backends of `" STR_FMT
-                        "` are spoken to in OpenAI's form", STR_ARG(m->name));
         bool says_more = m->reasoning_family.len || m->provider_model_id.len ||
                          m->external_model_ids.n || m->pricing.set || m->reliability.set;
         if (m->n_backends == 0)

@@ -9,21 +9,10 @@
 #include "observe/latency.h"
 #include "observe/metrics.h"
 #include "observe/window.h"
-
-double account_cost(const struct model *m, const struct usage *u)
-{
-    const struct pricing_conf *p = &m->conf->pricing;
-    if (!p->is_set)
-        return (double)NAN;
-    int64_t prompt = u->prompt_tokens > 0 ? u->prompt_tokens : 0;
-    int64_t cached = u->cached_tokens < 0 ? 0 : u->cached_tokens > prompt ? prompt : u->cached_tokens;
-    int64_t write = u->cache_write_tokens < 0 ? 0 : u->cache_write_tokens > prompt - cached ? prompt - cached
-                  : u->cache_write_tokens;
-    int64_t out = u->completion_tokens > 0 ? u->completion_tokens : 0;
-    double write_price = p->cache_write > 0 ? p->cache_write : p->prompt;
-    return ((double)(prompt - cached - write) * p->prompt + (double)cached * p->cached_input
-            + (double)write * write_price + (double)out * p->completion) / 1e6;
-}
+#include "pipeline/learning_request.h"
+#include "pipeline/limit.h"
+#include "pipeline/price.h"
+#include "pipeline/session.h"
 
 static void phase_cells(uint32_t cells[8])
 {
@@ -161,7 +150,7 @@ static void access_line(struct req *r, double cost)
     a.request_id = r->request_id;
     a.client = (str){ r->client->peer, r->client->peer_len };
     a.user = r->facts.user_id;
-    a.session_id = http_get(&r->head, S("x-session-id"));
+    a.session_id = session_id(r);
     a.method = r->head.method;
     a.path = r->head.path;
     a.dialect = str_of(dialects[r->endpoint]);
@@ -201,6 +190,7 @@ static void access_line(struct req *r, double cost)
         a.reasoning_tokens = r->usage.reasoning_tokens;
     }
     a.cost = cost;
+    a.selection = learning_log(r);
     if (cost == cost)
         a.currency = r->model->conf->pricing.currency.len ? r->model->conf->pricing.currency : S("USD");
     if (t->first_byte)
@@ -273,12 +263,14 @@ void account_finish(struct req *r)
     double cost = (double)NAN;
     if (!r->usage.is_known && r->model && r->n_events > 1) {     /* cut short: what was relayed was billed */
         r->usage.completion_tokens = (int64_t)r->n_events - 1;
-        r->usage.prompt_tokens = (int64_t)r->facts.context_tokens;
+        r->usage.prompt_tokens = (int64_t)r->facts.prompt_tokens;
     }
     if (r->model) {
-        cost = account_cost(r->model, &r->usage);
+        cost = price_of(r->model, &r->usage, r->facts.now_ns);
         model_observe(r, cost);
     }
+    limit_settle(r, &r->usage, cost);
+    learning_observe(r, cost);
     phases_observe(r);
     status_count(r);
     if (r->plan)

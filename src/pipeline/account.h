@@ -4,8 +4,6 @@
 
 #include "pipeline/req.h"
 
-/* (P-R-W) prompt + R cached + W cache write + O completion, prices per million (spec 02, 7.3). NAN without prices. */
-double account_cost(const struct model *m, const struct usage *u);
 void account_finish(struct req *r);
 void account_refused(const char *reason);       /* before there is a request */
 

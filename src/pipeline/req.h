@@ -3,22 +3,21 @@
 #define SBX_REQ_H
 
 #include "base/json.h"
+#include "dialect/dialect.h"
 #include "net/http.h"
 #include "observe/access.h"
 #include "observe/trace.h"
 #include "pipeline/snap.h"
 
+struct caller;
+struct reservation;
+struct learned;                     /* pipeline/learning_request.h */
 struct client;                      /* front/server.h: the client's connection */
 
 /* Time stamps of the steps, monotonic ns; 0: did not happen. */
 struct times {
     uint64_t start, head, body, parsed, routed, sent, first_byte, end;
     uint64_t connect_ns;            /* spent dialling, all attempts */
-};
-
-struct usage {
-    int64_t prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens;
-    bool is_known;                  /* from the provider; else estimated from what was relayed */
 };
 
 struct fail {                       /* what the client is told when we answer ourselves */
@@ -49,8 +48,16 @@ struct req {
     struct http_head head;
     str body;
     enum endpoint_kind endpoint;
+    const struct dialect_ops *dialect;          /* the client's; NULL: completions, embeddings */
+    struct request_place place;                 /* what its URL said */
     struct json json;
     struct chat chat;
+    struct prompt *prompt;          /* the canonical form; NULL: not needed so far (OpenAI chat that passes through) */
+    bool is_prompt_changed;         /* by plugins: the body is written anew */
+    struct translation translation; /* of the present attempt */
+    struct exchange *exchange;      /* front/responses.h: what is stored of it; NULL: nothing */
+    void (*on_reply)(struct req *r, const struct reply *reply);     /* the whole answer, when somebody keeps it; NULL */
+    void (*on_context)(const struct req *r, struct answer_context *c);      /* whoever keeps it names it; NULL */
     struct facts facts;
     const struct recipe *recipe;    /* NULL: a concrete model passes through */
     struct decision decision;
@@ -79,6 +86,10 @@ struct req {
     int64_t reserved_bytes;         /* of the global body budget */
     struct trace *trace;            /* NULL: tracing is off */
     unsigned span;                  /* of the present attempt */
+    struct caller *caller;          /* pipeline/key.h; NULL before key_admit */
+    struct reservation *reservation;    /* pipeline/limit.c; NULL: no limit applies */
+    str session_id; bool has_session_id;        /* pipeline/session.h */
+    struct learned *learned;        /* what was learned did to it; NULL: learning is off or had no say */
     bool injected_system_prompt;
 };
 

@@ -9,6 +9,8 @@
 #include "observe/metrics.h"
 #include "pipeline/attempt.h"
 #include "pipeline/count.h"
+#include "pipeline/key.h"
+#include "pipeline/learning_request.h"
 #include "signal/signal.h"
 
 static double price(double v)
@@ -23,7 +25,7 @@ struct candidate *route_candidates(struct arena *a, const struct plan *p, uint64
     for (size_t i = 0; i < n; i++) {
         const struct model *m = p->candidates[i];
         struct candidate *c = &list[i];
-        *c = (struct candidate){ .model = p->conf->refs[i].model, .ref = &p->conf->refs[i], .quality = (double)NAN,
+        *c = (struct candidate){ .energy = (double)NAN, .model = p->conf->refs[i].model, .ref = &p->conf->refs[i], .quality = (double)NAN,
                                  .prompt_price = (double)NAN, .completion_price = (double)NAN };
         if (!m)
             continue;
@@ -38,18 +40,48 @@ struct candidate *route_candidates(struct arena *a, const struct plan *p, uint64
     return list;
 }
 
-/* Identity as the configuration's headers state it: spec 01, 2.4.13. */
-static void identity_read(struct req *r)
+/* The first domain that matched. */
+static str category_of(const struct policy *policy, const struct sigset *signals)
 {
-    const struct config *c = r->snap->config;
-    str user = http_get(&r->head, c->user_id_header), groups = http_get(&r->head, c->user_groups_header);
-    r->facts.user_id = str_trim(user);
-    r->facts.has_identity = r->facts.user_id.len > 0;
-    while (groups.len) {
-        str one = str_trim(str_cut(&groups, ','));
-        if (one.len)
-            *PUSH(r->a, r->facts.groups, r->facts.n_groups) = one;
+    for (uint32_t slot = 0; signals && slot < policy_n_slots(policy); slot++)
+        if (sig_yes(signals, slot) && str_eq(policy_slot_type(policy, slot), S("domain")))
+            return policy_slot_name(policy, slot);
+    return S("");
+}
+
+/* The query and the cards of the candidates as vectors, in one call; cards are in the encoder's cache from the second time on.
+ * Without an encoder the selector says that it has none. */
+static WAITS void vectors_look(struct arena *a, const struct plan *p, struct select_in *in, struct models *models, uint64_t deadline)
+{
+    const struct need_source *source = models_source(models, NEED_EMBEDDING, "embedding", S(""));
+    str *texts = ARENA_ARRAY(a, str, in->n + 1);
+    struct candidate *list = (struct candidate *)(uintptr_t)in->candidates;
+    if (!source || !source->dim)
+        return;
+    texts[0] = in->facts->current_user;
+    for (uint32_t i = 0; i < in->n; i++) {
+        const struct card_conf *card = p->candidates[i] ? p->candidates[i]->card : NULL;
+        texts[i + 1] = card && card->description.len ? card->description : list[i].model;
     }
+    float *vectors = arena_try(a, sizeof *vectors * source->dim * (in->n + 1));
+    if (!vectors || texts[0].len == 0 || models_embed(source, texts, in->n + 1, source->dim, deadline, vectors, NULL))
+        return;
+    in->embedding = vectors;
+    in->dim = source->dim;
+    for (uint32_t i = 0; i < in->n; i++)
+        list[i].card = vectors + (size_t)(i + 1) * source->dim;
+}
+
+WAITS struct select_in route_select_in(struct arena *a, const struct plan *p, const struct facts *f, const struct policy *policy,
+                                       const struct sigset *signals, struct models *models, uint64_t deadline, uint64_t now)
+{
+    struct select_in in = {
+        .candidates = route_candidates(a, p, now), .n = (uint32_t)p->conf->n_refs, .facts = f, .conf = p->conf->algorithm.conf,
+        .seed = f->seed, .trained = p->trained, .category = category_of(policy, signals),
+    };
+    if (models && p->selector->needs_embedding && in.n > 1)
+        vectors_look(a, p, &in, models, deadline);
+    return in;
 }
 
 static void order_one(struct req *r, const struct model *m)
@@ -64,10 +96,8 @@ static int pick_models(struct req *r, uint64_t from)
     const struct plan *p = r->plan;
     size_t n = p->conf->n_refs;
     uint64_t now = r->loop ? loop_now(r->loop) : from;
-    struct select_in in = {
-        .candidates = route_candidates(r->a, p, now), .n = (uint32_t)n,
-        .facts = &r->facts, .conf = p->conf->algorithm.conf, .seed = r->facts.seed,
-    };
+    uint64_t until = deadline_min(r->deadline ? r->deadline : NEVER, clock_now(), r->snap->config->limits.signals_ns);
+    struct select_in in = route_select_in(r->a, p, &r->facts, r->recipe->policy, r->decision.signals, r->snap->signal_models, until, now);
     select_run(p->selector, &in, r->a, &r->pick, &r->method);
     r->order = ARENA_ARRAY(r->a, const struct model *, n);
     r->refs = ARENA_ARRAY(r->a, const struct model_ref *, n);
@@ -82,6 +112,8 @@ static int pick_models(struct req *r, uint64_t from)
         return req_fail(r, 503, "server_error", "no_model", "no_model",
                         "decision '" STR_FMT "' names no model that the configuration has a provider for",
                         STR_ARG(p->conf->name));
+    if (learning_adapt(r) < 0)
+        return -1;
     if (r->loop)
         count_pick(r, clock_now() - from);
     return 0;
@@ -101,7 +133,7 @@ int route_request(struct req *r)
     r->facts.now_ns = clock_wall();
     if (!r->facts.seed)
         r->facts.seed = seed_next();
-    identity_read(r);
+    key_identity(r);
     r->recipe = map_get(&r->snap->virtuals, r->chat.model);
     if (!r->recipe) {                           /* a concrete model passes through: no signals, no decision */
         const struct model *m = map_get(&r->snap->models, r->chat.model);

@@ -15,6 +15,9 @@
 #include "signal/signal.h"
 #include "pipeline/attempt.h"
 #include "pipeline/count.h"
+#include "pipeline/learning_request.h"
+#include "pipeline/key.h"
+#include "pipeline/limit.h"
 
 enum { SCHEDULE_MAX = 256 };
 
@@ -131,12 +134,37 @@ static void backend_headers(struct snap *s, const struct backend_conf *c, struct
     buf_free(&lines);
 }
 
+/* Signatures and fetched tokens; a plain key goes as a header line. */
+static bool backend_credential(const struct backend_conf *c, struct backend *b, struct findings *out)
+{
+    const struct provider_ops *p = b->provider;
+    if (p->auth == AUTH_ENTRA && c->client_id.len == 0)
+        return true;
+    struct err e = { 0 };
+    struct credential_conf conf = {
+        .auth = p->auth, .auth_header = p->auth_header, .auth_prefix = p->auth_prefix,
+        .region = c->region.len ? c->region : c->location, .access_key_id = c->access_key_id,
+        .secret_access_key = c->secret_access_key, .session_token = c->session_token, .service_account = c->service_account,
+        .token_url = c->token_url, .scope = c->token_scope, .tenant_id = c->tenant_id, .client_id = c->client_id,
+        .client_secret = c->client_secret,
+    };
+    b->credential = credential_get(&conf, &e);
+    if (!b->credential)
+        finding_add(out, "credential", SEVERITY_ERROR, c->at, c->name, S("see docs/providers.md"), "%s", e.text);
+    return b->credential != NULL;
+}
+
 static bool backend_build(struct snap *s, struct model *m, const struct backend_conf *c, unsigned index,
                           struct backend *b, struct findings *out)
 {
     struct url u = { 0 };
     str kind = c->type.len && !str_eq(c->type, S("chat")) ? c->type : c->provider;
-    *b = (struct backend){ .model = m, .conf = c, .provider = provider_by_name(kind) };
+    *b = (struct backend){ .model = m, .conf = c, .provider = provider_choose(kind, m->conf->api_format) };
+    if (!b->provider && provider_by_name(kind)) {
+        finding_add(out, "bad-value", SEVERITY_ERROR, c->at, c->name, S("leave api_format out, or name a provider that speaks it"),
+                    "provider '" STR_FMT "' does not speak api_format '" STR_FMT "'", STR_ARG(kind), STR_ARG(m->conf->api_format));
+        return false;
+    }
     if (!b->provider) {
         finding_add(out, "unknown-provider", SEVERITY_WARNING, c->at, c->name,
                     S("it is spoken to as an OpenAI-compatible server"), "unknown provider '" STR_FMT "'", STR_ARG(kind));
@@ -150,6 +178,14 @@ static bool backend_build(struct snap *s, struct model *m, const struct backend_
         if (!ok)
             finding_add(out, "bad-value", SEVERITY_ERROR, c->at, c->name, S("write http://host[:port][/path] or https://..."),
                         "base_url '" STR_FMT "' is not a URL", STR_ARG(c->base_url));
+    } else if (c->endpoint.len == 0 && b->provider->default_host.len) {
+        u.is_https = true;
+        u.path = b->provider->default_base;
+        u.at = (struct endpoint){ provider_default_host(b->provider, c->location.len ? c->location : c->region, s->a), 443 };
+        ok = u.at.host.len > 0;
+        if (!ok)
+            finding_add(out, "missing-key", SEVERITY_ERROR, c->at, c->name, S("name its region or location, or a base_url"),
+                        "the host of provider '" STR_FMT "' depends on where it runs", STR_ARG(b->provider->name));
     } else {
         u.is_https = str_ieq(c->protocol, S("https"));
         ok = endpoint_parse(c->endpoint, u.is_https ? 443 : 80, &u.at);
@@ -166,6 +202,11 @@ static bool backend_build(struct snap *s, struct model *m, const struct backend_
         ? arena_printf(s->a, str_chr(u.at.host, ':') >= 0 ? "[" STR_FMT "]" : STR_FMT, STR_ARG(u.at.host))
         : arena_printf(s->a, str_chr(u.at.host, ':') >= 0 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(u.at.host), u.at.port);
     b->upstream_model = upstream_name(m->conf, c);
+    b->dialect = b->provider->dialect ? dialect_by_name(str_of(b->provider->dialect)) : &dialect_openai_chat;
+    b->place = (struct provider_place){ b->base_path, b->upstream_model, c->api_version, c->chat_path, c->project,
+                                        c->location.len ? c->location : c->region };
+    b->target = b->provider->quirks;
+    b->target.drops_unsupported = str_eq(s->config->unsupported, S("drop"));
     if (u.is_https && !backend_tls(s, c, b, out))
         return false;
     str identity = u.is_https ? arena_printf(s->a, "tls|" STR_FMT "|" STR_FMT "|" STR_FMT "|%d", STR_ARG(c->tls.ca),
@@ -173,11 +214,13 @@ static bool backend_build(struct snap *s, struct model *m, const struct backend_
                               : S("");
     b->origin.host = u.at.host;
     b->origin.port = u.at.port;
-    b->origin.key = origin_key(u.at.host, u.at.port, identity);
+    b->origin.http2 = str_eq(c->http2, S("always")) ? HTTP2_KNOWN : str_eq(c->http2, S("never")) || !u.is_https ? HTTP2_NEVER
+                    : HTTP2_OFFERED;
+    b->origin.key = origin_key(u.at.host, u.at.port, arena_printf(s->a, STR_FMT "|h%d", STR_ARG(identity), b->origin.http2));
     b->state = backend_state_get(m->name, arena_printf(s->a, STR_FMT "@" STR_FMT ":%u", STR_ARG(b->name),
                                                        STR_ARG(u.at.host), u.at.port));
     backend_headers(s, c, b);
-    return true;
+    return b->provider->auth == AUTH_HEADER || c->api_key.len || backend_credential(c, b, out);
 }
 
 /* Smooth weighted round robin, written out once: spreads {5,1,1} as a a b a c a a. */
@@ -281,12 +324,62 @@ static void models_build(struct snap *s, struct findings *out)
 
 /* ---- recipes ---- */
 
-static void plan_build(struct snap *s, const struct recipe *r, const struct decision_conf *d, struct plan *p)
+/* The file of a trained selector: named by its own block, or by global keys of VSR's. "" : none is named. */
+static str trained_path(const struct snap *s, const struct decision_conf *d, const struct select_ops *ops)
+{
+    static const char global_mark[] = "global.";
+    str path = S("");
+    if (strncmp(ops->file_key, global_mark, sizeof global_mark - 1) == 0) {
+        const struct value *v = s->config->global ? value_path(s->config->global, ops->file_key + sizeof global_mark - 1) : NULL;
+        if (v && v->kind == VALUE_SCALAR)
+            path = v->text;
+    } else if (d->algorithm.conf) {
+        const char *key = strrchr(ops->file_key, '.') + 1;
+        const str *given = field_get(&ops->fields, d->algorithm.conf, key, FIELD_STR);
+        path = given ? *given : path;
+    }
+    return path.len == 0 || path.ptr[0] == '/' || s->config->base_dir.len == 0 ? path
+         : arena_printf(s->a, STR_FMT "/" STR_FMT, STR_ARG(s->config->base_dir), STR_ARG(path));
+}
+
+enum { TRAINED_MAX = 512 << 20 };
+
+static const void *trained_read(struct snap *s, const struct decision_conf *d, const struct select_ops *ops, struct findings *out)
+{
+    str path = trained_path(s, d, ops);
+    struct err e = { 0 };
+    struct buf all = { 0 };
+    const void *trained = NULL;
+    FILE *f = path.len ? fopen(arena_cstr(s->a, path), "re") : NULL;
+    size_t n = 1;
+    while (f && n > 0 && all.len < TRAINED_MAX && buf_reserve(&all, 1 << 16)) {
+        n = fread(all.ptr + all.len, 1, 1 << 16, f);
+        all.len += n;
+    }
+    if (f)
+        fclose(f);
+    if (path.len == 0)
+        err_set(&e, "%s names no file", ops->file_key);
+    else if (!f)
+        err_set(&e, STR_FMT " cannot be opened", STR_ARG(path));
+    else
+        trained = ops->load(s->a, buf_view(&all), &e);
+    buf_free(&all);
+    if (!trained)
+        finding_add(out, "unreadable-table", SEVERITY_WARNING, d->algorithm.at, d->name,
+                    S("signalbox train selector writes such tables; until then the first candidate is taken"),
+                    "decision '" STR_FMT "': the table of algorithm '%s': %s", STR_ARG(d->name), ops->name, e.text);
+    return trained;
+}
+
+static void plan_build(struct snap *s, const struct recipe *r, const struct decision_conf *d, struct plan *p, struct findings *out)
 {
     *p = (struct plan){ .conf = d };
     p->selector = select_by_name(d->algorithm.type.len ? d->algorithm.type : S("static"));
     if (!p->selector)
         p->selector = select_by_name(S("static"));
+    if (p->selector->load)
+        p->trained = trained_read(s, d, p->selector, out);
     p->candidates = ARENA_ARRAY(s->a, const struct model *, d->n_refs);
     for (size_t i = 0; i < d->n_refs; i++)
         p->candidates[i] = map_get(&s->models, d->refs[i].model);
@@ -318,7 +411,7 @@ static bool recipes_build(struct snap *s, struct findings *out)
             r->needs_identity |= strcmp(r->profile->signals[k].ops->type, "authz") == 0;
         r->plans = ARENA_ARRAY(s->a, struct plan, r->profile->n_decisions);
         for (size_t k = 0; k < r->profile->n_decisions; k++)
-            plan_build(s, r, &r->profile->decisions[k], &r->plans[k]);
+            plan_build(s, r, &r->profile->decisions[k], &r->plans[k], out);
     }
     for (size_t i = 0; i < c->auto_names.n; i++)
         map_put(&s->virtuals, c->auto_names.items[i], &s->recipes[0]);
@@ -345,6 +438,9 @@ struct snap *snap_build(str text, const char *file, bool strict, struct findings
     if (s->config) {
         s->signal_models = models_new(a, s->config, arena_cstr(a, str_of(file)), out);
         models_build(s, out);
+        s->keyring = keyring_build(a, s->config, out);
+        s->limits = limit_build(a, s->config, out);
+        s->learning = learning_conf_build(a, s->config, out);
     }
     if (!s->config || out->n_by_severity[SEVERITY_ERROR] > 0 || !recipes_build(s, out)
         || out->n_by_severity[SEVERITY_ERROR] > 0) {

@@ -14,12 +14,15 @@
 #include "net/client.h"
 #include "pipeline/models.h"
 #include "plugin/plugin.h"
-#include "provider/provider.h"
+#include "provider/credential.h"
 #include "select/select.h"
 
 enum { LOOPS_MAX = 64, BACKENDS_MAX = 64 /* a model */ };
 
+struct keyring;
 struct latency;
+struct learning_conf;
+struct limit_rules;
 struct window;
 
 /* What we learn of one backend while running. Process life; shared by all loops. */
@@ -41,6 +44,7 @@ struct model_state {                    /* process life, by model name */
     struct latency *latency;
     struct window *window;              /* NULL: more models than there are windows for */
     _Atomic uint64_t turn;              /* round robin */
+    _Atomic uint32_t typical_answer;    /* tokens, a running mean; 0: none yet */
 };
 
 struct backend {
@@ -48,6 +52,10 @@ struct backend {
     const struct model *model;
     const struct backend_conf *conf;
     const struct provider_ops *provider;
+    const struct dialect_ops *dialect;
+    struct provider_place place;
+    struct target target;               /* what the dialect's writer must know; betas are the request's */
+    struct credential *credential;      /* NULL: auth_line says all */
     struct origin origin;
     str host_header;                    /* "api.example.com" or with ":port" */
     str base_path;                      /* "/v1"; "" */
@@ -82,6 +90,7 @@ struct model {
 struct plan {                           /* one decision, ready to run */
     const struct decision_conf *conf;
     const struct select_ops *selector;
+    const void *trained;                /* what the selector's file says; NULL: it has none, or it could not be read */
     const struct model **candidates;    /* [conf->n_refs]; NULL entries: unknown model */
     struct plugin_step { const struct plugin_ops *ops; const void *conf; } *chain; unsigned n_chain;
     uint32_t cell_match, cell_confidence;
@@ -104,6 +113,9 @@ struct snap {
     struct map models;                  /* name (and LoRA name) -> struct model */
     struct map virtuals;                /* entrypoint or automatic name -> struct recipe */
     const struct model *default_model;  /* NULL: none */
+    struct keyring *keyring;            /* pipeline/key.h */
+    struct limit_rules *limits;         /* pipeline/limit.h */
+    struct learning_conf *learning;     /* pipeline/learning_request.h; NULL: off */
     struct models *signal_models;       /* encoders and heads that its signals ask */
     struct findings *findings;
     uint64_t built_wall_ns;

@@ -37,8 +37,8 @@ static const struct {
       "global: {stores: {response_cache: {backend_type: memory, redis: {}}}}" },
     { "not-built", SEVERITY_INFO, 1, "global: {stores: {memory: {enabled: true}}}" },
     { "!not-built", 0, 0, "global: {stores: {memory: {enabled: false}}}" },
-    { "not-built", SEVERITY_WARNING, 1, "global: {services: {ratelimit: {fail_open: true}}}" },
-    { "not-built", SEVERITY_WARNING, 1, "routing: {decisions: [{name: d, algorithm: {type: knn}}]}" },
+    { "not-built", SEVERITY_WARNING, 1, "global: {services: {ratelimit: {providers: [{type: envoy-ratelimit}]}}}" },
+    { "not-built", SEVERITY_WARNING, 1, "routing: {decisions: [{name: d, algorithm: {type: prompt, prompt: {model: m}}}]}" },
     /* listeners, providers, entrypoints */
     { "out-of-range", SEVERITY_ERROR, 2, "routing: {}\nlisteners: [{port: 70000}]" },
     { "duplicate-name", SEVERITY_ERROR, 2, "routing: {}\nlisteners: [{port: 1}, {port: 1}]" },
@@ -73,6 +73,17 @@ static const struct {
       "providers: {models: [{name: m, backend_refs: [{endpoint: h, auth_header: \"a b\"}]}]}\nrouting: {}" },
     { "bad-value", SEVERITY_ERROR, 1,
       "providers: {models: [{name: m, backend_refs: [{base_url: ftp://x}]}]}\nrouting: {}" },
+    { "missing-key", SEVERITY_ERROR, 1,
+      "providers: {models: [{name: m, backend_refs: [{provider: google-vertex, location: global}]}]}\nrouting: {}" },
+    { "missing-key", SEVERITY_ERROR, 1,
+      "providers: {models: [{name: m, backend_refs: [{provider: aws-bedrock}]}]}\nrouting: {}" },
+    { "missing-key", SEVERITY_ERROR, 1,
+      "providers: {models: [{name: m, backend_refs: [{provider: azure-openai, base_url: https://x, client_id: a}]}]}\nrouting: {}" },
+    { "bad-value", SEVERITY_ERROR, 1,
+      "providers: {models: [{name: m, backend_refs: [{provider: aws-bedrock, region: evil.example/}]}]}\nrouting: {}" },
+    { "unreadable-file", SEVERITY_WARNING, 1,
+      "providers: {models: [{name: m, backend_refs: [{provider: google-vertex, project: p, location: global, "
+      "service_account_file: /nowhere/key.json}]}]}\nrouting: {}" },
     /* decisions */
     { "duplicate-name", SEVERITY_ERROR, 1, "routing: {decisions: [{name: d}, {name: d}]}" },
     { "duplicate-name", SEVERITY_ERROR, 1,
@@ -223,7 +234,7 @@ static void strict_makes_warnings_errors_but_not_facts_of_the_build(void **state
     assert_null(l.config);
     assert_int_equal(find(&l, "unknown-key")->severity, SEVERITY_ERROR);
     arena_free(l.a);
-    l = load_as("global: {services: {ratelimit: {fail_open: true}}}\n"
+    l = load_as("global: {services: {ratelimit: {providers: [{type: envoy-ratelimit}]}}}\n"
                 "listeners: [{name: $NOBODY}]", true);
     must_load(&l);
     assert_int_equal(find(&l, "not-built")->severity, SEVERITY_WARNING);

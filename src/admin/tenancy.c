@@ -1,0 +1,98 @@
+/* admin/tenancy.c */
+#include "admin/tenancy.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/value.h"
+#include "observe/log.h"
+#include "pipeline/budget.h"
+#include "pipeline/snap.h"
+#include "runtime/offload.h"
+
+void tenancy_error(struct tenancy_call *c, int status, const char *code, const char *format, ...)
+{
+    char time[32];
+    va_list args;
+    va_start(args, format);
+    str message = arena_vprintf(c->a, format, args);
+    va_end(args);
+    c->status = status;
+    c->type = S("");
+    c->out->len = 0;
+    struct json_writer w = { .out = c->out };
+    jw_begin(&w, '{');
+    jw_key(&w, S("error"));
+    jw_begin(&w, '{');
+    jw_key(&w, S("code"));
+    jw_str(&w, str_of(code));
+    jw_key(&w, S("message"));
+    jw_str(&w, message);
+    jw_key(&w, S("timestamp"));
+    jw_str(&w, (str){ time, clock_iso(clock_wall(), time) });
+    jw_end(&w, '}');
+    jw_end(&w, '}');
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+}
+
+str tenancy_part(struct arena *a, str *rest)
+{
+    str raw = str_cut(rest, '/');
+    char *to = arena_alloc(a, raw.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < raw.len; i++) {
+        bool is_escape = raw.ptr[i] == '%' && i + 2 < raw.len && hex(raw.ptr[i + 1]) >= 0 && hex(raw.ptr[i + 2]) >= 0;
+        to[n++] = is_escape ? (char)(hex(raw.ptr[i + 1]) << 4 | hex(raw.ptr[i + 2])) : raw.ptr[i];
+        i += is_escape ? 2 : 0;
+    }
+    return (str){ to, n };
+}
+
+const struct value *tenancy_body(struct tenancy_call *c)
+{
+    struct err e = { 0 };
+    str text = str_trim(c->body);
+    if (text.len == 0)
+        return value_map(c->a);
+    const struct value *v = yaml_parse(c->a, arena_str(c->a, text), "body", &e);
+    if (!v)
+        tenancy_error(c, 400, "INVALID_INPUT", "the body is neither JSON nor YAML: %s", e.text);
+    return v;
+}
+
+struct work { struct tenancy_call call; void (*answer)(struct tenancy_call *c); };
+
+static void work_run(void *arg)
+{
+    struct work *w = arg;
+    if (books())
+        w->answer(&w->call);
+    else
+        tenancy_error(&w->call, 503, "UNAVAILABLE", "the books are not open");
+}
+
+static void work_release(void *arg)
+{
+    (void)arg;
+}
+
+WAITS void tenancy_serve(struct admin_req *r, void (*answer)(struct tenancy_call *c))
+{
+    struct snap *s = snap_enter(loop_self());
+    struct work w = { { .a = r->a, .snap = s, .method = r->head.method, .path = r->head.path, .query = r->head.query,
+                        .body = r->body, .status = 200, .out = &r->out }, answer };
+    if (str_eq(w.call.method, S("HEAD")))
+        w.call.method = S("GET");
+    fiber_shield(true);                         /* w lies on this stack: nothing may end the wait early */
+    if (offload(work_run, &w, work_release, NEVER) < 0)
+        tenancy_error(&w.call, 503, "OVERLOADED", "too much is waiting; try again");
+    fiber_shield(false);
+    if (!str_eq(w.call.method, S("GET")) && w.call.status < 300)
+        log_info("tenancy_changed", STR_FMT " " STR_FMT, STR_ARG(w.call.method), STR_ARG(w.call.path));
+    r->status = w.call.status;
+    r->type = w.call.type;
+    snap_leave(loop_self(), s);
+}

@@ -1,0 +1,803 @@
+/* pipeline/learning_request.c -- evidence and sessions in the path of a request (spec 02, 1.17).
+ *
+ * Two steps after the selector. *Adaptation* turns every candidate into an offer: what a trained table, or the model's card,
+ * expects of it, less what price and slowness are worth; the evidence of outcomes moves that, and a die is thrown over the
+ * chances of each to be the best. *Protection* then asks whether the conversation may change its model now. What differs from
+ * VSR, and why: a candidate never tried has a prior instead of a free ride; the die is seeded with the request's seed and its
+ * propensity is logged; evidence survives restarts; failures, answers that nobody waited for, repeated questions and complaints
+ * of the next turn are outcomes as well. */
+#include "pipeline/learning_request.h"
+#include "pipeline/key.h"
+#include "pipeline/session.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/keys.h"
+#include "observe/log.h"
+#include "pipeline/route.h"
+#include "select/learner.h"
+#include "select/pacing.h"
+
+/* ---- the configuration ---- */
+
+/* VSR's: the wider the reach, the more is asked */
+static const double margins[] = { [SET_DECISION] = 0, [SET_TIER] = .03, [SET_GLOBAL] = .08 };
+static const double price_weights[] = { [SET_DECISION] = .04, [SET_TIER] = .06, [SET_GLOBAL] = .10 };
+static const double latency_weight = .02;       /* of a second to the first token, at most one */
+static const double unknown_quality = .5, unknown_deviation = .25, card_deviation = .15;
+
+struct conf_draft {
+    bool enabled, adapts, protects;
+    str set, scope, session_header, conversation_header, state_dir, table;
+    int64_t idle_s, turns_min;
+    double margin, stability, scale, floor;
+    uint64_t checkpoint_ns, window_ns;
+    double budget_usd;
+    bool slides;
+    int64_t output_tokens;
+};
+
+#define DRAFT(type, member, key, value) F(type, struct conf_draft, member, key, value, "")
+static const struct field headers_table[] = {
+    DRAFT(FIELD_STR, session_header, "session", "x-session-id"),
+    DRAFT(FIELD_STR, conversation_header, "conversation", "x-conversation-id"),
+};
+static const struct fields headers_fields = FIELDS(struct conf_draft, headers_table);
+static const struct field tuning_table[] = {
+    DRAFT(FIELD_INT, idle_s, "idle_timeout_seconds", "300"),
+    DRAFT(FIELD_INT, turns_min, "min_turns_before_switch", "1"),
+    DRAFT(FIELD_FLOAT, margin, "switch_margin", "0.05"),
+    DRAFT(FIELD_FLOAT, stability, "stability_weight", "1"),
+};
+static const struct fields tuning_fields = FIELDS(struct conf_draft, tuning_table);
+static const struct field affinity_table[] = {
+    DRAFT(FIELD_BOOL, enabled, "enabled", "true"),
+    DRAFT(FIELD_INT, idle_s, "idle_timeout_seconds", "300"),
+    DRAFT(FIELD_INT, turns_min, "min_turns_before_switch", "1"),
+    DRAFT(FIELD_FLOAT, margin, "switch_margin", "0.05"),
+    DRAFT(FIELD_FLOAT, stability, "stability_weight", "1"),
+};
+static const struct fields affinity_fields = FIELDS(struct conf_draft, affinity_table);
+static const struct field protection_table[] = {
+    DRAFT(FIELD_BOOL, protects, "enabled", "true"),
+    DRAFT(FIELD_STR, scope, "scope", "conversation"),
+};
+static const struct fields protection_fields = FIELDS(struct conf_draft, protection_table);
+static const struct field adaptation_table[] = {
+    DRAFT(FIELD_BOOL, adapts, "enabled", "true"),
+    DRAFT(FIELD_STR, set, "candidate_set", "decision"),
+    DRAFT(FIELD_FLOAT, scale, "exploration", "0.3"),
+    DRAFT(FIELD_FLOAT, floor, "exploration_floor", "0.01"),
+};
+static const struct fields adaptation_fields = FIELDS(struct conf_draft, adaptation_table);
+static const struct field pacing_table[] = {
+    DRAFT(FIELD_FLOAT, budget_usd, "budget_usd", "0"),
+    DRAFT(FIELD_DURATION, window_ns, "window", "24h"),
+    DRAFT(FIELD_BOOL, slides, "sliding", "false"),
+    DRAFT(FIELD_INT, output_tokens, "max_output_tokens", "4096"),
+};
+static const struct fields pacing_fields = FIELDS(struct conf_draft, pacing_table);
+static const struct field learning_table[] = {
+    DRAFT(FIELD_BOOL, enabled, "enabled", "false"),
+    DRAFT(FIELD_STR, state_dir, "state_dir", NULL),
+    DRAFT(FIELD_STR, table, "table", NULL),
+    DRAFT(FIELD_DURATION, checkpoint_ns, "checkpoint", "60s"),
+};
+static const struct fields learning_fields = FIELDS(struct conf_draft, learning_table);
+
+/* The keys were checked when the document was read: here are no findings. A block is read for the keys of one table only. */
+static void block_read(struct arena *a, const struct value *root, const char *path, const struct fields *f, struct conf_draft *d)
+{
+    const struct value *v = root && path[0] ? value_path(root, path) : root;
+    for (size_t i = 0; i < f->n; i++) {
+        const struct field *k = &f->items[i];
+        struct err e = { 0 };
+        struct value *given = v ? value_get(v, str_of(k->key)) : NULL;
+        void *to = (char *)d + k->offset;
+        if (given && given->kind == VALUE_SCALAR && field_parse(a, k, given, to, &e))
+            continue;
+        if (k->default_text)
+            field_parse(a, k, value_scalar(a, str_of(k->default_text)), to, &e);
+    }
+}
+
+static enum candidate_set set_of(str name, enum candidate_set fallback)
+{
+    return str_eq(name, S("decision")) ? SET_DECISION : str_eq(name, S("tier")) ? SET_TIER : str_eq(name, S("global"))
+        ? SET_GLOBAL : fallback;
+}
+
+static enum learning_mode mode_of(const struct value *v, enum learning_mode fallback)
+{
+    str name = v && v->kind == VALUE_SCALAR ? v->text : S("");
+    return str_eq(name, S("apply")) ? LEARNING_APPLY : str_eq(name, S("observe")) ? LEARNING_OBSERVE
+         : str_eq(name, S("bypass")) ? LEARNING_BYPASS : fallback;
+}
+
+static double number_of(const struct value *v, double fallback)
+{
+    double d;
+    return v && v->kind == VALUE_SCALAR && str_double(v->text, &d) && d >= 0 ? d : fallback;
+}
+
+static struct decision_learning decision_read(const struct value *decision, const struct conf_draft *d)
+{
+    const struct value *v = decision ? value_get(decision, S("adaptations")) : NULL;
+    enum candidate_set set = set_of(d->set, SET_DECISION);
+    struct decision_learning out = { LEARNING_APPLY, LEARNING_APPLY, set, d->margin, d->stability };
+    if (!v)
+        return out;
+    enum learning_mode both = mode_of(value_get(v, S("mode")), LEARNING_APPLY);
+    const struct value *named = value_path(v, "adaptation.candidate_set");
+    out.adaptation = mode_of(value_path(v, "adaptation.mode"), both);
+    out.protection = mode_of(value_path(v, "protection.mode"), both);
+    out.set = set_of(named && named->kind == VALUE_SCALAR ? named->text : S(""), set);
+    out.margin = number_of(value_path(v, "protection.switch_margin"), d->margin);
+    out.stability = number_of(value_path(v, "protection.stability_weight"), d->stability);
+    return out;
+}
+
+static const struct value *decision_value(const struct value *list, str name)
+{
+    for (size_t i = 0; list && list->kind == VALUE_LIST && i < list->n_items; i++) {
+        const struct value *n = value_get(list->items[i], S("name"));
+        if (n && str_eq(n->text, name))
+            return list->items[i];
+    }
+    return NULL;
+}
+
+/* The list of decisions of a profile as it was written. */
+static const struct value *decisions_of(const struct config *c, size_t profile)
+{
+    const struct value *recipes = value_get(c->root, S("recipes"));
+    const struct value *in = profile == 0 ? c->root : NULL;
+    for (size_t i = 0; !in && recipes && recipes->kind == VALUE_LIST && i < recipes->n_items; i++) {
+        const struct value *n = value_get(recipes->items[i], S("name"));
+        if (n && str_eq(n->text, c->profiles[profile].name))
+            in = recipes->items[i];
+    }
+    return in ? value_path(in, "routing.decisions") : NULL;
+}
+
+static str path_in(struct arena *a, const struct config *c, str path)
+{
+    return path.len == 0 || path.ptr[0] == '/' || c->base_dir.len == 0 ? path
+         : arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(c->base_dir), STR_ARG(path));
+}
+
+static void table_free(void *table)
+{
+    learner_free(table);
+}
+
+static struct learner *table_read(struct arena *a, str path, struct findings *out)
+{
+    struct err e = { 0 };
+    FILE *f = fopen(arena_cstr(a, path), "re");
+    struct buf all = { 0 };
+    struct learner *l = NULL;
+    size_t n = 1;
+    while (f && n > 0 && all.len < (512u << 20) && buf_reserve(&all, 1 << 16)) {
+        n = fread(all.ptr + all.len, 1, 1 << 16, f);
+        all.len += n;
+    }
+    if (!f)
+        err_set(&e, "it cannot be opened");
+    else
+        l = learner_load(buf_view(&all), &e);
+    if (f)
+        fclose(f);
+    buf_free(&all);
+    if (!l)
+        finding_add(out, "unreadable-table", SEVERITY_WARNING, (struct place){ 0 }, S("global.router.learning.table"),
+                    S("signalbox train selector writes such tables; without it the model cards say what to expect"),
+                    "table '" STR_FMT "': %s", STR_ARG(path), e.text);
+    else
+        arena_defer(a, table_free, l);
+    return l;
+}
+
+/* Learning is off: conversations stay on their model all the same, since a switch throws the provider's prompt cache away
+ * (`global.router.session_affinity`). Nothing else is learned or kept. */
+static struct learning_conf *affinity_build(struct arena *a, const struct config *c)
+{
+    struct conf_draft d = { 0 };
+    block_read(a, c->global ? value_path(c->global, "router.session_affinity") : NULL, "", &affinity_fields, &d);
+    if (!d.enabled)
+        return NULL;
+    struct learning_conf *l = ARENA_NEW(a, struct learning_conf);
+    *l = (struct learning_conf){
+        .protects = true, .session_header = S("x-session-id"), .conversation_header = S("x-conversation-id"),
+        .idle_s = (double)d.idle_s, .turns_min = d.turns_min, .output_tokens = 4096, .budget_window_ns = NS_PER_S,
+        .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
+    };
+    for (size_t p = 0; p < c->n_profiles; p++) {
+        l->decisions[p] = ARENA_ARRAY(a, struct decision_learning, c->profiles[p].n_decisions);
+        for (size_t i = 0; i < c->profiles[p].n_decisions; i++)
+            l->decisions[p][i] = (struct decision_learning){ .adaptation = LEARNING_BYPASS, .protection = LEARNING_APPLY,
+                                                             .set = SET_DECISION, .margin = d.margin, .stability = d.stability };
+    }
+    return l;
+}
+
+struct learning_conf *learning_conf_build(struct arena *a, const struct config *c, struct findings *out)
+{
+    const struct value *v = c->global ? value_path(c->global, "router.learning") : NULL;
+    struct conf_draft d = { 0 };
+    block_read(a, v, "", &learning_fields, &d);
+    if (!d.enabled)
+        return affinity_build(a, c);
+    block_read(a, v, "adaptation", &adaptation_fields, &d);
+    block_read(a, v, "protection", &protection_fields, &d);
+    block_read(a, v, "protection.identity.headers", &headers_fields, &d);
+    block_read(a, v, "protection.tuning", &tuning_fields, &d);
+    block_read(a, v, "pacing", &pacing_fields, &d);
+    struct learning_conf *l = ARENA_NEW(a, struct learning_conf);
+    *l = (struct learning_conf){
+        .adapts = d.adapts, .protects = d.protects, .is_whole_session = str_eq(d.scope, S("session")),
+            .session_header = d.session_header,
+        .conversation_header = d.conversation_header, .idle_s = (double)d.idle_s, .scale = d.scale, .floor = d.floor,
+            .turns_min = d.turns_min,
+        .state_dir = path_in(a, c, d.state_dir), .checkpoint_ns = d.checkpoint_ns,
+        .budget_usd = d.budget_usd > 0 && d.budget_usd < 9e9 ? d.budget_usd : 0, .budget_window_ns = d.window_ns > NS_PER_S
+            ? d.window_ns : NS_PER_S,
+        .budget_slides = d.slides, .output_tokens = d.output_tokens > 0 ? d.output_tokens : 4096,
+        .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
+    };
+    for (size_t p = 0; p < c->n_profiles; p++) {
+        const struct value *list = decisions_of(c, p);
+        l->decisions[p] = ARENA_ARRAY(a, struct decision_learning, c->profiles[p].n_decisions);
+        for (size_t i = 0; i < c->profiles[p].n_decisions; i++)
+            l->decisions[p][i] = decision_read(decision_value(list, c->profiles[p].decisions[i].name), &d);
+    }
+    if (d.table.len)
+        l->table = table_read(a, path_in(a, c, d.table), out);
+    return l;
+}
+
+/* The state directory is opened when the first request comes, not when a configuration is only checked. */
+static struct learning *process_state(const struct learning_conf *conf)
+{
+    struct learning *l = learning_process();
+    static _Atomic uint64_t tried;
+    uint64_t which = conf->state_dir.len ? hash_str(conf->state_dir) : 0;
+    if (l && which && tried != which) {
+        struct err e = { 0 };
+        tried = which;
+        if (learning_open(l, conf->state_dir, &e) < 0)
+            log_error("learning_state_failed", "learning: %s; outcomes are kept in memory only", e.text);
+        else
+            learning_keep(l, conf->checkpoint_ns);
+    }
+    return l;
+}
+
+void learning_start(const struct snap *s)
+{
+    if (s->learning)
+        process_state(s->learning);
+}
+
+/* ---- offers ---- */
+
+struct reach { const struct model **models; const struct model_ref **refs; uint32_t n; struct candidate *of; };
+
+static bool reaches(const struct reach *k, const struct model_ref *ref)
+{
+    for (uint32_t i = 0; i < k->n; i++)
+        if (str_eq(k->refs[i]->model, ref->model) && str_eq(k->refs[i]->lora_name, ref->lora_name))
+            return true;
+    return false;
+}
+
+/* The selector's order first, then what the candidate set adds. */
+static void reach_plan(struct req *r, struct reach *k, const struct plan *p, uint64_t now)
+{
+    struct candidate *c = route_candidates(r->a, p, now);
+    for (size_t i = 0; i < p->conf->n_refs && k->n < LEARNING_ARMS_MAX; i++) {
+        if (!p->candidates[i] || reaches(k, &p->conf->refs[i]))
+            continue;
+        k->models[k->n] = p->candidates[i];
+        k->refs[k->n] = &p->conf->refs[i];
+        k->of[k->n++] = c[i];
+    }
+}
+
+static struct reach reach_all(struct req *r, enum candidate_set set, uint64_t now)
+{
+    struct reach k = { ARENA_ARRAY(r->a, const struct model *, LEARNING_ARMS_MAX), ARENA_ARRAY(r->a, const struct model_ref *,
+            LEARNING_ARMS_MAX),
+                       0, ARENA_ARRAY(r->a, struct candidate, LEARNING_ARMS_MAX) };
+    reach_plan(r, &k, r->plan, now);
+    for (uint32_t i = 1; i < k.n; i++)          /* the base choice first, the rest as declared */
+        if (r->n_order && k.refs[i] == r->refs[0]) {
+            struct candidate c = k.of[i];
+            const struct model *m = k.models[i];
+            const struct model_ref *ref = k.refs[i];
+            k.of[i] = k.of[0], k.models[i] = k.models[0], k.refs[i] = k.refs[0];
+            k.of[0] = c, k.models[0] = m, k.refs[0] = ref;
+        }
+    if (set == SET_DECISION)
+        return k;
+    for (size_t i = 0; i < r->recipe->profile->n_decisions; i++) {
+        const struct plan *p = &r->recipe->plans[i];
+        if (p != r->plan && (set == SET_GLOBAL || p->conf->tier == r->plan->conf->tier))
+            reach_plan(r, &k, p, now);
+    }
+    return k;
+}
+
+static str arm_name(struct arena *a, const struct model_ref *ref)   /* (model, adapter, mode) is an arm */
+{
+    if (!ref->lora_name.len && !ref->use_reasoning)
+        return ref->model;
+    return arena_printf(a, STR_FMT "%s" STR_FMT "%s" STR_FMT, STR_ARG(ref->model), ref->lora_name.len ? "/" : "",
+                        STR_ARG(ref->lora_name),
+                        ref->use_reasoning ? "+reasoning" : "", STR_ARG(ref->reasoning_effort));
+}
+
+struct expectations { struct prediction *of; const struct learner *table; uint32_t kind; };
+
+static struct expectations expect(struct req *r, const struct learning_conf *conf)
+{
+    struct expectations x = { NULL, conf->table, 0 };
+    if (!conf->table)
+        return x;
+    struct features f;
+    features_read(&f, r->a, r->facts.evaluation_text);
+    x.of = ARENA_ARRAY(r->a, struct prediction, conf->table->n_models);
+    learner_predict(conf->table, &f, x.of, r->a);
+    float *p = ARENA_ARRAY(r->a, float, conf->table->n_kinds);
+    if (conf->table->n_kinds && learner_kinds(conf->table, &f, p, r->a))
+        for (uint32_t i = 1; i < conf->table->n_kinds; i++)
+            if (p[i] > p[x.kind])
+                x.kind = i;
+    return x;
+}
+
+static struct offer offer_of(struct req *r, const struct expectations *x, const struct candidate *c,
+                             const struct model_ref *ref, double price_top,
+                             double price_weight)
+{
+    struct offer o = { .model = arm_name(r->a, ref), .expected = unknown_quality, .deviation = unknown_deviation,
+                       .cost = (double)NAN,
+                       .is_out = !c->is_healthy };
+    uint32_t at = x->table ? learner_find(x->table, c->model) : UINT32_MAX;
+    if (at != UINT32_MAX && isfinite(x->of[at].quality)) {
+        o.expected = (double)x->of[at].quality;
+        o.deviation = isfinite(x->of[at].deviation) ? (double)x->of[at].deviation : unknown_deviation;
+        o.cost = (double)x->of[at].cost_usd;
+    } else if (c->quality > 0) {
+        o.expected = fmin(1, c->quality);
+        o.deviation = card_deviation;
+    }
+    double price = (isnan(c->prompt_price) ? 0 : c->prompt_price) + (isnan(c->completion_price) ? 0 : c->completion_price);
+    double late = c->latency ? c->latency->ttft_s(c->latency, 50) : (double)NAN;
+    o.penalty = price_weight * (price_top > 0 ? price / price_top : 0) + (late > 0 ? latency_weight * fmin(1, late) : 0);
+    return o;
+}
+
+/* ---- the budget ---- */
+
+static struct { pthread_mutex_t lock; struct pacing of; } pace = { .lock = PTHREAD_MUTEX_INITIALIZER };   /* process life */
+
+static int64_t nano(double usd)
+{
+    return usd > 0 && usd < 9e9 ? (int64_t)(usd * 1e9 + .5) : 0;
+}
+
+/* Costs of the offers; the pace's price is taken off, and those that do not fit are out. Lock held by nobody before. */
+static void budget_look(struct req *r, const struct learning_conf *conf, const struct reach *k, struct learned *n)
+{
+    struct pacing_rules rules = { .budget = nano(conf->budget_usd), .window = conf->budget_window_ns,
+                                  .is_sliding = conf->budget_slides, .step = .01 };
+    double in = (double)r->facts.context_tokens, out = r->chat.output_reserve ? (double)r->chat.output_reserve
+        : (double)conf->output_tokens;
+    uint64_t now = r->facts.now_ns;
+    n->most = ARENA_ARRAY(r->a, int64_t, k->n);
+    n->cheapest = INT64_MAX;
+    for (uint32_t i = 0; i < k->n; i++) {
+        double pp = fmax(0, k->of[i].prompt_price), cp = fmax(0, k->of[i].completion_price);   /* unknown: free */
+        n->most[i] = nano(((1.25 * in + 64) * pp + out * cp) / 1e6);        /* the estimate of tokens may be a quarter off */
+        if (isnan(n->offers[i].cost))
+            n->offers[i].cost = (in * pp + fmin(out, 400) * cp) / 1e6;
+        if (!n->offers[i].is_out && n->most[i] < n->cheapest)
+            n->cheapest = n->most[i];
+    }
+    pthread_mutex_lock(&pace.lock);
+    if (pace.of.rules.budget != rules.budget || pace.of.rules.window != rules.window
+        || pace.of.rules.is_sliding != rules.is_sliding)
+        pacing_start(&pace.of, &rules, now);
+    double price = pacing_price(&pace.of);
+    for (uint32_t i = 0; i < k->n; i++) {
+        n->offers[i].penalty += price * n->offers[i].cost;
+        n->offers[i].is_out = n->offers[i].is_out || !pacing_admits(&pace.of, n->most[i], n->cheapest, now);
+    }
+    pthread_mutex_unlock(&pace.lock);
+}
+
+static bool budget_reserve(struct req *r, struct learned *n, uint32_t at)
+{
+    pthread_mutex_lock(&pace.lock);
+    bool ok = pacing_reserve(&pace.of, n->most[at], r->facts.now_ns);
+    pthread_mutex_unlock(&pace.lock);
+    if (ok)
+        n->reserved = n->most[at];
+    return ok;
+}
+
+/* The clock must not run back behind a request's own. */
+static void budget_settle(struct learned *n, double cost_usd)
+{
+    pthread_mutex_lock(&pace.lock);
+    if (!pacing_settle(&pace.of, n->reserved, nano(cost_usd), n->cheapest / 4, clock_wall()))
+        log_warn("cost_above_bound", "learning: an answer of '" STR_FMT "' cost %.6f USD, at most %.6f were reserved for it",
+                 STR_ARG(n->model), cost_usd,
+                 (double)n->reserved / 1e9);
+    pthread_mutex_unlock(&pace.lock);
+    n->reserved = 0;
+}
+
+/* ---- sessions ---- */
+
+static uint64_t session_key(struct req *r, const struct learning_conf *conf)
+{
+    str session = http_get(&r->head, conf->session_header), conversation = http_get(&r->head, conf->conversation_header);
+    uint64_t h = hash_stable(r->recipe->profile->name, 1);
+    if (session.len == 0)                       /* the agents' own names for it */
+        session = session_id(r);
+    if (session.len == 0)
+        return 0;
+    if (r->caller && r->caller->key_id.len)     /* two tenants may use the same name */
+        h = hash_stable(r->caller->key_id, h);
+    h = hash_stable(session, h);
+    return (conf->is_whole_session || conversation.len == 0 ? h : hash_stable(conversation, h)) | 1;
+}
+
+static double saved_by_cache(const struct model *m)
+{
+    return fmax(0, m->conf->pricing.prompt - m->conf->pricing.cached_input);
+}
+
+static void prices_compare(const struct reach *k, uint32_t present, uint32_t proposal, struct session_facts *f)
+{
+    double top = 0, price = 0;
+    for (uint32_t i = 0; i < k->n; i++) {
+        top = fmax(top, saved_by_cache(k->models[i]));
+        price = fmax(price, k->models[i]->conf->pricing.prompt);
+    }
+    f->is_frontier = price > 0 && k->models[present]->conf->pricing.prompt == price;
+    f->pressure = top > 0 ? fmax(saved_by_cache(k->models[present]), saved_by_cache(k->models[proposal])) / top : 0;
+}
+
+static uint32_t place_of(const struct reach *k, struct arena *a, str arm)
+{
+    for (uint32_t i = 0; i < k->n; i++)
+        if (str_eq(arm_name(a, k->refs[i]), arm))
+            return i;
+    return UINT32_MAX;
+}
+
+static bool has_provider_state(const struct req *r)
+{
+    return r->json.n > 0 && json_is(&r->json, 0, JSON_OBJECT) && json_get(&r->json, 0, S("previous_response_id")) != JSON_NONE;
+}
+
+/* ---- the next turn speaks of the last one ---- */
+
+static const struct mood { const char *type, *name; double reward, weight; } moods[] = {    /* name "": any rule of the type */
+    { "user_feedback", "satisfied", 1, 1 },
+    { "user_feedback", "wrong_answer", 0, 1 },
+    { "user_feedback", "want_different", .25, .5 },
+    { "user_feedback", "need_clarification", .5, .5 },
+    { "reask", "", .25, .5 },
+};
+
+static bool mood_holds(const struct req *r, const struct mood *m)
+{
+    const struct policy *p = r->recipe->policy;
+    const struct sigset *s = r->decision.signals;
+    if (!s)
+        return false;
+    if (m->name[0]) {
+        int64_t slot = policy_slot_find(p, str_of(m->type), str_of(m->name));
+        return slot >= 0 && sig_yes(s, (uint32_t)slot);
+    }
+    for (uint32_t i = 0; i < policy_n_slots(p); i++)
+        if (str_eq(policy_slot_type(p, i), str_of(m->type)) && sig_yes(s, i))
+            return true;
+    return false;
+}
+
+static void hear_last_turn(const struct req *r, struct learning *l, const struct session *s)
+{
+    if (s->last_len == 0)
+        return;
+    for (size_t i = 0; i < COUNT_OF(moods); i++)
+        if (mood_holds(r, &moods[i])) {
+            learning_say(l, (str){ s->last, s->last_len }, SOURCE_IMPLICIT, moods[i].reward, moods[i].weight);
+            return;
+        }
+}
+
+/* ---- adaptation and protection ---- */
+
+static void put_first(struct req *r, const struct reach *k, uint32_t at)
+{
+    const struct model **order = ARENA_ARRAY(r->a, const struct model *, r->n_order + 1);
+    const struct model_ref **refs = ARENA_ARRAY(r->a, const struct model_ref *, r->n_order + 1);
+    unsigned n = 0;
+    order[n] = k->models[at];
+    refs[n++] = k->refs[at];
+    for (unsigned i = 0; i < r->n_order; i++) {
+        if (r->refs[i] == k->refs[at])
+            continue;
+        order[n] = r->order[i];
+        refs[n++] = r->refs[i];
+    }
+    r->order = order;
+    r->refs = refs;
+    r->n_order = n;
+}
+
+static uint64_t decision_hash(const struct req *r)
+{
+    return hash_stable(r->plan->conf->name, hash_stable(r->recipe->profile->name, 2));
+}
+
+static struct session_choice protect(struct req *r, const struct learning_conf *conf, const struct decision_learning *d,
+                                     const struct session *s,
+                                     const struct reach *k, uint32_t present, uint32_t proposal, const struct learned *n)
+{
+    struct session_rules rules = session_defaults;
+    rules.idle_ns = (uint64_t)(conf->idle_s * 1e9);
+    rules.turns_min = (uint32_t)conf->turns_min;
+    rules.margin = d->margin;
+    rules.stability = d->stability;
+    rules.is_whole_session = conf->is_whole_session;
+    uint64_t now_s = r->facts.now_ns / NS_PER_S;
+    const struct arm *arms = n->chosen.arms;
+    struct session_facts f = {
+        .has_previous = present != UINT32_MAX && !arms[present].is_out, .is_same = present == proposal,
+        .is_tool_loop = r->facts.is_tool_loop_active, .has_state = has_provider_state(r),
+            .has_drifted = s->decision != n->decision,
+        .silent_ns = (now_s > s->seen_s ? now_s - s->seen_s : 0) * NS_PER_S, .turns = s->turns, .switches = s->switches,
+        .history_tokens = (double)r->facts.context_tokens, .warmth = (double)NAN, .is_failing = s->failures >= 2,
+    };
+    if (f.has_previous) {
+        f.gain = arms[proposal].mean - arms[present].mean;
+        prices_compare(k, present, proposal, &f);
+    }
+    return session_choose(&rules, &f);
+}
+
+static void remember(struct req *r, struct learning *l, struct learned *n, uint32_t at, double propensity)
+{
+    learning_remember(l, &(struct decided){
+        .id = r->request_id, .model = n->model, .kind = n->kind, .session = n->session, .now_s = r->facts.now_ns / NS_PER_S,
+        .expected = n->offers[at].expected, .mean = n->value, .deviation = n->chosen.arms[at].deviation, .propensity = propensity,
+        .cost = n->offers[at].cost });
+    if (n->session)
+        learning_session_turn(l, n->session, n->model, n->decision, (double)r->facts.context_tokens, r->request_id,
+                              r->facts.now_ns / NS_PER_S);
+}
+
+int learning_adapt(struct req *r)
+{
+    const struct learning_conf *conf = r->snap->learning;
+    if (!conf || !r->plan || r->n_order == 0 || !r->refs)
+        return 0;
+    /* the command line only asks: no state is touched */
+    struct learning *l = r->loop ? process_state(conf) : learning_process();
+    const struct decision_learning *d = &conf->decisions[r->recipe - r->snap->recipes][r->plan - r->recipe->plans];
+    if (!l || (d->adaptation == LEARNING_BYPASS && d->protection == LEARNING_BYPASS))
+        return 0;
+    if (!conf->adapts && conf->budget_usd <= 0 && (r->plan->conf->n_refs < 2 || session_key(r, conf) == 0))
+        return 0;                               /* no choice, or no conversation to keep */
+    uint64_t now = r->loop ? loop_now(r->loop) : clock_now();
+    struct learned *n = r->learned = ARENA_NEW(r->a, struct learned);
+    struct reach k = reach_all(r, d->set, now);
+    struct expectations x = expect(r, conf);
+    struct session s = { 0 };
+    char model[LEARNING_NAME_MAX] = "";
+    n->decision = decision_hash(r);
+    n->kind = hash_stable(x.table && x.table->n_kinds ? x.table->kinds[x.kind] : S(""), n->decision);
+    n->session = conf->protects ? session_key(r, conf) : 0;
+    n->has_session = n->session && learning_session(l, n->session, &s, model);
+    if (n->has_session && r->loop)
+        hear_last_turn(r, l, &s);
+    double top = 0;
+    for (uint32_t i = 0; i < k.n; i++) {
+        double p = fmax(0, k.of[i].prompt_price) + fmax(0, k.of[i].completion_price);
+        top = p > top ? p : top;
+    }
+    n->offers = ARENA_ARRAY(r->a, struct offer, k.n);
+    for (uint32_t i = 0; i < k.n; i++)
+        n->offers[i] = offer_of(r, &x, &k.of[i], k.refs[i], top, price_weights[d->set]);
+
+    if (conf->budget_usd > 0)
+        budget_look(r, conf, &k, n);
+
+    /* A warm conversation, a tool loop, state at the provider: no experiments. */
+    bool samples = conf->adapts && d->adaptation != LEARNING_BYPASS && !r->facts.is_tool_loop_active && !has_provider_state(r);
+    struct bandit_rules rules = { samples ? conf->scale : 0, samples ? conf->floor : 0, 0, conf->adapts ? margins[d->set] : 1e9,
+                                  0 };
+    learning_choose(l, n->offers, k.n, &rules, n->kind, r->facts.seed, now, r->a, &n->chosen);
+    uint32_t at = n->chosen.at == UINT32_MAX ? 0 : n->chosen.at;
+    double propensity = n->chosen.at == UINT32_MAX ? 1 : n->chosen.propensity;
+    n->base = n->offers[0].model;
+    n->proposal = n->offers[at].model;
+    n->action = at == 0 ? "keep_base" : samples ? "propose_switch" : "suppress_sampling";
+    if (d->adaptation != LEARNING_APPLY) {
+        n->action = d->adaptation == LEARNING_OBSERVE ? "observe" : "bypass";
+        at = 0;
+        propensity = r->pick.propensity;
+    }
+    if (n->has_session && d->protection != LEARNING_BYPASS) {
+        uint32_t present = place_of(&k, r->a, str_of(model));
+        n->session_choice = protect(r, conf, d, &s, &k, present, at, n);
+        if (n->session_choice.verdict == SESSION_STAY && present != UINT32_MAX && d->protection == LEARNING_APPLY) {
+            propensity = present == at ? propensity : 1;    /* held, whatever the die says */
+            at = present;
+        }
+    }
+    n->model = n->offers[at].model;
+    if (conf->budget_usd > 0 && r->loop && !budget_reserve(r, n, at))
+        return req_fail(r, 429, "rate_limit_error", "budget_exhausted", "budget",
+                        "the budget of this window is spent (global.router.learning.pacing.budget_usd)");
+    if (at != 0) {
+        put_first(r, &k, at);
+        r->pick.reason = n->has_session && n->session_choice.verdict == SESSION_STAY ? n->session_choice.reason : "learned";
+    }
+    r->pick.propensity = propensity;
+    n->value = n->chosen.arms[at].mean + n->offers[at].penalty;
+    if (r->loop)
+        remember(r, l, n, at, propensity);
+    return 0;
+}
+
+/* ---- what we see ourselves ---- */
+
+void learning_observe(struct req *r, double cost_usd)
+{
+    struct learned *n = r->learned;
+    struct learning *l = n && r->loop ? learning_process() : NULL;
+    if (!l)
+        return;
+    if (n->reserved)
+        budget_settle(n, cost_usd);
+    if (r->fail.status == 429 && !r->model)         /* refused by the budget: nobody was asked */
+        return;
+    bool is_failed = r->fail.status >= 500 || r->status >= 500 || r->status == 429 || r->status == 408;
+    bool is_abandoned = r->is_client_gone && r->is_head_sent;       /* an answer that nobody waited for */
+    if (r->is_client_gone && !r->is_head_sent)
+        return;
+    if (r->model && r->ref && !str_eq(arm_name(r->a, r->ref), n->model)) {
+        learning_failed_over(l, r->request_id, arm_name(r->a, r->ref), clock_wall() / NS_PER_S);
+        if (n->session)
+            learning_session_turn(l, n->session, arm_name(r->a, r->ref), n->decision, (double)r->facts.context_tokens,
+                                  r->request_id,
+                                  clock_wall() / NS_PER_S);
+    }
+    if (is_failed || is_abandoned)
+        learning_say(l, r->request_id, SOURCE_IMPLICIT, 0, is_failed ? 1 : .25);
+    if (is_failed && n->session)
+        learning_session_failed(l, n->session);
+}
+
+void learning_answer_form(struct req *r, bool is_failed)
+{
+    struct learned *n = r->learned;
+    struct learning *l = n ? learning_process() : NULL;
+    if (!l)
+        return;
+    learning_form(l, n->model, is_failed, clock_now());
+    if (is_failed)
+        learning_say(l, r->request_id, SOURCE_IMPLICIT, 0, 1);
+}
+
+/* ---- the log ---- */
+
+static void log_str(struct json_writer *w, const char *key, str v)
+{
+    jw_key(w, str_of(key));
+    jw_str(w, v);
+}
+
+static void log_double(struct json_writer *w, const char *key, double v)
+{
+    if (isnan(v))
+        return;
+    jw_key(w, str_of(key));
+    jw_double(w, v);
+}
+
+static void log_hex(struct json_writer *w, const char *key, uint64_t v)
+{
+    char text[17];
+    log_str(w, key, (str){ text, (size_t)snprintf(text, sizeof text, "%016llx", (unsigned long long)v) });
+}
+
+static void arms_log(struct json_writer *w, const struct learned *n)
+{
+    const struct chosen *c = &n->chosen;
+    log_double(w, "scale", c->rules.scale);
+    log_double(w, "floor", c->rules.floor);
+    log_double(w, "margin", c->rules.margin);
+    log_hex(w, "kind", n->kind);
+    jw_key(w, S("arms"));
+    jw_begin(w, '[');
+    for (uint32_t i = 0; i < c->n; i++) {
+        jw_begin(w, '{');
+        log_str(w, "model", n->offers[i].model);
+        log_double(w, "mean", c->arms[i].mean);
+        log_double(w, "deviation", c->arms[i].deviation);
+        log_double(w, "count", c->arms[i].count);
+        if (c->arms[i].pending) {
+            jw_key(w, S("pending"));
+            jw_int(w, c->arms[i].pending);
+        }
+        if (c->arms[i].is_out) {
+            jw_key(w, S("out"));
+            jw_bool(w, true);
+        }
+        log_double(w, "expected", n->offers[i].expected);
+        log_double(w, "penalty", n->offers[i].penalty);
+        log_double(w, "cost", n->offers[i].cost);
+        log_double(w, "chance", c->chances[i]);
+        jw_end(w, '}');
+    }
+    jw_end(w, ']');
+    log_str(w, "base", n->base);
+    log_str(w, "proposal", n->proposal);
+    log_str(w, "model", n->model);
+    log_str(w, "action", str_of(n->action));
+    if (n->has_session) {
+        log_str(w, "session", str_of(n->session_choice.reason ? n->session_choice.reason : ""));
+        log_double(w, "needed", n->session_choice.needed);
+    }
+}
+
+/* What a selector without learning was given and made of it. */
+static void pick_log(struct json_writer *w, const struct req *r)
+{
+    jw_key(w, S("candidates"));
+    jw_begin(w, '[');
+    for (size_t i = 0; i < r->plan->conf->n_refs && i < LEARNING_ARMS_MAX; i++) {
+        const struct model *m = r->plan->candidates[i];
+        jw_begin(w, '{');
+        log_str(w, "model", r->plan->conf->refs[i].model);
+        if (!isnan(r->pick.scores[i])) {
+            jw_key(w, S("score"));
+            jw_float(w, r->pick.scores[i]);
+        }
+        if (m && m->conf->pricing.is_set) {
+            log_double(w, "prompt_price", m->conf->pricing.prompt);
+            log_double(w, "completion_price", m->conf->pricing.completion);
+        }
+        jw_end(w, '}');
+    }
+    jw_end(w, ']');
+}
+
+str learning_log(struct req *r)
+{
+    struct buf out = { 0 };
+    struct json_writer w = { .out = &out };
+    if (!r->plan || !r->pick.order)
+        return S("");
+    jw_begin(&w, '{');
+    log_hex(&w, "seed", r->facts.seed);
+    log_hex(&w, "text_hash", hash_stable(r->facts.evaluation_text, 0));
+    if (r->learned)
+        arms_log(&w, r->learned);
+    else
+        pick_log(&w, r);
+    jw_end(&w, '}');
+    return buf_to_arena(&out, r->a);
+}

@@ -1,0 +1,67 @@
+/* pipeline/learning_state.h -- the inside of struct learning; private to learning.c and learning_store.c. */
+#ifndef SBX_LEARNING_STATE_H
+#define SBX_LEARNING_STATE_H
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "pipeline/learning.h"
+
+enum {
+    SESSIONS_MAX = 50000,               /* as many as VSR keeps; the one not seen for longest of a few goes first */
+    SESSION_WAYS = 8,
+    INSTANCE_MAX = 40,
+    PENDING_S = 600,                    /* an outcome that has not come after ten minutes is not waited for any more */
+};
+
+struct seen { uint64_t kind; float reward, expected; };     /* one outcome, for the time after a change */
+
+struct learned_model {
+    str name;                           /* owned */
+    uint32_t pending;
+    uint64_t calls, outcomes, failures, changes;
+    double reward;                      /* sum over outcomes, for people */
+    struct change change;
+    struct breaker breaker;
+    struct seen recent[CHANGE_WINDOW]; uint32_t at, n_recent;
+};
+
+struct peer { char instance[INSTANCE_MAX]; uint64_t seq; struct cells cells; };
+
+struct journal {                        /* fd -1: in memory only */
+    int fd;
+    char dir[512];
+    uint64_t bytes;
+    bool is_failing;                    /* told once */
+    bool is_replaying;                  /* what is done now is in it already */
+};
+
+struct learning {
+    pthread_mutex_t lock;               /* guards all below; never held across I/O but for the append of one line */
+    char instance[INSTANCE_MAX];
+    struct learned_model **models; uint32_t n_models, last_model;   /* an index stays valid for ever; last: found last */
+    struct cells own, near;             /* near: the sum of the peers */
+    struct peer peers[LEARNING_PEERS_MAX]; uint32_t n_peers;
+    struct memory memory;
+    struct session *sessions;           /* [SESSIONS_MAX rounded], made on first use */
+    double answered;                    /* share of decisions whose outcome comes, slowly averaged; for pending ones */
+    uint64_t seq;                       /* of the last event */
+    struct journal journal;
+    pthread_t keeper;                   /* writes checkpoints */
+    pthread_cond_t stops;
+    uint64_t keep_ns;
+    bool is_kept, is_stopping;
+};
+
+uint32_t learned_index(struct learning *l, str name);       /* found or made; UINT32_MAX: no room. Lock held, as below */
+void learned_decide(struct learning *l, const struct decided *d);
+enum outcome_result learned_say(struct learning *l, str id, enum outcome_source source, struct verdict_said say);
+void learned_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n);
+void learned_near(struct learning *l);                      /* sums up the peers anew */
+
+/* learning_store.c: appends one event. */
+void journal_decided(struct learning *l, const struct decided *d);
+void journal_said(struct learning *l, str id, enum outcome_source source, struct verdict_said say);
+void journal_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n);
+
+#endif

@@ -1,0 +1,773 @@
+/* pipeline/learning_store.c -- the state file, the journal, and what instances send each other: all JSON.
+ *
+ * Files in the state directory: `state.json`, written beside and renamed; `journal.jsonl`, one event a line, appended before the
+ * event takes effect; `journal.old.jsonl`, the one before, for the decisions whose outcomes are still to come. Every event has a
+ * number and the state file says up to which number it knows, so replaying a journal twice changes nothing. A line torn by a kill
+ * is passed over. A reader ignores keys that it does not know; a state of a later version is kept under another name and not
+ * used. */
+#include "pipeline/learning_state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "observe/log.h"
+
+enum {
+    STATE_VERSION = 1,
+    STATE_BYTES_MAX = 256 << 20,
+    LINE_MAX_BYTES = 64 << 10,
+    JOURNAL_LONG = 32 << 20,            /* then a checkpoint is wanted */
+};
+
+/* ---- small readers ---- */
+
+static uint64_t hex_read(str s)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < s.len && i < 16; i++) {
+        char c = s.ptr[i];
+        v = v << 4 | (uint64_t)(c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0);
+    }
+    return v;
+}
+
+static double number(const struct json *j, jref object, const char *key, double fallback)
+{
+    double v;
+    return json_double(j, json_get(j, object, str_of(key)), &v) && isfinite(v) ? v : fallback;
+}
+
+static uint64_t whole(const struct json *j, jref object, const char *key)
+{
+    int64_t v;
+    return json_int(j, json_get(j, object, str_of(key)), &v) && v > 0 ? (uint64_t)v : 0;
+}
+
+static str text(const struct json *j, jref object, const char *key, struct arena *a)
+{
+    return json_str(j, json_get(j, object, str_of(key)), a);
+}
+
+static void key_hex(struct json_writer *w, const char *key, uint64_t v)
+{
+    char digits[17];
+    if (key)
+        jw_key(w, str_of(key));
+    jw_str(w, (str){ digits, (size_t)snprintf(digits, sizeof digits, "%llx", (unsigned long long)v) });
+}
+
+static void key_int(struct json_writer *w, const char *key, uint64_t v)
+{
+    jw_key(w, str_of(key));
+    jw_int(w, (int64_t)v);
+}
+
+static void key_str(struct json_writer *w, const char *key, str v)
+{
+    jw_key(w, str_of(key));
+    jw_str(w, v);
+}
+
+static void key_double(struct json_writer *w, const char *key, double v)
+{
+    jw_key(w, str_of(key));
+    jw_double(w, v);
+}
+
+static void key_float(struct json_writer *w, const char *key, float v)
+{
+    jw_key(w, str_of(key));
+    jw_float(w, v);
+}
+
+/* ---- cells: [model, kind, n, rest, squares, wide] ---- */
+
+static void cells_write(struct json_writer *w, const struct cells *c)
+{
+    jw_key(w, S("cells"));
+    jw_begin(w, '[');
+    for (uint32_t i = 0; i < c->cap; i++) {
+        const struct cell *at = &c->slots[i];
+        if (!at->key || (at->n == 0 && at->wide == 0))
+            continue;
+        jw_begin(w, '[');
+        jw_int(w, at->model);
+        key_hex(w, NULL, at->kind);
+        jw_double(w, at->n);
+        jw_double(w, at->rest);
+        jw_double(w, at->squares);
+        jw_float(w, at->wide);
+        jw_end(w, ']');
+    }
+    jw_end(w, ']');
+}
+
+/* map[i] is our index of the writer's model i. */
+static bool cells_read(const struct json *j, jref list, const uint32_t *map, uint32_t n_map, struct cells *out, struct arena *a)
+{
+    if (!json_is(j, list, JSON_ARRAY))
+        return false;
+    JSON_EACH_ITEM(j, list, item) {
+        if (!json_is(j, item, JSON_ARRAY) || json_count(j, item) < 5)
+            return false;
+        double v[6] = { 0 };
+        unsigned i = 0;
+        uint64_t kind = 0;
+        JSON_EACH_ITEM(j, item, part) {
+            if (i == 1)
+                kind = hex_read(json_str(j, part, a));
+            else if (i < 6 && (!json_double(j, part, &v[i]) || !isfinite(v[i])))
+                return false;
+            i++;
+        }
+        if (!(v[0] >= 0 && v[0] < n_map) || v[2] < 0 || fabs(v[3]) > 2 * v[2] + 1)      /* a residual is within -1.5 .. 1.5 */
+            return false;
+        uint32_t model = map[(uint32_t)v[0]];
+        struct cell *at = model == UINT32_MAX ? NULL : cells_at(out, model, kind);
+        if (!at)
+            continue;
+        at->n += v[2];
+        at->rest += v[3];
+        at->squares += v[4];
+        at->wide = fmaxf(at->wide, (float)fmin(1, fmax(0, v[5])));
+    }
+    return true;
+}
+
+static void models_write(struct json_writer *w, const struct learning *l)
+{
+    jw_key(w, S("models"));
+    jw_begin(w, '[');
+    for (uint32_t i = 0; i < l->n_models; i++) {
+        const struct learned_model *m = l->models[i];
+        jw_begin(w, '{');
+        key_str(w, "name", m->name);
+        key_int(w, "calls", m->calls);
+        key_int(w, "outcomes", m->outcomes);
+        key_double(w, "reward", m->reward);
+        key_int(w, "failures", m->failures);
+        key_int(w, "changes", m->changes);
+        jw_end(w, '}');
+    }
+    jw_end(w, ']');
+}
+
+/* Fills map with our indices of the file's models; how many, or -1. */
+static int64_t models_read(struct learning *l, const struct json *j, bool is_own, uint32_t map[LEARNING_MODELS_MAX],
+                           struct arena *a)
+{
+    jref list = json_get(j, 0, S("models"));
+    uint32_t n = 0;
+    if (!json_is(j, list, JSON_ARRAY))
+        return -1;
+    JSON_EACH_ITEM(j, list, item) {
+        if (n == LEARNING_MODELS_MAX || !json_is(j, item, JSON_OBJECT))
+            return -1;
+        uint32_t i = map[n++] = learned_index(l, text(j, item, "name", a));
+        if (i == UINT32_MAX || !is_own)
+            continue;
+        struct learned_model *m = l->models[i];
+        m->calls = whole(j, item, "calls");
+        m->outcomes = whole(j, item, "outcomes");
+        m->reward = number(j, item, "reward", 0);
+        m->failures = whole(j, item, "failures");
+        m->changes = whole(j, item, "changes");
+    }
+    return n;
+}
+
+/* ---- the journal ---- */
+
+static void append(struct learning *l, struct buf *line)
+{
+    struct journal *g = &l->journal;
+    buf_char(line, '\n');
+    if (g->fd >= 0 && !line->is_failed) {
+        ssize_t n = write(g->fd, line->ptr, line->len);
+        if (n == (ssize_t)line->len) {
+            g->bytes += line->len;
+        } else if (!g->is_failing) {
+            g->is_failing = true;
+            log_error("learning_journal_failed", "learning: %s/journal.jsonl: %s; outcomes from now on are lost at a restart",
+                      g->dir,
+                      n < 0 ? strerror(errno) : "the disk is full");
+        }
+    }
+    buf_free(line);
+}
+
+static bool is_kept(const struct learning *l)
+{
+    return l->journal.fd >= 0 && !l->journal.is_replaying;
+}
+
+static struct json_writer event(struct learning *l, struct buf *line, const char *kind)
+{
+    struct json_writer w = { .out = line };
+    jw_begin(&w, '{');
+    key_int(&w, "s", l->seq);
+    key_str(&w, "t", str_of(kind));
+    return w;
+}
+
+void journal_decided(struct learning *l, const struct decided *d)
+{
+    struct buf line = { 0 };
+    if (!is_kept(l))
+        return;
+    struct json_writer w = event(l, &line, "decided");
+    key_str(&w, "id", d->id);
+    key_str(&w, "model", d->model);
+    key_hex(&w, "kind", d->kind);
+    key_hex(&w, "session", d->session);
+    key_int(&w, "at", d->now_s);
+    key_double(&w, "expected", d->expected);
+    key_double(&w, "mean", d->mean);
+    key_double(&w, "deviation", d->deviation);
+    key_double(&w, "propensity", d->propensity);
+    key_double(&w, "cost", d->cost);
+    jw_end(&w, '}');
+    append(l, &line);
+}
+
+void journal_said(struct learning *l, str id, enum outcome_source source, struct verdict_said say)
+{
+    struct buf line = { 0 };
+    if (!is_kept(l))
+        return;
+    struct json_writer w = event(l, &line, "said");
+    key_str(&w, "id", id);
+    key_str(&w, "source", str_of(outcome_sources[source]));
+    key_float(&w, "reward", say.reward);
+    key_float(&w, "weight", say.weight);
+    jw_end(&w, '}');
+    append(l, &line);
+}
+
+void journal_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n)
+{
+    struct buf line = { 0 };
+    if (!is_kept(l))
+        return;
+    struct json_writer w = event(l, &line, "changed");
+    key_str(&w, "model", l->models[model]->name);
+    jw_key(&w, S("after"));
+    jw_begin(&w, '[');
+    for (uint32_t i = 0; i < n; i++) {
+        jw_begin(&w, '[');
+        key_hex(&w, NULL, after[i].kind);
+        jw_float(&w, after[i].reward);
+        jw_float(&w, after[i].expected);
+        jw_end(&w, ']');
+    }
+    jw_end(&w, ']');
+    jw_end(&w, '}');
+    append(l, &line);
+}
+
+static double share(const struct json *j, const char *key, double fallback)
+{
+    return fmin(1.5, fmax(-.5, number(j, 0, key, fallback)));
+}
+
+static void replay_decided(struct learning *l, const struct json *j, struct arena *a, bool is_known)
+{
+    struct decided d = {
+        .id = text(j, 0, "id", a), .model = text(j, 0, "model", a), .kind = hex_read(text(j, 0, "kind", a)),
+        .session = hex_read(text(j, 0, "session", a)), .now_s = whole(j, 0, "at"), .expected = share(j, "expected", .5),
+        .mean = share(j, "mean", .5), .deviation = share(j, "deviation", .25),
+        .propensity = number(j, 0, "propensity", (double)NAN), .cost = number(j, 0, "cost", (double)NAN),
+    };
+    uint32_t m = learned_index(l, d.model);
+    uint64_t calls = m == UINT32_MAX ? 0 : l->models[m]->calls;
+    learned_decide(l, &d);
+    if (m != UINT32_MAX && is_known)            /* the state file has counted it */
+        l->models[m]->calls = calls;
+}
+
+/* An outcome that the state file has counted only fills the memory. */
+static void replay_said(struct learning *l, const struct json *j, struct arena *a, bool is_known)
+{
+    str id = text(j, 0, "id", a), from = text(j, 0, "source", a);
+    struct verdict_said say = { (float)number(j, 0, "reward", 0), (float)number(j, 0, "weight", 0) }, take, add;
+    if (!(say.reward >= 0 && say.reward <= 1 && say.weight >= 0 && say.weight <= 1))
+        return;
+    for (int s = 0; s < OUTCOME_SOURCES; s++) {
+        if (!str_eq(from, str_of(outcome_sources[s])))
+            continue;
+        struct remembered *d = memory_find(&l->memory, id);
+        if (d && is_known)
+            remembered_say(d, (enum outcome_source)s, say, &take, &add);
+        else if (d)
+            learned_say(l, id, (enum outcome_source)s, say);
+    }
+}
+
+static void replay_changed(struct learning *l, const struct json *j, struct arena *a)
+{
+    struct seen after[CHANGE_WINDOW];
+    uint32_t n = 0, m = learned_index(l, text(j, 0, "model", a));
+    jref list = json_get(j, 0, S("after"));
+    if (m == UINT32_MAX || !json_is(j, list, JSON_ARRAY))
+        return;
+    JSON_EACH_ITEM(j, list, item) {
+        double reward, expected;
+        if (n == CHANGE_WINDOW || !json_is(j, item, JSON_ARRAY) || json_count(j, item) != 3
+            || !json_double(j, item + 2, &reward) || !json_double(j, item + 3, &expected))
+            return;
+        after[n++] = (struct seen){ hex_read(json_str(j, item + 1, a)), (float)reward, (float)expected };
+    }
+    learned_reset(l, m, after, n);
+}
+
+static void replay_line(struct learning *l, str line, uint64_t known)
+{
+    struct arena *a = arena_new();
+    struct json j;
+    struct json_error e;
+    if (a && json_parse(a, line, &j, &e) == 0 && json_is(&j, 0, JSON_OBJECT)) {
+        str kind = text(&j, 0, "t", a);
+        uint64_t seq = whole(&j, 0, "s");
+        bool is_known = seq <= known;
+        if (str_eq(kind, S("decided")))
+            replay_decided(l, &j, a, is_known);
+        else if (str_eq(kind, S("said")))
+            replay_said(l, &j, a, is_known);
+        else if (str_eq(kind, S("changed")) && !is_known)
+            replay_changed(l, &j, a);
+        if (seq > l->seq)
+            l->seq = seq;
+    }
+    arena_free(a);
+}
+
+static void path_of(const struct learning *l, const char *name, char out[600])
+{
+    snprintf(out, 600, "%s/%s", l->journal.dir, name);
+}
+
+/* Whether the file's last line is whole; a torn one gets its line end before anything is appended. */
+static bool replay_file(struct learning *l, const char *name, uint64_t known)
+{
+    char path[600], *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    bool is_whole = true;
+    path_of(l, name, path);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return true;
+    while ((n = getline(&line, &cap, f)) > 0) {
+        is_whole = line[n - 1] == '\n';
+        if (is_whole && n < LINE_MAX_BYTES)
+            replay_line(l, (str){ line, (size_t)n - 1 }, known);
+    }
+    free(line);
+    fclose(f);
+    return is_whole;
+}
+
+/* ---- the state ---- */
+
+static void state_write(const struct learning *l, struct buf *out, bool is_export)
+{
+    struct json_writer w = { .out = out };
+    jw_begin(&w, '{');
+    key_int(&w, "version", STATE_VERSION);
+    key_str(&w, "instance", str_of(l->instance));
+    key_int(&w, "seq", l->seq);
+    models_write(&w, l);
+    cells_write(&w, &l->own);
+    if (!is_export) {
+        key_double(&w, "answered", l->answered);
+        jw_key(&w, S("peers"));
+        jw_begin(&w, '[');
+        for (uint32_t i = 0; i < l->n_peers; i++) {
+            jw_begin(&w, '{');
+            key_str(&w, "instance", str_of(l->peers[i].instance));
+            key_int(&w, "seq", l->peers[i].seq);
+            cells_write(&w, &l->peers[i].cells);
+            jw_end(&w, '}');
+        }
+        jw_end(&w, ']');
+    }
+    jw_end(&w, '}');
+    buf_char(out, '\n');
+}
+
+static bool instance_read(char to[INSTANCE_MAX], str from)
+{
+    if (from.len == 0 || from.len >= INSTANCE_MAX)
+        return false;
+    memcpy(to, from.ptr, from.len);
+    to[from.len] = 0;
+    return true;
+}
+
+/* Lock held, or nobody else has it yet. 0, or -1 and *e; then nothing of it is used. */
+static int state_read(struct learning *l, str json, struct arena *a, struct err *e)
+{
+    struct json j;
+    struct json_error je;
+    uint32_t map[LEARNING_MODELS_MAX];
+    if (json_parse(a, json, &j, &je) < 0)
+        return err_set(e, "malformed JSON: %s at byte %zu", je.what, je.at);
+    if (!json_is(&j, 0, JSON_OBJECT) || whole(&j, 0, "version") == 0)
+        return err_set(e, "this is no learning state: it has no version");
+    if (whole(&j, 0, "version") > STATE_VERSION)
+        return err_set(e, "version %llu was written by a later signalbox; this one reads up to %d",
+                       (unsigned long long)whole(&j, 0, "version"), STATE_VERSION);
+    struct cells own = { 0 };
+    int64_t n = models_read(l, &j, true, map, a);
+    if (n < 0 || !cells_read(&j, json_get(&j, 0, S("cells")), map, (uint32_t)n, &own, a)) {
+        cells_free(&own);
+        return err_set(e, "models or cells are not as they must be");
+    }
+    cells_free(&l->own);
+    l->own = own;
+    instance_read(l->instance, text(&j, 0, "instance", a));
+    l->seq = whole(&j, 0, "seq");
+    l->answered = fmin(1, fmax(0, number(&j, 0, "answered", .5)));
+    jref peers = json_get(&j, 0, S("peers"));
+    if (json_is(&j, peers, JSON_ARRAY)) {
+        JSON_EACH_ITEM(&j, peers, item) {
+            struct peer *p = &l->peers[l->n_peers];
+            if (l->n_peers < LEARNING_PEERS_MAX && json_is(&j, item, JSON_OBJECT) && instance_read(p->instance,
+                    text(&j, item, "instance", a))
+                && cells_read(&j, json_get(&j, item, S("cells")), map, (uint32_t)n, &p->cells, a)) {
+                p->seq = whole(&j, item, "seq");
+                l->n_peers++;
+            }
+        }
+    }
+    learned_near(l);
+    return 0;
+}
+
+static int file_read(struct arena *a, const char *path, str *out, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0)
+        return errno == ENOENT ? 1 : err_set(e, "%s: %s", path, strerror(errno));
+    int rc = -1;
+    char *to = NULL;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > STATE_BYTES_MAX)
+        err_set(e, "%s: not a file of at most %d MiB", path, STATE_BYTES_MAX >> 20);
+    else if (!(to = arena_try(a, (size_t)st.st_size + 1)))
+        err_set(e, "%s: no memory", path);
+    else if (read(fd, to, (size_t)st.st_size) != st.st_size)
+        err_set(e, "%s: cannot be read", path);
+    else
+        rc = 0, *out = (str){ to, (size_t)st.st_size };
+    close(fd);
+    return rc;
+}
+
+static int journal_start(struct learning *l, bool is_whole, struct err *e)
+{
+    char path[600];
+    path_of(l, "journal.jsonl", path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return err_set(e, "%s: %s", path, strerror(errno));
+    struct stat st;
+    l->journal.fd = fd;
+    l->journal.bytes = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+    if (!is_whole && write(fd, "\n", 1) != 1)
+        return err_set(e, "%s: %s", path, strerror(errno));
+    return 0;
+}
+
+int learning_open(struct learning *l, str dir, struct err *e)
+{
+    char path[600];
+    str json;
+    int rc = 0;
+    pthread_mutex_lock(&l->lock);
+    if (l->journal.fd >= 0 && str_eq(str_of(l->journal.dir), dir))
+        goto out;
+    rc = -1;
+    if (dir.len == 0 || dir.len >= sizeof l->journal.dir) {
+        err_set(e, "learning: the state directory's name is empty or too long");
+        goto out;
+    }
+    if (l->journal.fd >= 0)
+        close(l->journal.fd);
+    l->journal = (struct journal){ .fd = -1 };
+    memcpy(l->journal.dir, dir.ptr, dir.len);
+    if (mkdir(l->journal.dir, 0750) < 0 && errno != EEXIST) {
+        err_set(e, "learning: %s: %s", l->journal.dir, strerror(errno));
+        goto out;
+    }
+    struct arena *a = arena_new();
+    struct err why = { 0 };
+    path_of(l, "state.json", path);
+    int got = a ? file_read(a, path, &json, &why) : -1;
+    if (got < 0 || (got == 0 && state_read(l, json, a, &why) < 0)) {
+        char aside[640];
+        snprintf(aside, sizeof aside, "%s.unreadable", path);
+        rename(path, aside);
+        log_error("learning_state_unreadable", "learning: %s: %s; kept as %s, the journal is read without it", path, why.text,
+                  aside);
+    }
+    arena_free(a);
+    l->journal.is_replaying = true;
+    uint64_t known = l->seq;
+    replay_file(l, "journal.old.jsonl", known);
+    bool is_whole = replay_file(l, "journal.jsonl", known);
+    l->journal.is_replaying = false;
+    for (uint32_t i = 0; i < l->n_models; i++)  /* those requests have died with the process */
+        l->models[i]->pending = 0;
+    for (uint32_t i = 0; i < l->memory.n; i++)
+        l->memory.ring[i].is_pending = false;
+    rc = journal_start(l, is_whole, e);
+out:
+    pthread_mutex_unlock(&l->lock);
+    return rc;
+}
+
+static bool file_write(const char *path, str s)
+{
+    char beside[640];
+    snprintf(beside, sizeof beside, "%s.new", path);
+    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return false;
+    size_t done = 0;
+    while (done < s.len) {
+        ssize_t n = write(fd, s.ptr + done, s.len - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    bool ok = done == s.len && fsync(fd) == 0;
+    ok = close(fd) == 0 && ok;
+    return ok && rename(beside, path) == 0;
+}
+
+/* The state is taken under the lock and written outside of it. Events in between are in the new journal, with numbers above the
+ * state's. Only when the state is safe the old journal may go: until then its events are found in journal.old.jsonl, and counted
+ * once by their numbers. */
+void learning_checkpoint(struct learning *l)
+{
+    struct buf out = { 0 };
+    struct err e = { 0 };
+    char now[600], old[600], state[600];
+    pthread_mutex_lock(&l->lock);
+    bool is_kept_now = l->journal.fd >= 0;
+    if (is_kept_now) {
+        bool rotates = l->journal.bytes > JOURNAL_LONG;
+        state_write(l, &out, false);
+        path_of(l, "journal.jsonl", now);
+        path_of(l, "journal.old.jsonl", old);
+        path_of(l, "state.json", state);
+        if (rotates && !out.is_failed && file_write(state, buf_view(&out)) && rename(now, old) == 0) {
+            close(l->journal.fd);
+            l->journal.fd = -1;
+            if (journal_start(l, true, &e) < 0)
+                log_error("learning_journal_failed", "learning: %s", e.text);
+            buf_free(&out);
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+    if (out.len && !out.is_failed && !file_write(state, buf_view(&out)))
+        log_error("learning_state_failed", "learning: %s: %s", state, strerror(errno));
+    buf_free(&out);
+}
+
+/* Sleeps, writes, sleeps. The last state is written at the end, so that an orderly restart replays nothing. */
+static void *keeper_run(void *arg)
+{
+    struct learning *l = arg;
+    uint64_t written = 0;
+    pthread_mutex_lock(&l->lock);
+    while (!l->is_stopping) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += (time_t)(l->keep_ns / NS_PER_S);
+        pthread_cond_timedwait(&l->stops, &l->lock, &until);
+        if (l->seq == written)
+            continue;
+        written = l->seq;
+        pthread_mutex_unlock(&l->lock);
+        learning_checkpoint(l);
+        pthread_mutex_lock(&l->lock);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+void learning_keep(struct learning *l, uint64_t every_ns)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_mutex_lock(&l->lock);
+    l->keep_ns = every_ns > NS_PER_S ? every_ns : NS_PER_S;
+    if (!l->is_kept) {
+        pthread_sigmask(SIG_BLOCK, &all, &old);
+        l->is_kept = pthread_create(&l->keeper, NULL, keeper_run, l) == 0;
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+void learning_free(struct learning *l)
+{
+    if (!l)
+        return;
+    if (l->is_kept) {
+        pthread_mutex_lock(&l->lock);
+        l->is_stopping = true;
+        pthread_cond_signal(&l->stops);
+        pthread_mutex_unlock(&l->lock);
+        pthread_join(l->keeper, NULL);
+    }
+    pthread_cond_destroy(&l->stops);
+    if (l->journal.fd >= 0)
+        close(l->journal.fd);
+    for (uint32_t i = 0; i < l->n_models; i++) {
+        free((void *)(uintptr_t)l->models[i]->name.ptr);
+        free(l->models[i]);
+    }
+    free(l->models);
+    cells_free(&l->own);
+    cells_free(&l->near);
+    for (uint32_t i = 0; i < l->n_peers; i++)
+        cells_free(&l->peers[i].cells);
+    memory_free(&l->memory);
+    free(l->sessions);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+/* ---- instances ---- */
+
+void learning_export(struct learning *l, struct buf *out)
+{
+    pthread_mutex_lock(&l->lock);
+    state_write(l, out, true);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static struct peer *peer_of(struct learning *l, str instance)
+{
+    for (uint32_t i = 0; i < l->n_peers; i++)
+        if (str_eq(str_of(l->peers[i].instance), instance))
+            return &l->peers[i];
+    return NULL;
+}
+
+/* Lock held. */
+static int import(struct learning *l, const struct json *j, struct arena *a, struct err *e)
+{
+    uint32_t map[LEARNING_MODELS_MAX];
+    str instance = text(j, 0, "instance", a);
+    uint64_t seq = whole(j, 0, "seq");
+    struct cells cells = { 0 };
+    struct peer *p = peer_of(l, instance);
+    if (instance.len == 0 || instance.len >= INSTANCE_MAX)
+        return err_set(e, "instance: expected the name that an export carries");
+    if (str_eq(instance, str_of(l->instance)))
+        return err_set(e, "instance: this is this instance's own export");
+    if (p && p->seq >= seq)
+        return 1;
+    if (!p && l->n_peers == LEARNING_PEERS_MAX)
+        return err_set(e, "instance: sums of %d others are held already", LEARNING_PEERS_MAX);
+    int64_t n = models_read(l, j, false, map, a);
+    if (n < 0 || !cells_read(j, json_get(j, 0, S("cells")), map, (uint32_t)n, &cells, a)) {
+        cells_free(&cells);
+        return err_set(e, "models or cells are not as they must be");
+    }
+    if (!p) {
+        p = &l->peers[l->n_peers++];
+        instance_read(p->instance, instance);
+    }
+    cells_free(&p->cells);
+    p->cells = cells;
+    p->seq = seq;
+    learned_near(l);
+    return 0;
+}
+
+int learning_import(struct learning *l, str json, struct err *e)
+{
+    struct arena *a = arena_new();
+    struct json j;
+    struct json_error je;
+    int rc = -1;
+    if (!a)
+        return err_set(e, "no memory");
+    if (json_parse(a, json, &j, &je) < 0) {
+        err_set(e, "malformed JSON: %s at byte %zu", je.what, je.at);
+    } else if (!json_is(&j, 0, JSON_OBJECT) || whole(&j, 0, "version") == 0 || whole(&j, 0, "version") > STATE_VERSION) {
+        err_set(e, "version: this one reads exports up to version %d", STATE_VERSION);
+    } else {
+        pthread_mutex_lock(&l->lock);
+        rc = import(l, &j, a, e);
+        pthread_mutex_unlock(&l->lock);
+    }
+    arena_free(a);
+    return rc;
+}
+
+/* ---- for people ---- */
+
+static const char *breaker_name(const struct breaker *b)
+{
+    return b->state == BREAKER_CLOSED ? "in" : b->state == BREAKER_OPEN ? "dropped" : "on_trial";
+}
+
+void learning_show(struct learning *l, struct buf *out)
+{
+    struct json_writer w = { .out = out };
+    pthread_mutex_lock(&l->lock);
+    jw_begin(&w, '{');
+    key_str(&w, "instance", str_of(l->instance));
+    key_int(&w, "seq", l->seq);
+    key_str(&w, "directory", l->journal.fd >= 0 ? str_of(l->journal.dir) : S(""));
+    key_int(&w, "decisions_remembered", l->memory.n);
+    key_double(&w, "outcomes_per_decision", l->answered);
+    key_int(&w, "cells", l->own.used);
+    jw_key(&w, S("models"));
+    jw_begin(&w, '[');
+    for (uint32_t i = 0; i < l->n_models; i++) {
+        const struct learned_model *m = l->models[i];
+        struct belief b = cells_belief(&l->own, &l->near, i, CELL_ALL, 0, .25);
+        jw_begin(&w, '{');
+        key_str(&w, "name", m->name);
+        key_int(&w, "calls", m->calls);
+        key_int(&w, "pending", m->pending);
+        key_int(&w, "outcomes", m->outcomes);
+        key_double(&w, "mean_reward", m->outcomes ? m->reward / (double)m->outcomes : (double)NAN);
+        key_double(&w, "offset", b.mean);
+        key_double(&w, "offset_deviation", b.deviation);
+        key_int(&w, "changes", m->changes);
+        key_str(&w, "form", str_of(breaker_name(&m->breaker)));
+        jw_end(&w, '}');
+    }
+    jw_end(&w, ']');
+    jw_key(&w, S("peers"));
+    jw_begin(&w, '[');
+    for (uint32_t i = 0; i < l->n_peers; i++) {
+        jw_begin(&w, '{');
+        key_str(&w, "instance", str_of(l->peers[i].instance));
+        key_int(&w, "seq", l->peers[i].seq);
+        key_int(&w, "cells", l->peers[i].cells.used);
+        jw_end(&w, '}');
+    }
+    jw_end(&w, ']');
+    jw_end(&w, '}');
+    pthread_mutex_unlock(&l->lock);
+}
