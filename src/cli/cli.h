@@ -17,6 +17,14 @@ int bench_decide(int argc, char **argv);        /* of `bench`; argv[0]: "decide"
 int bench_signals(int argc, char **argv);
 int bench_encoder(int argc, char **argv);
 int bench_tokenizer(int argc, char **argv);
+int bench_select(int argc, char **argv);
+int cli_evaluate_selection(int argc, char **argv);      /* of `evaluate`; argv[0]: "selection" */
+int cli_evaluate_budget(int argc, char **argv);         /* argv[0]: "budget" */
+int cli_evaluate_newcomer(int argc, char **argv);       /* argv[0]: "newcomer" */
+int cli_evaluate_online(int argc, char **argv);         /* argv[0]: "online" */
+int cli_evaluate_policy(int argc, char **argv);         /* argv[0]: "policy" */
+int cli_evaluate_newcomer(int argc, char **argv);       /* "newcomer" */
+int cli_train_selector(int argc, char **argv);          /* of `train`; argv[0]: "selector" */
 
 enum { CLI_FINE = 0, CLI_FINDING = 1, CLI_USAGE = 2 };  /* exit codes; 2: also files that cannot be read */
 

@@ -32,6 +32,14 @@ static const struct cli_option route_options[] = {
     END,
 };
 
+static const struct cli_option explain_options[] = {
+    CONFIG,
+    { 'l', "log", "FILE", "the access log; default: the configuration's" },
+    { 'V', "verify", NULL, "throw the die again for every line, and count those that land as logged" },
+    JSON,
+    END,
+};
+
 static const struct cli_option replay_options[] = {
     CONFIG,
     { 'a', "against", "FILE", "decide under this second configuration as well and compare the two" },
@@ -88,6 +96,7 @@ static const struct cli_option train_options[] = {
     { 'e', "evenness", "X", "0: every row counts alike, 1: every source does (default 0.5)" },
     { 'L', "licence", "TEXT", "of the data, for the card" },
     { 'N', "note", "TEXT", "for the card" },
+    { 'p', "policy", "NAME", "selector: learned (default), table, knn, factor or mean" },
     { 'j', "json", NULL, "print the card as JSON" },
     END,
 };
@@ -98,6 +107,25 @@ static const struct cli_option evaluate_options[] = {
     { 'd', "data", "FILE", "labelled rows; may be repeated" },
     { 'h', "head", "FILE", "this head instead of the one in use" },
     { 't', "threshold", "X", "pii: spans below do not count (default 0.5)" },
+    { 'p', "policies", "LIST", "selection: which policies, with commas between them" },
+    { 'f', "folds", "N", "selection: folds of the cross-validation (default 5)" },
+    { 'S', "seed", "N", "selection: deals questions to folds (default 1)" },
+    { 'T', "threads", "N", "selection: default: one a core" },
+    { 'K', "caution", "X", "newcomer: quality counts less so many deviations (default 0.5)" },
+    { 'V', "svg", "FILE", "selection: write the picture of quality against cost" },
+    { 'w', "warm", "N", "online: queries known in full beforehand (default 500)" },
+    { 'r', "runs", "N", "online: random orders (default 3)" },
+    { 'y', "delay", "N", "online: queries after which an outcome comes (default 0)" },
+    { 'D', "drift", NULL, "online: at half-time the best model loses half of its right answers" },
+    { 'x', "exploration", "X", "online: deviations of beliefs count so many times (default 0.3)" },
+    { 'F', "floor", "X", "online: share of choices spread evenly (default 0.01)" },
+    { 'W', "window", "N", "budget: queries a window (default: the whole stream)" },
+    { 'L', "sliding", NULL, "budget: any N queries in a row are a window" },
+    { 'C', "caution", "X", "newcomer: deviations taken off what is believed of it (default 0)" },
+    { 'P', "policy", "FILE", "policy: a configuration, or always:MODEL, greedy, uniform, explore:SCALE, price:FACTOR" },
+    { 'O', "outcomes", "FILE", "policy: lines of request_id and reward, or a journal of the learning" },
+    { 'e', "delta", "X", "policy: quality that the new one may be worse for the gate to open (default 0.01)" },
+    { 'a', "alpha", "X", "policy: chance of being worse than that (default 0.05)" },
     { 'H', "html", "FILE", "write a page with curves" },
     { 'j', "json", NULL, "print JSON" },
     END,
@@ -120,6 +148,59 @@ static const struct cli_option embed_options[] = {
     { 'm', "model", "DIR", "a model's folder; default: what the configuration says" },
     { 'd', "dimensions", "N", "cut vectors to N numbers (Matryoshka)" },
     END,
+};
+
+#define WHERE \
+    { 'A', "admin", "ADDR", "management API of the gateway: HOST:PORT (default 127.0.0.1:8080)" }, \
+    { 'T', "token-env", "NAME", "environment variable with its token (default SIGNALBOX_ADMIN_TOKEN)" }, \
+    { 'S', "state", "FILE", "no gateway runs: work on its state file" }, \
+    { 'c', "config", "FILE", "the same, with the state file and pepper that a configuration names" }
+
+static const struct cli_option key_options[] = {
+    { 'o', "owner", "USER", "create: whose it is" },
+    { 't', "team", "TEAM", "create: their team" },
+    { 'p', "project", "NAME", "create: what it is for" },
+    { 'r', "role", "ROLE", "create: a role, for role bindings" },
+    { 'D', "description", "TEXT", "create: for people" },
+    { 'g', "group", "NAME", "create: a group; may be repeated" },
+    { 'm', "model", "GLOB", "create: models that may answer; may be repeated (default: all)" },
+    { 'E', "entrypoint", "GLOB", "create: automatic names it may ask for; may be repeated (default: all)" },
+    { 'x', "expires", "WHEN", "create: a date (2027-01-31) or a time from now (90d, 12h)" },
+    { 'R', "rpm", "N", "create: requests per minute" },
+    { 'K', "tpm", "N", "create: tokens per minute" },
+    { 'N', "concurrent", "N", "create: requests at once" },
+    { 'b', "budget", "USD", "create: money in a period" },
+    { 'P', "period", "P", "create: minute, hour, day, week, month (default) or total" },
+    { 'O', "on-budget", "WHAT", "create: refuse (default), or reroute to cheaper models" },
+    { 'G', "grace", "TIME", "rotate: how long the old secret is good, too (24h; default: not at all)" },
+    WHERE, JSON, END,
+};
+
+static const struct cli_option budget_options[] = {
+    { 'a', "amount", "USD", "set: how much in a period" },
+    { 'P', "period", "P", "set: minute, hour, day, week, month (default) or total" },
+    { 'p', "per", "LIST", "set: the amount for each key, user, team, project, model (with commas between); default: once for all" },
+    { 'm', "match", "KEY=GLOB", "set: whose requests it pays (key, user, team, group, project, model, entrypoint); may be repeated" },
+    { 'O', "on-budget", "WHAT", "set: refuse (default), or reroute to cheaper models" },
+    { 'R', "reroute-to", "MODEL", "set: a model to try besides the decision's own; may be repeated" },
+    { 'F', "soft", NULL, "set: never refuse; the cheapest model takes over" },
+    { 'r', "reserve", "WHAT", "set: max_tokens (default) or expected, what a running request holds" },
+    { 'D', "description", "TEXT", "set: for people" },
+    WHERE, JSON, END,
+};
+
+static const struct cli_option spend_options[] = {
+    { 'b', "by", "LIST", "day, key, user, team, project, model, with commas between (default: model)" },
+    { 'f', "from", "DATE", "first day (2026-05-01)" },
+    { 't', "to", "DATE", "last day" },
+    { 'k', "key", "ID", "of this key only" },
+    { 'u', "user", "NAME", "of this user only" },
+    { 'g', "team", "NAME", "of this team only" },
+    { 'p', "project", "NAME", "of this project only" },
+    { 'm', "model", "NAME", "of this model only" },
+    { 'n', "limit", "N", "rows at most (default 10000)" },
+    { 'C', "csv", NULL, "print CSV" },
+    WHERE, JSON, END,
 };
 
 static const struct cli_option version_options[] = { JSON, END };
@@ -156,6 +237,15 @@ const struct command commands[] = {
       "signalbox route -c gateway.yaml --explain 'Prove that sqrt(2) is irrational'\n"
       "signalbox route -c gateway.yaml --request body.json --header x-authz-user-id:ann --json\n",
       cli_route },
+    { "explain", "why a request got its model", "REQUEST_ID [-c FILE] [--log FILE] [--json]\n--verify [--log FILE] [--json]",
+      "From the access log: every candidate with what was expected of it, what outcomes have added, what its price took off and its\n"
+      "chance; the runner-up, and who would have been chosen at other prices. With a configuration that has a table and a log with\n"
+      "captured requests also which kind of query it was. --verify throws the die of every logged decision again; exit code 1 when\n"
+      "one lands differently.",
+      explain_options, NULL,
+      "signalbox explain req-8f0c2a --log access.jsonl\n"
+      "signalbox explain --verify --log access.jsonl\n",
+      cli_explain },
     { "replay", "decide recorded traffic again and print what changes", "-c FILE [--against FILE2] [--json] LOG",
       "LOG is JSON Lines: requests ({\"model\": ..., \"messages\": [...]} or {\"body\": {...}}), or lines of an\n"
       "access log that hold the request's body. Each is decided under -c; the result is compared with what\n"
@@ -180,14 +270,17 @@ const struct command commands[] = {
       "echo 'a text' | signalbox embed\n"
       "signalbox embed --dimensions 128 texts.jsonl\n",
       cli_embed },
-    { "train", "make a classifier head from labelled lines",
-      "head --signal NAME --data FILE [--data FILE] --out FILE [--by-source] [--kind KIND]",
+    { "train", "make a classifier head from labelled lines, or a selection table from recorded outcomes",
+      "head --signal NAME --data FILE [--data FILE] --out FILE [--by-source] [--kind KIND]\n"
+      "selector DIR --out FILE [--policy NAME] [--json]",
       "Rows are JSON Lines with \"text\" (or \"messages\"), \"label\" (0 and 1, or names) and, for the report, \"source\". The trunk\n"
       "stays as it is; a linear layer or a small MLP on its vector, and hashed words beside it, are trained in seconds. The report\n"
-      "and the thresholds come from rows that were held out.",
-      train_options, "head",
+      "and the thresholds come from rows that were held out.\n\n"
+      "selector: from a folder of recorded outcomes (as for `evaluate selection`) to the file that algorithm.learned.table names.",
+      train_options, "head selector",
       "signalbox train head --signal jailbreak --data prompts.jsonl --out heads/jailbreak.safetensors\n"
-      "signalbox train head --signal team --data tickets.jsonl.gz --by-source --out team.safetensors\n",
+      "signalbox train head --signal team --data tickets.jsonl.gz --by-source --out team.safetensors\n"
+      "signalbox train selector outcomes/ --out selector.sbx\n",
       cli_train },
     { "calibrate", "find the threshold for a rate of false alarms",
       "--signal NAME --data FILE [--false-alarms RATE] [--head FILE [--write]] [--html FILE] [--json]",
@@ -196,11 +289,27 @@ const struct command commands[] = {
       "signalbox calibrate --signal jailbreak --data foreign.jsonl --false-alarms 0.005\n"
       "signalbox calibrate --signal jailbreak --head my.safetensors --data held-out.jsonl --write\n",
       cli_calibrate },
-    { "evaluate", "measure a signal's model on labelled rows", "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]",
+    { "evaluate", "measure a signal's model on labelled rows, or selection policies on recorded outcomes",
+      "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]\n"
+      "selection DIR [--policies a,b] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
+      "newcomer DIR [--caution X] [--seed N] [--json]\n"
+      "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--seed N] [--json]\n"
+      "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"
+      "newcomer DIR [--runs N] [--caution X] [--seed N] [--json]\n"
+      "policy --policy FILE [--outcomes FILE] [--delta X] [--alpha X] [--json] LOG",
       "Rows as for train. AUC, recall at 1 % false alarms and accuracy with 95 % intervals, by source; of several classes precision\n"
       "and recall of each; of pii precision and recall of spans by type. Judge on sources that the model was not made from: a\n"
-      "random split flatters.",
-      evaluate_options, "signals",
+      "random split flatters.\n\n"
+      "selection: which model each policy would have picked on recorded outcomes, by cross-validation over questions; score, cost and\n"
+      "what is saved at the best single model's quality, with standard errors. DIR holds queries.jsonl, scores.csv, costs.csv.\n\n"
+      "online: the same folder as a stream of which only the chosen model's outcomes are seen: the gateway's own learner against the best\n"
+      "fixed model and an epsilon-greedy one. budget: quality under a budget that is never overspent. newcomer: what a model\n"
+      "brings of which few outcomes are known. policy: what another policy would have brought, from an access log with propensities: IPS,\n"
+      "SNIPS and DR with 95 % intervals; exit code 1 when the gate stays closed. Refused where the log cannot tell.",
+      evaluate_options, "signals selection online budget newcomer policy",
+      "signalbox evaluate online outcomes/ --delay 200 --drift\n"
+      "signalbox evaluate policy --policy new.yaml --outcomes outcomes.jsonl access.jsonl\n"
+      "signalbox evaluate selection outcomes/ --html selection.html\n"
       "signalbox evaluate signals --signal jailbreak --data foreign.jsonl.gz --html jailbreak.html\n"
       "signalbox evaluate signals --signal pii --data mails.jsonl --json\n",
       cli_evaluate },
@@ -214,6 +323,32 @@ const struct command commands[] = {
       "signalbox config dump -c gateway.yaml\n"
       "signalbox config diff old.yaml new.yaml\n",
       cli_config },
+    { "key", "make, list, rotate and remove virtual keys",
+      "create [ID] [--owner USER] [--team TEAM] [--budget USD] [options]\n"
+      "list | show ID | disable ID | enable ID | delete ID\n"
+      "rotate ID [--grace TIME]",
+      "A key is printed once, when it is made or rotated; only its hash is kept. Asks the management API of a running gateway, or,\n"
+      "with --state or -c, works on the state file while none runs. Exit code 1 when the gateway refuses.",
+      key_options, "create list show rotate disable enable delete",
+      "signalbox key create ann --owner ann@example.com --team research --budget 20 --expires 90d\n"
+      "signalbox key rotate ann --grace 24h\n"
+      "signalbox key list --json\n",
+      cli_key },
+    { "budget", "set budgets and see what is left of them",
+      "list | show NAME | delete NAME\n"
+      "set NAME --amount USD [--period P] [--per LIST] [--match KEY=GLOB]... [options]",
+      "Where it works as `signalbox help key` says. What was spent stays when a budget is set anew.",
+      budget_options, "list show set delete",
+      "signalbox budget set teams --amount 500 --per team --match 'team=?*'\n"
+      "signalbox budget set dear-models --amount 20 --period day --match model=gpt-5* --on-budget reroute\n"
+      "signalbox budget list\n",
+      cli_budget },
+    { "spend", "who spent how much on what", "[--by key,day] [--from DATE] [--to DATE] [--csv] [--json]",
+      "Sums of requests, tokens and US dollars, by the prices of the configuration. Where it works as `signalbox help key` says.",
+      spend_options, NULL,
+      "signalbox spend --by team,model --from 2026-05-01\n"
+      "signalbox spend --by key,day --csv > spend.csv\n",
+      cli_spend },
     { "bench", "measure parts of signalbox in this process",
       "decide | signals [-c FILE] [--json]\n"
       "encoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P] [--mixed] [--kernel] [--json]\n"

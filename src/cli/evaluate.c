@@ -138,32 +138,43 @@ static void row_score(struct evaluation *ev, const struct row *row, const struct
     }
 }
 
+static int row_take(struct evaluation *ev, const struct row *row, const struct classification *c, float threshold, const char *path,
+                    struct arena *a, struct err *e)
+{
+    bool is_binary = str_eq(row->label, S("0")) || str_eq(row->label, S("1")) || str_eq(row->label, S("true")) || str_eq(row->label, S("false"));
+    if (row->label.len == 0)
+        return err_set(e, "%s:%llu: this row has no label", path, (unsigned long long)row->line);
+    if (c->why) {
+        ev->unknown++;
+        return 0;
+    }
+    ev->is_binary = ev->n == 0 ? is_binary : ev->is_binary && is_binary;
+    row_score(ev, row, c);
+    if (str_eq(ev->signal, S("pii")) && row->is_json)
+        spans_count(ev, row, c, threshold, a);
+    return 0;
+}
+
 static int rows_score(struct evaluation *ev, struct models *m, const char *path, float threshold, struct err *e)
 {
     struct rows *rows = rows_open(path, e);
     struct progress progress = progress_start("evaluating");
     uint64_t from = clock_now(), n = 0;
+    struct row *list = ARENA_ARRAY(ev->a, struct row, ROWS_AT_ONCE);
+    struct classification *said = ARENA_ARRAY(ev->a, struct classification, ROWS_AT_ONCE);
+    const struct facts *facts[ROWS_AT_ONCE];
     int rc = rows ? 1 : -1;
-    while (rc == 1) {
+    while (rc > 0) {
         struct arena *a = arena_new();
-        struct row row;
-        rc = rows_next(rows, a, &row, e);
-        if (rc == 1) {
-            struct classification c;
-            classify(m, ev->signal, &row.facts, NEVER, a, &c);
-            bool is_binary = str_eq(row.label, S("0")) || str_eq(row.label, S("1")) || str_eq(row.label, S("true")) || str_eq(row.label, S("false"));
-            if (row.label.len == 0)
-                rc = err_set(e, "%s:%llu: this row has no label", path, (unsigned long long)row.line);
-            else if (c.why)
-                ev->unknown++;
-            else {
-                ev->is_binary = ev->n == 0 ? is_binary : ev->is_binary && is_binary;
-                row_score(ev, &row, &c);
-                if (str_eq(ev->signal, S("pii")) && row.is_json)
-                    spans_count(ev, &row, &c, threshold, a);
-            }
-            progress_show(&progress, rows_share(rows), ++n);
-        }
+        int taken = rc = rows_take(rows, a, list, e);
+        for (int i = 0; i < taken; i++)
+            facts[i] = &list[i].facts;
+        if (taken > 0)
+            classify_many(m, ev->signal, facts, (size_t)taken, NEVER, a, said);
+        for (int i = 0; i < taken && rc > 0; i++, n++)
+            if (row_take(ev, &list[i], &said[i], threshold, path, a, e) < 0)
+                rc = -1;
+        progress_show(&progress, rows_share(rows), n);
         arena_free(a);
     }
     progress_end(&progress);
@@ -432,12 +443,26 @@ static int page_write(struct evaluation *ev, struct scored *rows, const char *pa
 int cli_evaluate(int argc, char **argv)
 {
     enum { FILES_MAX = 64 };
+    if (argc >= 2 && strcmp(argv[1], "selection") == 0)
+        return cli_evaluate_selection(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "newcomer") == 0)
+        return cli_evaluate_newcomer(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "online") == 0)
+        return cli_evaluate_online(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "budget") == 0)
+        return cli_evaluate_budget(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "newcomer") == 0)
+        return cli_evaluate_newcomer(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "policy") == 0)
+        return cli_evaluate_policy(argc - 1, argv + 1);
+    if (argc >= 2 && str_starts(str_of(argv[1]), S("--policy")) && !str_starts(str_of(argv[1]), S("--policies")))
+        return cli_evaluate_policy(argc, argv);
     if (argc < 2 || strcmp(argv[1], "signals") != 0) {
         if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
             command_help(command_find(S("evaluate")), stdout);
             return CLI_FINE;
         }
-        return cli_usage_error("evaluate", "say what to evaluate: signals");
+        return cli_usage_error("evaluate", "say what to evaluate: signals, selection, online, budget, newcomer or policy");
     }
     struct cli_args args = cli_args_start("evaluate", argc - 1, argv + 1);
     const char *config = NULL, *signal = NULL, *page = NULL, *head = NULL, *files[FILES_MAX];

@@ -40,19 +40,38 @@ void report_begin(struct buf *page, str title)
     buf_str(page, S("</h1>\n"));
 }
 
-void report_chart_begin(struct buf *page, const char *title, const char *x, const char *y)
+void report_svg_begin(struct buf *page)
+{
+    buf_printf(page, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-size=\"12\" "
+                     "font-family=\"system-ui,sans-serif\">\n", WIDTH, HEIGHT, WIDTH, HEIGHT);
+}
+
+void report_axes(struct buf *page, const char *x, const char *y, struct report_range across_is, struct report_range down_is)
 {
     lines = 0;
-    buf_printf(page, "<figure><figcaption>%s</figcaption><svg width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-size=\"12\">\n", title, WIDTH,
-               HEIGHT, WIDTH, HEIGHT);
     for (int i = 0; i <= 5; i++) {
         double v = i / 5.0;
-        buf_printf(page, "<path d=\"M%.1f %.1fV%.1fM%.1f %.1fH%.1f\" stroke=\"#e5e7eb\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.1f</text>"
-                         "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.1f</text>\n",
-                   across(v), down(0), down(1), across(0), down(v), across(1), across(v), HEIGHT - BOTTOM + 18, v, LEFT - 8, down(v) + 4, v);
+        buf_printf(page, "<path d=\"M%.1f %.1fV%.1fM%.1f %.1fH%.1f\" stroke=\"#e5e7eb\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.3g</text>"
+                         "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n",
+                   across(v), down(0), down(1), across(0), down(v), across(1), across(v), HEIGHT - BOTTOM + 18,
+                   across_is.low + v * (across_is.high - across_is.low), LEFT - 8, down(v) + 4, down_is.low + v * (down_is.high - down_is.low));
     }
     buf_printf(page, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text><text transform=\"translate(14 %.1f) rotate(-90)\" "
                      "text-anchor=\"middle\">%s</text>\n", across(.5), HEIGHT - 8, x, down(.5), y);
+}
+
+void report_svg_end(struct buf *page)
+{
+    buf_str(page, buf_view(&legend));
+    buf_free(&legend);
+    buf_str(page, S("</svg>"));
+}
+
+void report_chart_begin(struct buf *page, const char *title, const char *x, const char *y)
+{
+    buf_printf(page, "<figure><figcaption>%s</figcaption>", title);
+    report_svg_begin(page);
+    report_axes(page, x, y, (struct report_range){ 0, 1 }, (struct report_range){ 0, 1 });
 }
 
 void report_diagonal(struct buf *page)
@@ -73,6 +92,13 @@ void report_line(struct buf *page, const float *x, const float *y, size_t n, con
     buf_str(&legend, S("</text>\n"));
 }
 
+void report_dot(struct buf *page, float x, float y, const char *colour, const char *hint)
+{
+    buf_printf(page, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"><title>", across((double)x), down((double)y), colour);
+    escaped(page, str_of(hint));
+    buf_str(page, S("</title></circle>\n"));
+}
+
 void report_mark(struct buf *page, float x, float y, const char *text)
 {
     buf_printf(page, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"#111\"/><text x=\"%.1f\" y=\"%.1f\">%s</text>\n", across((double)x),
@@ -81,9 +107,8 @@ void report_mark(struct buf *page, float x, float y, const char *text)
 
 void report_chart_end(struct buf *page)
 {
-    buf_str(page, buf_view(&legend));
-    buf_free(&legend);
-    buf_str(page, S("</svg></figure>\n"));
+    report_svg_end(page);
+    buf_str(page, S("</figure>\n"));
 }
 
 void report_table_begin(struct buf *page, const char *const *heads)
@@ -128,10 +153,15 @@ void report_text(struct buf *page, const char *format, ...)
 int report_end(struct buf *page, const char *path, struct err *e)
 {
     buf_str(page, S("</html>\n"));
-    FILE *f = page->is_failed ? NULL : fopen(path, "w");
+    return report_write(page, path, e);
+}
+
+int report_write(const struct buf *bytes, const char *path, struct err *e)
+{
+    FILE *f = bytes->is_failed ? NULL : fopen(path, "w");
     if (!f)
-        return err_set(e, "cannot write '%s': %s", path, page->is_failed ? "no memory" : strerror(errno));
-    bool ok = fwrite(page->ptr, 1, page->len, f) == page->len;
+        return err_set(e, "cannot write '%s': %s", path, bytes->is_failed ? "no memory" : strerror(errno));
+    bool ok = fwrite(bytes->ptr, 1, bytes->len, f) == bytes->len;
     ok = fclose(f) == 0 && ok;
     return ok ? 0 : err_set(e, "cannot write '%s': %s", path, strerror(errno));
 }

@@ -6,6 +6,14 @@
 #include "base/err.h"
 
 void report_begin(struct buf *page, str title);
+/* A picture alone, between begin and end; lines and marks are still given from 0 to 1, `range` says what 0 and 1 stand for. */
+struct report_range { double low, high; };
+void report_svg_begin(struct buf *page);
+void report_axes(struct buf *page, const char *x, const char *y, struct report_range across_is, struct report_range down_is);
+void report_dot(struct buf *page, float x, float y, const char *colour, const char *hint);      /* a point that says `hint` when pointed at */
+void report_svg_end(struct buf *page);
+int report_write(const struct buf *bytes, const char *path, struct err *e);     /* 0, or -1 and *e */
+
 /* Axes from 0 to 1. */
 void report_chart_begin(struct buf *page, const char *title, const char *x, const char *y);
 void report_diagonal(struct buf *page);

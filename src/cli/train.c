@@ -734,12 +734,14 @@ static int wish_read(struct wish *w, int argc, char **argv)
 
 int cli_train(int argc, char **argv)
 {
+    if (argc >= 2 && strcmp(argv[1], "selector") == 0)
+        return cli_train_selector(argc - 1, argv + 1);
     if (argc < 2 || strcmp(argv[1], "head") != 0) {
         if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
             command_help(command_find(S("train")), stdout);
             return CLI_FINE;
         }
-        return cli_usage_error("train", "say what to train: head");
+        return cli_usage_error("train", "say what to train: head or selector");
     }
     struct wish w = { .folds = -1, .licence = "", .note = "", .evenness = 0.5, .trunk_share = 1, .copies = 0.85, .train = train_defaults() };
     w.train.ngrams = (struct ngram_spec){ .buckets = 1 << 16, .character_min = 3, .character_max = 5, .word_max = 2, .is_normalised = true };

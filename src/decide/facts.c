@@ -133,7 +133,8 @@ str facts_sample(struct arena *a, str s)
 
 /* ---- the token floor ---- */
 
-static uint64_t context_floor(const struct chat *c)
+/* Of what is sent; the room for the answer comes on top. */
+static uint64_t prompt_floor(const struct chat *c)
 {
     uint64_t text = 0, images = 0, calls = 0, results = 0;
     uint64_t tokens = c->structured_bytes;
@@ -150,8 +151,7 @@ static uint64_t context_floor(const struct chat *c)
     tokens = add_saturating(tokens, (uint64_t)c->n_messages * MESSAGE_TOKENS);
     tokens = add_saturating(tokens, calls * TOOL_CALL_TOKENS);
     tokens = add_saturating(tokens, results * TOOL_RESULT_TOKENS);
-    tokens = add_saturating(tokens, (uint64_t)c->n_tools * TOOL_TOKENS);
-    return add_saturating(tokens, c->output_reserve);
+    return add_saturating(tokens, (uint64_t)c->n_tools * TOOL_TOKENS);
 }
 
 /* Of the context text: system, developer and assistant texts and the current user's, joined by
@@ -235,6 +235,7 @@ void facts_build(struct facts *f, struct arena *a, const struct chat *chat)
                              ? f->current_user
                              : text_join(a, f->non_users, f->n_non_users);
     f->sampled_text = facts_sample(a, f->evaluation_text);
-    uint64_t estimate = context_estimate(f), floor = context_floor(chat);
+    uint64_t estimate = context_estimate(f), sent = prompt_floor(chat), floor = add_saturating(sent, chat->output_reserve);
     f->context_tokens = estimate > floor ? estimate : floor;
+    f->prompt_tokens = estimate > sent ? estimate : sent;
 }

@@ -17,6 +17,7 @@ struct facts {
     str  evaluation_text;               /* current_user; without user text and image: non_users joined */
     str  sampled_text;                  /* evaluation_text cut to 2048 runes (head, middle, tail) */
     uint64_t context_tokens;            /* max(estimate of the context text, floor) */
+    uint64_t prompt_tokens;             /* the same without the room that is kept for the answer */
     uint32_t n_role[ROLE_N];            /* messages by role */
     uint32_t n_tool_calls, n_images;    /* images: user messages only */
     bool has_assistant_reply, has_developer, is_tool_loop_active;

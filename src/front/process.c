@@ -27,6 +27,8 @@
 #include "observe/metrics.h"
 #include "observe/trace.h"
 #include "pipeline/health.h"
+#include "pipeline/budget.h"
+#include "pipeline/learning_request.h"
 #include "pipeline/snap.h"
 #include "runtime/offload.h"
 
@@ -348,6 +350,7 @@ int process_reload(str text, const char *source, struct findings *out)
     if (rc == 0) {
         listeners_commit();
         observe_apply(s->config);
+        learning_start(s);
         snap_publish(s);
         loop_post(loops[0], health_on_loop, loops[0]);
     } else if (s) {
@@ -611,6 +614,12 @@ int process_run(const struct process_options *o)
     int rc = process_reload(buf_view(&text), config_path[0] ? config_path : "(embedded)", &found);
     findings_print(&found, rc < 0 ? SEVERITY_WARNING : SEVERITY_ERROR);
     buf_free(&text);
+    snap_lock();
+    if (rc == 0 && books_open(snap_present()->config, &e) < 0) {
+        fprintf(stderr, "signalbox: %s\n", e.text);
+        rc = -2;
+    }
+    snap_unlock();
     if (rc == 0 && admin_start(loops[0], options.admin, &e) < 0) {
         fprintf(stderr, "signalbox: %s\n", e.text);
         rc = -2;
@@ -640,6 +649,7 @@ int process_run(const struct process_options *o)
         pthread_join(threads[i], NULL);
     neural_stop();
     offload_stop();
+    books_close();
     trace_close();
     access_close();
     close(signals);

@@ -290,6 +290,13 @@ static char *put_headers(char *p, const struct access_record *r)
     return p;
 }
 
+static char *put_selection(char *p, const struct access_record *r)
+{
+    if (r->selection.len == 0 || r->selection.len > ACCESS_SELECTION_MAX)
+        return p;
+    return put(put(p, S(",\"selection\":")), r->selection);
+}
+
 static char *put_body(char *p, const struct access_record *r)
 {
     if (r->body.len > ACCESS_CAPTURE_MAX)
@@ -324,6 +331,7 @@ static size_t line_bound(const struct access_record *r, bool capture)
         n += quoted_bound(str_of(r->phases[i].name)) + FIXED_BYTES;
     for (size_t i = 0; i < r->n_signals && i < ACCESS_LIST_MAX; i++)
         n += quoted_bound(r->signals[i]);
+    n += r->selection.len > ACCESS_SELECTION_MAX ? 0 : r->selection.len + 16;
     if (!capture)
         return n;
     for (size_t i = 0; i < r->n_headers; i++)
@@ -338,6 +346,7 @@ static char *access_put(char *p, const struct access_record *r, bool capture)
         p = put_field(p, &line_fields[i], r);
     p = put_phases(p, r);
     p = put_signals(p, r);
+    p = put_selection(p, r);
     if (capture && r->n_headers)
         p = put_headers(p, r);
     if (capture && r->body.len)

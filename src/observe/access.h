@@ -19,6 +19,7 @@ enum {
     ACCESS_BATCH = 64 * 1024,       /* wakes the writer before its 100 ms are over */
     ACCESS_TEXT_MAX = 1024,         /* bytes of one text field; beyond: cut */
     ACCESS_LIST_MAX = 64,           /* texts of a list field; beyond: left out */
+    ACCESS_SELECTION_MAX = 128 * 1024, /* bytes of the selection; beyond: left out */
     ACCESS_CAPTURE_MAX = 64 * 1024, /* bytes of a captured body; beyond: only its size is told */
 };
 
@@ -56,6 +57,7 @@ struct access_record {
 
     const str *signals; size_t n_signals;                   /* matched, "keyword:urgent" */
     int64_t units_run, units_avoided;
+    str selection;                  /* a JSON object: candidates, chances, seed; "": none */
 
     /* capture only */
     str body; bool body_is_json;    /* is_json: somebody has parsed it, it can be put in as it is */

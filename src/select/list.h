@@ -1,11 +1,12 @@
 /* select/list.h -- every way to choose among a decision's candidates, one line each.
  *
- * X(symbol): `const struct select_ops select_<symbol>` in a file of that name; the flows and
- * those that still wait for an encoder are in flows.c and unbuilt.c. */
+ * X(symbol): `const struct select_ops select_<symbol>` in a file of that name; the flows
+ * are in flows.c, what is not built yet in unbuilt.c. */
 X(static)
 X(weighted)
 X(multi_factor)
 X(latency_aware)
+X(learned)
 X(router_dc)
 X(automix)
 X(hybrid)

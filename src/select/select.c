@@ -51,6 +51,16 @@ void pick_sort(struct pick *p, const double *key, uint32_t n)
     }
 }
 
+void pick_first(struct pick *p, uint32_t k, uint32_t n)
+{
+    uint32_t at = 0;
+    while (at + 1 < n && p->order[at] != k)
+        at++;
+    for (; at > 0; at--)
+        p->order[at] = p->order[at - 1];
+    p->order[0] = k;
+}
+
 /* Ranks the healthy candidates and appends the others in their declared order. */
 static void pick_healthy(const struct select_ops *ops, const struct select_in *in,
                          uint32_t n_healthy, struct arena *a, struct pick *out)

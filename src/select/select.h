@@ -15,6 +15,8 @@ struct candidate {
     uint32_t in_flight;
     bool is_healthy;                    /* some backend is neither ejected nor down */
     const struct latency_view *latency; /* live figures; NULL: none */
+    double energy;                      /* per token or whatever unit the price vector has; NAN: unknown */
+    const float *card;                  /* embedding of the model card's text, of select_in's dim; NULL: none */
 };
 
 struct latency_view {                   /* percentiles asked from pipeline/health */
@@ -27,6 +29,9 @@ struct select_in {
     const struct candidate *candidates; uint32_t n;
     const struct facts *facts;
     const void *conf;                   /* decoded by the selector's own table; NULL: none */
+    const void *trained;                /* what the selector's `load` made of its file; NULL: none */
+    const float *embedding; uint32_t dim;       /* of the query, length 1; NULL: none was asked for */
+    str category;                       /* the first matched domain rule; "": none */
     uint64_t seed;
 };
 
@@ -46,6 +51,11 @@ struct select_ops {
     bool is_built;                      /* false: falls back to the first candidate, finding not-built */
     bool is_flow;                       /* confidence, ratings, remom, fusion, workflows */
     void (*pick)(const struct select_in *in, struct arena *a, struct pick *out);
+    /* Selectors that are trained: from the bytes of their file to what pick finds in in->trained, in the arena (the snapshot's).
+     * NULL and *e. `file_key` is where the configuration says which file. */
+    const void *(*load)(struct arena *a, str bytes, struct err *e);
+    const char *file_key;               /* "algorithm.learned.table"; NULL: no file */
+    bool needs_embedding;               /* pick wants in->embedding */
 };
 
 extern const struct select_ops *const select_all[];     /* NULL-terminated */

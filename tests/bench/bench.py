@@ -5,16 +5,16 @@ nginx does what a proxy does; signalbox does that and parses the body, evaluates
 chosen model's name into the body, counts tokens and money, and logs. The two take turns, round after round, so that
 what disturbs one disturbs the other; medians and their ratio are what counts. See docs/benchmarks.md.
 
-    bench.py [--rounds N] [--seconds S] [--only cpu_1k,cpu_76k,stream,latency,memory,idle,cold,instructions] [--streams N]
+    bench.py [--rounds N] [--seconds S] [--only cpu_1k,cpu_76k,stream,translation,latency,memory,idle,http2,cold,instructions] [--streams N]
 """
-import argparse, json, os, re, resource, shutil, subprocess, time
+import argparse, json, os, re, resource, shutil, subprocess, time, urllib.request
 
 import chart
 from rig import *
 
 BARS = {                            # what we hold ourselves to: section -> (figure, most)
     "cpu_1k": ("ratio", 1.0), "cpu_76k": ("ratio", 1.5), "latency": ("added_ms", 0.3), "memory": ("mb", 20),
-    "idle": ("kb", 16), "cold": ("ms", 100),
+    "idle": ("kb", 16), "cold": ("ms", 100), "translation": ("ratio", 1.5), "http2": ("mb", 200),
 }
 
 
@@ -75,6 +75,60 @@ def added_latency(targets, mock_port, bodies, args, connections):
                                                          added["p99"]))
     result["added_ms"] = max(result["%s_signalbox" % kind]["added_p99_ms"] for kind, _ in bodies)
     return result
+
+
+def translation(p, port, requests, args, options):
+    """CPU of a stream that is translated, Messages in and chat out, against the same stream passed through. In turn."""
+    result = {}
+    say("\ntranslation: Messages -> chat and back, against chat passed through; streams of 20 events, closed loop")
+    for kind, text in requests:
+        bodies = {"pass": (body_file("chat_" + kind, text), CHAT), "translate": (body_file("messages_" + kind, as_messages(text)), "/v1/messages")}
+        rows = {name: [] for name in bodies}
+        for turn in range(args.rounds):
+            for name in list(bodies) if turn % 2 == 0 else list(bodies)[::-1]:
+                body, path = bodies[name]
+                got = load_cpu(p.pid, port, "-b", body, "-d", args.seconds, "-H", "x-mock-tokens: 20", *options, path=path)
+                if got["errors"]:
+                    say("  ! %s: %d errors (status %d)" % (name, got["errors"], got["bad_status"]))
+                rows[name].append(got["cpu_us"])
+        median = {name: statistics.median(rows[name]) for name in rows}
+        result[kind] = {"pass_us": median["pass"], "translate_us": median["translate"], "ratio": median["translate"] / median["pass"]}
+        say("  %-10s %8.1f us passed through, %8.1f us translated: %.2f" % (kind, median["pass"], median["translate"], result[kind]["ratio"]))
+    result["ratio"] = max(r["ratio"] for r in result.values())
+    return result
+
+
+def http2_streams(n):
+    """Resident memory with n streams open: HTTP/2 from clients, and HTTP/2 towards the provider (a second gateway)."""
+    if not shutil.which("h2load"):
+        say("\nHTTP/2 streams: no h2load here (Debian: nghttp2-client), left out")
+        return {}
+    mock, mock_port = mock_start("--default", "x-mock-gap-ms=60000", "--default", "x-mock-tokens=3")
+    with open(os.path.join(ROOT, "tests/bench/bench.yaml")) as f:
+        text = f.read().replace("global:", "global:\n  limits: {in_flight: 20000, connections: 20000}", 1)
+    middle, middle_port = signalbox_start(mock_port, "signalbox-middle", text)
+    near = text.replace("backend_refs: [{", "backend_refs: [{http2: always, ")
+    p, port = signalbox_start(middle_port, "signalbox-h2", near)
+    before = rss(p.pid)
+    body = body_file("stream", body_chat(stream=True))
+    holder = subprocess.Popen(["taskset", "-c", str(LOAD_CORE), "h2load", "-n", str(n), "-c", "10", "-m", str(n // 10), "-t", "1", "-d", body,
+                               "-H", "content-type: application/json", "http://127.0.0.1:%d%s" % (port, CHAT)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    held, peak, end = 0, 0, time.monotonic() + 60
+    while time.monotonic() < end and held < n:
+        time.sleep(0.5)
+        peak = max(peak, rss(p.pid))
+        with urllib.request.urlopen("http://127.0.0.1:%d/mock/stats" % mock_port, timeout=5) as r:
+            held = json.load(r)["in_flight"]
+    time.sleep(4)
+    after = rss(p.pid)
+    sockets = sum(os.readlink("/proc/%d/fd/%s" % (p.pid, x)).startswith("socket") for x in os.listdir("/proc/%d/fd" % p.pid))
+    holder.kill()
+    holder.wait()
+    for x in (p, middle, mock):
+        stop(x)
+    say("\n%d HTTP/2 streams in and out over %d sockets: %.1f MB resident (%.1f MB before, %.1f MB at the peak of opening)"
+        % (held, sockets, after / 2**20, before / 2**20, peak / 2**20))
+    return {"streams": held, "mb": after / 2**20, "before_mb": before / 2**20, "peak_mb": peak / 2**20, "sockets": sockets}
 
 
 def idle_streams(n, mock_extra):
@@ -189,6 +243,8 @@ def main():
         if "stream" in wanted:
             results["stream"] = side_by_side("stream of 20 events, closed loop", targets, stream, args,
                                              connections + ["-H", "x-mock-tokens: 20"])
+        if "translation" in wanted:
+            results["translation"] = translation(ours, our_port, [("1k", body_chat(stream=True)), ("76k", body_agent(stream=True))], args, connections)
         if "latency" in wanted:
             results["latency"] = added_latency(targets, mock_port, [("whole", chat), ("stream", stream)], args, connections)
         stop(nginx)
@@ -198,6 +254,8 @@ def main():
         stop(mock)
         if "cold" in wanted:
             results["cold"] = cold_start(args.rounds)
+        if "http2" in wanted:
+            results["http2"] = http2_streams(args.streams)
         if "idle" in wanted:
             results["idle"] = idle_streams(args.streams, [])
     finally:

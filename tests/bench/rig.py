@@ -135,6 +135,31 @@ def body_agent(model="auto", **more):
     return whole()
 
 
+def as_messages(text):
+    """The same request in Anthropic's dialect: what a client of Messages would have sent."""
+    chat = json.loads(text)
+    out = {"model": chat["model"], "max_tokens": 1024, "messages": []}
+    if chat.get("stream"):
+        out["stream"] = True
+    if chat.get("temperature"):
+        out["temperature"] = chat["temperature"]
+    if chat.get("tools"):
+        out["tools"] = [{"name": t["function"]["name"], "description": t["function"]["description"],
+                         "input_schema": t["function"]["parameters"]} for t in chat["tools"]]
+        out["tool_choice"] = {"type": "auto"}
+    for m in chat["messages"]:
+        if m["role"] == "system":
+            out["system"] = m["content"]
+        elif m["role"] == "tool":
+            out["messages"].append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": m["tool_call_id"], "content": m["content"]}]})
+        elif m.get("tool_calls"):
+            out["messages"].append({"role": "assistant", "content": [
+                {"type": "tool_use", "id": c["id"], "name": c["function"]["name"], "input": json.loads(c["function"]["arguments"])} for c in m["tool_calls"]]})
+        else:
+            out["messages"].append({"role": m["role"], "content": m["content"]})
+    return json.dumps(out)
+
+
 def body_file(name, text):
     path = os.path.join(OUT, name + ".json")
     with open(path, "w") as f:

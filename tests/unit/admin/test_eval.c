@@ -279,7 +279,7 @@ static void methods_are_called_by_the_algorithm(void **state)
         assert_json(&j, "decision_result.algorithm", cases[i].algorithm);
     }
     struct json j = answer("knn", "prove it", NULL, 2);
-    assert_json(&j, "selection_fallback", "\"not-built\"");
+    assert_json(&j, "selection_fallback", "\"no-table\"");
 }
 
 static void what_the_data_plane_spares_is_named(void **state)

@@ -115,6 +115,7 @@ static void the_floor_is_exact(void **state)
     facts_build(&f, a, &c);
     uint64_t floor = 4 /* ceil(13 / 4) */ + 50 + 7 + 1000 + 2 * 8192 + 3 * 4 + 3 * 8 + 8 + 2 * 8 + 500;
     assert_int_equal(f.context_tokens, floor);
+    assert_int_equal(f.prompt_tokens, floor - 500);     /* what is sent, without the room for the answer */
     m[0].structured_bytes = UINT64_MAX - 3;
     facts_build(&f, a, &c);
     assert_true(f.context_tokens == UINT64_MAX);

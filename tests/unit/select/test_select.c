@@ -72,7 +72,7 @@ static void every_type_of_the_catalogue_has_a_name(void **state)
     static const char *const types[] = {
         "static", "router_dc", "hybrid", "latency_aware", "multi_factor", "automix", "knn",
         "kmeans", "svm", "mlp", "prompt", "confidence", "ratings", "remom", "fusion", "workflows",
-        "weighted",
+        "weighted", "learned",
     };
     size_t n = 0;
     while (select_all[n])
@@ -128,8 +128,8 @@ static void what_is_not_built_takes_the_first_and_says_so(void **state)
     (void)state;
     struct candidate c[] = { candidate("a", 0, 9, 0), candidate("b", 1, 1, 0) };
     const char *method;
-    struct pick p = run("knn", c, 2, NULL, 1, &method);
-    assert_string_equal(method, "knn");
+    struct pick p = run("prompt", c, 2, NULL, 1, &method);
+    assert_string_equal(method, "prompt");
     assert_int_equal(p.order[0], 0);
     assert_string_equal(p.fallback, "not-built");
 }

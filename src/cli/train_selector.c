@@ -1,0 +1,110 @@
+/* cli/train_selector.c -- `train selector`: a folder of recorded outcomes in, a selection table out.
+ *
+ * All rows are learned from; how good that is on rows it has not seen is what `evaluate selection` says. The file appears whole
+ * or not at all. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "cli/cli.h"
+#include "cli/outcomes.h"
+
+static int whole_write(const char *path, str bytes, struct arena *a, struct err *e)
+{
+    const char *beside = arena_printf(a, "%s.%ld", path, (long)getpid()).ptr;
+    FILE *f = fopen(beside, "wb");
+    if (!f)
+        return err_set(e, "cannot write '%s': %s", beside, strerror(errno));
+    bool ok = fwrite(bytes.ptr, 1, bytes.len, f) == bytes.len && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    ok = fclose(f) == 0 && ok && rename(beside, path) == 0;
+    int why = errno;
+    if (!ok)
+        unlink(beside);
+    return ok ? 0 : err_set(e, "cannot write '%s': %s", path, strerror(why));
+}
+
+static void card_print(const struct outcomes *o, const struct learner *l, const char *out, size_t bytes, double seconds,
+                       bool as_json)
+{
+    if (!as_json) {
+        printf("%s: %s, learned from %u queries and %u models in %.1f s; %zu KB\n", out, l->ops->summary, o->n, o->n_models,
+               seconds, bytes >> 10);
+        printf("serve it with   algorithm: {type: learned, learned: {table: %s}}\n", out);
+        return;
+    }
+    struct buf text = { 0 };
+    struct json_writer j = { .out = &text };
+    jw_begin(&j, '{');
+    jw_key(&j, S("file")), jw_str(&j, str_of(out));
+    jw_key(&j, S("learner")), jw_str(&j, str_of(l->ops->name));
+    jw_key(&j, S("queries")), jw_int(&j, o->n);
+    jw_key(&j, S("kinds")), jw_int(&j, l->n_kinds);
+    jw_key(&j, S("bytes")), jw_int(&j, (int64_t)bytes);
+    jw_key(&j, S("seconds")), jw_double(&j, seconds);
+    jw_key(&j, S("models"));
+    jw_begin(&j, '[');
+    for (uint32_t m = 0; m < l->n_models; m++)
+        jw_str(&j, l->models[m]);
+    jw_end(&j, ']');
+    jw_end(&j, '}');
+    buf_char(&text, '\n');
+    cli_put(stdout, buf_view(&text));
+    buf_free(&text);
+}
+
+static int selector_train(const char *folder, const char *out, const char *name, bool as_json, struct arena *a, struct err *e)
+{
+    struct outcomes o;
+    if (outcomes_read(&o, a, folder, true, e) < 0)
+        return -1;
+    struct recorded rows = outcomes_recorded(&o);
+    struct learner *l = learner_new(name, NULL);
+    struct buf bytes = { 0 };
+    uint64_t from = clock_now();
+    int rc = l ? learner_fit(l, &rows, e) : err_set(e, "no memory");
+    if (rc == 0) {
+        learner_save(l, &bytes);
+        rc = bytes.is_failed ? err_set(e, "no memory for the table") : whole_write(out, buf_view(&bytes), a, e);
+    }
+    if (rc == 0)
+        card_print(&o, l, out, bytes.len, (double)(clock_now() - from) / 1e9, as_json);
+    buf_free(&bytes);
+    learner_free(l);
+    return rc;
+}
+
+int cli_train_selector(int argc, char **argv)
+{
+    struct cli_args args = cli_args_start("train", argc, argv);
+    const char *folder = NULL, *out = NULL, *name = "blend";
+    bool as_json = false;
+    for (int id; (id = cli_next(&args)) != CLI_END;) {
+        switch (id) {
+        case 'o': out = args.value; break;
+        case 'j': as_json = true; break;
+        case 'p': name = strcmp(args.value, "learned") == 0 ? "blend" : args.value; break;
+        case CLI_WORD:
+            if (folder)
+                return cli_usage_error("train", "one folder at a time; what is '%s'?", args.value);
+            folder = args.value;
+            break;
+        default:
+            return id == CLI_BAD ? CLI_USAGE : cli_usage_error("train", "of a selector there is --out, --policy and --json");
+        }
+    }
+    if (!folder || !out)
+        return cli_usage_error("train", "which outcomes, and where to: signalbox train selector DIR --out FILE");
+    const struct learner_ops *ops = learner_by_name(str_of(name));
+    if (!ops || !ops->save)
+        return cli_usage_error("train", "--policy is learned, table, knn, factor or mean, not '%s'", name);
+    struct arena *a = arena_new();
+    struct err e = { 0 };
+    int rc = a ? selector_train(folder, out, name, as_json, a, &e) : err_set(&e, "no memory");
+    if (rc < 0)
+        fprintf(stderr, "signalbox train selector: %s\n", e.text);
+    arena_free(a);
+    return rc < 0 ? CLI_USAGE : CLI_FINE;
+}

@@ -1,0 +1,204 @@
+/* select/feature.c -- one pass over the bytes: words and pairs of words are hashed and counted, cues are tallied.
+ *
+ * Words are runs of ASCII letters and digits, lower-cased; every other character that is neither ASCII nor white space is a word
+ * of its own, so that Chinese needs no dictionary. The hash is FNV-1a, 64 bits: its state after a word is where the hash of the
+ * pair "word next" goes on, so a pair costs no copy. Bit 63 is the sign, the lowest 16 bits the bucket. */
+#include "select/feature.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/utf8.h"
+
+#define FNV_START 14695981039346656037ull
+#define FNV_PRIME 1099511628211ull
+
+enum { SLOTS = 2 * FEATURE_GRAMS_MAX };     /* a power of two; half empty */
+
+struct counting {
+    uint64_t *hash;                     /* [FEATURE_GRAMS_MAX] by order of first appearance */
+    uint16_t *count;
+    uint16_t *slot;                     /* [n_slots] index + 1 */
+    uint32_t n, mask;
+};
+
+static void count_gram(struct counting *c, uint64_t hash)
+{
+    uint32_t at = (uint32_t)(hash >> 20) & c->mask;
+    for (; c->slot[at]; at = (at + 1) & c->mask) {
+        if (c->hash[c->slot[at] - 1] == hash) {
+            c->count[c->slot[at] - 1] += c->count[c->slot[at] - 1] < UINT16_MAX;
+            return;
+        }
+    }
+    if (c->n == FEATURE_GRAMS_MAX)
+        return;
+    c->hash[c->n] = hash;
+    c->count[c->n] = 1;
+    c->slot[at] = (uint16_t)++c->n;
+}
+
+enum byte_class { OTHER, LETTER, UPPER, DIGIT, SPACE, HIGH, CLASS = 7, CODE = 8, MATHS = 16 };
+
+static const uint8_t byte_kind[256] = {
+    ['a' ... 'z'] = LETTER, ['A' ... 'Z'] = UPPER, ['0' ... '9'] = DIGIT, ['\t' ... '\r'] = SPACE, [' '] = SPACE,
+        [0x80 ... 0xff] = HIGH,
+    ['{'] = CODE, ['}'] = CODE, ['('] = CODE, [')'] = CODE, ['['] = CODE, [']'] = CODE, [';'] = CODE, ['<'] = CODE, ['>'] = CODE,
+        ['_'] = CODE,
+    ['='] = CODE | MATHS, ['\\'] = MATHS, ['$'] = MATHS, ['^'] = MATHS, ['+'] = MATHS, ['*'] = MATHS, ['/'] = MATHS,
+};
+
+static enum byte_class class_of(unsigned char b)
+{
+    return (enum byte_class)(byte_kind[b] & CLASS);
+}
+
+struct tally { uint32_t bytes, lines, digits, letters, foreign, code, maths; bool has_choices; };
+
+struct reading {
+    struct counting grams;
+    struct tally tally;
+    uint64_t before;                    /* hash of the previous word and a space; 0: none yet */
+    uint32_t words;
+};
+
+static void word_end(struct reading *r, uint64_t hash)
+{
+    count_gram(&r->grams, hash);
+    r->before = (hash ^ ' ') * FNV_PRIME;
+    r->words++;
+}
+
+static bool is_white(uint32_t code)     /* beyond ASCII */
+{
+    return code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code ==
+        0x2029 ||
+           code == 0x202f || code == 0x205f || code == 0x3000;
+}
+
+/* "A.", "(b)", "C:" at a line's start. */
+static bool is_choice(const unsigned char *p, const unsigned char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '('))
+        p++;
+    return p + 1 < end && (*p | 0x20) >= 'a' && (*p | 0x20) <= 'e' && (p[1] == '.' || p[1] == ')' || p[1] == ':');
+}
+
+static void piece_read(struct reading *r, str text)
+{
+    const unsigned char *p = (const unsigned char *)text.ptr, *end = p + text.len;
+    struct tally *t = &r->tally;
+    t->bytes += (uint32_t)text.len;
+    t->has_choices |= is_choice(p, end);
+    while (p < end) {
+        enum byte_class class = class_of(*p);
+        if (class == LETTER || class == UPPER || class == DIGIT) {
+            uint64_t word = FNV_START, pair = r->before;
+            do {
+                unsigned char b = *p;
+                t->digits += class == DIGIT;
+                t->letters += class != DIGIT;
+                b |= class == UPPER ? 0x20 : 0;
+                word = (word ^ b) * FNV_PRIME;
+                pair = (pair ^ b) * FNV_PRIME;
+                class = ++p < end ? class_of(*p) : SPACE;
+            } while (class == LETTER || class == UPPER || class == DIGIT);
+            if (r->before)
+                count_gram(&r->grams, pair);
+            word_end(r, word);
+        } else if (class == HIGH) {
+            size_t bytes = 0;
+            uint32_t code = utf8_decode((str){ (const char *)p, (size_t)(end - p) }, &bytes);
+            t->foreign += (uint32_t)bytes;
+            p += bytes;
+            if (!is_white(code)) {
+                char lower[UTF8_MAX];
+                size_t n = utf8_put(lower, utf8_lower(code));
+                uint64_t word = FNV_START, pair = r->before;
+                for (size_t i = 0; i < n; i++) {
+                    word = (word ^ (unsigned char)lower[i]) * FNV_PRIME;
+                    pair = (pair ^ (unsigned char)lower[i]) * FNV_PRIME;
+                }
+                if (r->before)
+                    count_gram(&r->grams, pair);
+                word_end(r, word);
+            }
+        } else {
+            if (*p == '\n') {
+                t->lines++;
+                t->has_choices |= is_choice(p + 1, end);
+                t->code += p + 2 < end && (p[1] == '\t' || (p[1] == ' ' && p[2] == ' '));
+            }
+            t->code += (byte_kind[*p] & CODE) != 0;
+            t->maths += (byte_kind[*p] & MATHS) != 0;
+            p++;
+        }
+    }
+}
+
+static double log_of(uint32_t count)    /* 1 + ln count; most counts are small */
+{
+    static const double small[] = { 0, 1, 1.6931471805599454, 2.0986122886681098, 2.386294361119891, 2.6094379124341005,
+                                    2.791759469228055, 2.9459101490553135, 3.0794415416798357 };
+    return count < COUNT_OF(small) ? small[count] : 1 + log(count);
+}
+
+void features_read(struct features *f, struct arena *a, str text)
+{
+    *f = (struct features){ .bytes = (uint32_t)(text.len < UINT32_MAX ? text.len : UINT32_MAX), .kind = S("") };
+    str head = text, tail = S("");
+    if (text.len > FEATURE_TEXT_MAX) {
+        head = str_upto(text, FEATURE_TEXT_MAX / 2);
+        tail = str_from(text, text.len - FEATURE_TEXT_MAX / 2);
+    }
+    /* A word has a byte behind it and makes two grams at most; letters of other scripts have two bytes at least. */
+    size_t most = head.len + tail.len + 2;
+    most = most < FEATURE_GRAMS_MAX ? most : FEATURE_GRAMS_MAX;
+    uint32_t slots = 64;
+    while (slots < 2 * most)
+        slots *= 2;
+    struct reading r = { .grams = { .hash = ARENA_ARRAY(a, uint64_t, most), .count = ARENA_ARRAY(a, uint16_t, most),
+                                    .slot = ARENA_ARRAY(a, uint16_t, slots), .mask = slots - 1 } };
+    piece_read(&r, head);
+    piece_read(&r, tail);
+
+    struct gram *grams = ARENA_ARRAY(a, struct gram, r.grams.n);
+    for (uint32_t i = 0; i < r.grams.n; i++) {
+        float value = (float)log_of(r.grams.count[i]);
+        grams[i] = (struct gram){ (uint32_t)r.grams.hash[i] & (FEATURE_BUCKETS - 1), r.grams.hash[i] >> 63 ? -value : value };
+    }
+    f->grams = grams;
+    f->n = r.grams.n;
+    f->words = r.words;
+
+    const struct tally *t = &r.tally;
+    str end = str_trim(tail.len ? tail : head);
+    float share = t->bytes ? 1.0f / (float)t->bytes : 0;
+    f->cues[CUE_LENGTH] = (float)log1p((double)text.len) / 10;
+    f->cues[CUE_LINES] = (float)log1p(t->lines) / 5;
+    f->cues[CUE_DIGIT] = share * (float)t->digits;
+    f->cues[CUE_WORD] = r.words ? (float)(t->letters + t->digits) / (float)r.words / 10 : 0;
+    f->cues[CUE_FOREIGN] = share * (float)t->foreign;
+    f->cues[CUE_CODE] = share * (float)t->code;
+    f->cues[CUE_MATHS] = share * (float)t->maths;
+    f->cues[CUE_QUESTION] = end.len && end.ptr[end.len - 1] == '?';
+    f->cues[CUE_CHOICES] = t->has_choices;
+}
+
+struct features *features_keep(const struct features *f)
+{
+    size_t grams = f->n * sizeof *f->grams, vector = f->dim * sizeof *f->vector;
+    struct features *kept = malloc(sizeof *kept + grams + vector + f->kind.len);
+    if (!kept)
+        return NULL;
+    *kept = *f;
+    char *at = (char *)(kept + 1);
+    if (grams)
+        kept->grams = memcpy(at, f->grams, grams);
+    if (vector)
+        kept->vector = memcpy(at + grams, f->vector, vector);
+    kept->kind = (str){ at + grams + vector, f->kind.len };
+    if (f->kind.len)
+        memcpy(at + grams + vector, f->kind.ptr, f->kind.len);
+    return kept;
+}

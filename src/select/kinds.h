@@ -1,0 +1,31 @@
+/* select/kinds.h -- which kind of query a text is: naive Bayes over its hashed words and its cues. */
+#ifndef SBX_SELECT_KINDS_H
+#define SBX_SELECT_KINDS_H
+
+#include "select/learner.h"
+#include "select/pack.h"
+
+enum { CUE_BINS = 16 };
+
+struct kinds {
+    uint32_t n;
+    uint32_t *row;                      /* [FEATURE_BUCKETS] row of the weights + 1; 0: no training text had it */
+    uint32_t n_rows;
+    float *weight;                      /* [n_rows][n] ln P(bucket | kind) - ln P(unseen bucket | kind) */
+    float *unseen;                      /* [n] ln P(unseen bucket | kind) */
+    float *prior;                       /* [n] ln P(kind) */
+    float edge[FEATURE_CUES][CUE_BINS - 1];
+    float *cue;                         /* [FEATURE_CUES][CUE_BINS][n] ln P(bin | kind) */
+};
+
+/* Learns from rows; label[i] < n is the kind of row i, UINT32_MAX: not known, left out. False: no memory. */
+bool kinds_fit(struct kinds *k, const struct recorded *r, const uint32_t *label, uint32_t n);
+void kinds_clear(struct kinds *k);
+void kinds_predict(const struct kinds *k, const struct features *x, float *p);     /* p[n]; sums to 1 */
+void kinds_save(const struct kinds *k, struct buf *out);
+bool kinds_load(struct kinds *k, struct unpack *u);     /* false: broken */
+
+/* Kinds for rows without labels: spherical k-means over 256 hashed dimensions. label[n]. False: no memory. */
+bool kinds_cluster(const struct recorded *r, uint32_t n_clusters, uint64_t seed, uint32_t *label);
+
+#endif

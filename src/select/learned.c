@@ -1,0 +1,127 @@
+/* select/learned.c -- `algorithm.type: learned`: picks by a table that `signalbox train selector` wrote. Ours.
+ *
+ * The table says what to expect of every model for this text: quality, cost, output tokens, seconds. Live facts overrule it where
+ * they know better: prices come from the model cards, latency from what was measured. Then one price vector decides
+ * (objective.h). A candidate that the table has never seen stands with the mean of all models and an honest deviation. */
+#include "select/rank.h"
+
+#include <math.h>
+
+#include "select/objective.h"
+
+struct learned_conf {
+    str table;
+    struct objective objective;
+};
+
+static const struct field objective_fields[] = {
+    F(FIELD_FLOAT, struct objective, quality, "quality", "1", "weight of quality (0 to 1)", .min = 0, .max = 1e6),
+    F(FIELD_FLOAT, struct objective, cost, "cost", "0", "quality that one USD is worth; 5: a cent is worth 0.05 of quality",
+      .min = 0, .max = 1e9),
+    F(FIELD_FLOAT, struct objective, latency, "latency", "0", "quality that one second is worth", .min = 0, .max = 1e6),
+    F(FIELD_FLOAT, struct objective, energy, "energy", "0", "quality that one unit of energy is worth", .min = 0, .max = 1e9),
+};
+static const struct fields objective_table = FIELDS(struct objective, objective_fields);
+
+static const struct field learned_fields[] = {
+    F(FIELD_STR, struct learned_conf, table, "table", NULL, "the file that `signalbox train selector` wrote", .flags =
+      FIELD_REQUIRED),
+    F(FIELD_STRUCT, struct learned_conf, objective, "weights", NULL, "what counts how much", .sub = &objective_table),
+    F(FIELD_FLOAT, struct learned_conf, objective.tolerance, "tolerance", "0",
+      "the cheapest of those that are at most this much worse than the best; 0: off", .min = 0, .max = 1),
+    F(FIELD_FLOAT, struct learned_conf, objective.budget_usd, "budget_usd", "0",
+      "models whose answer may cost more (nine in ten stay under) come last; 0: off", .min = 0, .max = 1e6),
+    F(FIELD_FLOAT, struct learned_conf, objective.caution, "caution", "0",
+      "counts quality at its mean minus this many deviations; keeps models with few outcomes from winning by luck", .min = 0,
+          .max = 10),
+};
+
+static const struct prediction nothing_known = { .quality = 0.5f, .score = 0.5f, .deviation = 0.3f, .cost_usd = NAN,
+                                                 .out_tokens = NAN, .out_tokens_90 = NAN,
+                                                 .latency_s = NAN, .latency_90_s = NAN };
+
+/* What a stranger may be expected to do: what the others do on average. */
+static struct prediction average_of(const struct prediction *p, uint32_t n)
+{
+    struct prediction all = nothing_known;
+    double sum = 0, tokens = 0, of = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += (double)p[i].score / n;
+        if (!isnan(p[i].out_tokens))
+            tokens += (double)p[i].out_tokens, of++;
+    }
+    all.quality = all.score = n ? (float)sum : 0.5f;
+    if (of > 0)
+        all.out_tokens = all.out_tokens_90 = (float)(tokens / of);
+    return all;
+}
+
+/* Prices and latencies of today instead of those of the recording. */
+static void refresh(struct prediction *p, const struct candidate *c, const struct facts *f)
+{
+    double in_tokens = f ? (double)f->context_tokens : 0;
+    if (!isnan(c->prompt_price) && !isnan(c->completion_price) && !isnan(p->out_tokens))
+        p->cost_usd = (float)((in_tokens * c->prompt_price + (double)p->out_tokens * c->completion_price) / 1e6);
+    else if (isnan(p->cost_usd) && !isnan(c->prompt_price))
+        p->cost_usd = (float)(in_tokens * c->prompt_price / 1e6);
+    double ttft = c->latency ? c->latency->ttft_s(c->latency, 50) : (double)NAN, tpot = c->latency
+        ? c->latency->tpot_s(c->latency, 50) : (double)NAN;
+    if (!isnan(tpot) && !isnan(p->out_tokens))
+        p->latency_s = (float)((isnan(ttft) ? 0 : ttft) + tpot * (double)p->out_tokens);
+}
+
+static void learned_pick(const struct select_in *in, struct arena *a, struct pick *out)
+{
+    const struct learned_conf *conf = in->conf;
+    const struct learner *l = in->trained;
+    pick_declared(in, a, out);
+    if (!l || !conf) {
+        out->confidence = 0;
+        out->fallback = "no-table";
+        return;
+    }
+    struct features x;
+    features_read(&x, a, in->facts ? in->facts->evaluation_text : S(""));
+    x.vector = in->embedding;
+    x.dim = in->embedding ? in->dim : 0;
+    struct prediction *all = ARENA_ARRAY(a, struct prediction, l->n_models), *p = ARENA_ARRAY(a, struct prediction, in->n);
+    float *energy = ARENA_ARRAY(a, float, in->n);
+    learner_predict(l, &x, all, a);
+    for (uint32_t i = 0; i < in->n; i++) {
+        uint32_t m = learner_find(l, in->candidates[i].model);
+        p[i] = m == UINT32_MAX ? average_of(all, l->n_models) : all[m];
+        refresh(&p[i], &in->candidates[i], in->facts);
+        energy[i] = (float)in->candidates[i].energy;
+    }
+    double *value = ARENA_ARRAY(a, double, in->n);
+    uint32_t best = objective_best(&conf->objective, p, energy, in->n, value);
+    for (uint32_t i = 0; i < in->n; i++) {
+        out->scores[i] = (float)value[i];
+        value[i] = i == best ? -HUGE_VAL : -value[i];
+    }
+    pick_sort(out, value, in->n);
+    out->reason = "learned";
+    /* How sure: the chance that the best is really better than the runner-up, were both beliefs normal. */
+    const struct prediction *first = &p[out->order[0]], *second = &p[out->order[1]];
+    double spread = sqrt((double)(first->deviation * first->deviation + second->deviation * second->deviation));
+    double lead = (double)(out->scores[out->order[0]] - out->scores[out->order[1]]);
+    out->confidence = spread > 0 ? 0.5 * erfc(-lead / spread / sqrt(2)) : 1;
+}
+
+static void learned_free(void *l)
+{
+    learner_free(l);
+}
+
+static const void *learned_load(struct arena *a, str bytes, struct err *e)
+{
+    struct learner *l = learner_load(bytes, e);
+    if (l)
+        arena_defer(a, learned_free, l);
+    return l;
+}
+
+const struct select_ops select_learned = {
+    .name = "learned", .block = "learned", .fields = FIELDS(struct learned_conf, learned_fields), .is_built = true,
+    .pick = learned_pick, .load = learned_load, .file_key = "algorithm.learned.table",
+};
