@@ -4,7 +4,7 @@ _signalbox() {
     local options= words= files=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'serve check route replay classify embed train calibrate evaluate config bench completions version help' -- "$cur"))
+        COMPREPLY=($(compgen -W 'serve check route explain replay classify embed train calibrate evaluate config key budget spend bench completions version help' -- "$cur"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -14,6 +14,8 @@ _signalbox() {
         options='--config --strict --json --help' words='' files='-c --config ' ;;
     route)
         options='--config --request --model --header --explain --json --help' words='' files='-c --config -r --request ' ;;
+    explain)
+        options='--config --log --verify --json --help' words='' files='-c --config -l --log ' ;;
     replay)
         options='--config --against --examples --json --help' words='' files='-c --config -a --against ' ;;
     classify)
@@ -21,13 +23,19 @@ _signalbox() {
     embed)
         options='--config --model --dimensions --help' words='' files='-c --config ' ;;
     train)
-        options='--config --signal --data --out --positive --without --kind --by-source --always --trunk --copies --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --at --evenness --licence --note --json --help' words='head' files='-c --config -d --data -o --out ' ;;
+        options='--config --signal --data --out --positive --without --kind --by-source --always --trunk --copies --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --at --evenness --licence --note --policy --json --help' words='head selector' files='-c --config -d --data -o --out ' ;;
     calibrate)
         options='--config --signal --data --false-alarms --head --write --html --json --help' words='' files='-c --config -d --data -h --head --html ' ;;
     evaluate)
-        options='--config --signal --data --head --threshold --html --json --help' words='signals' files='-c --config -d --data -h --head --html ' ;;
+        options='--config --signal --data --head --threshold --policies --folds --seed --threads --caution --svg --warm --runs --delay --drift --exploration --floor --window --sliding --policy --outcomes --delta --alpha --html --json --help' words='signals selection online budget newcomer policy' files='-c --config -d --data -h --head --svg --policy --outcomes --html ' ;;
     config)
         options='--config --help' words='schema defaults reference dump diff' files='-c --config ' ;;
+    key)
+        options='--owner --team --project --role --description --group --model --entrypoint --expires --rpm --tpm --concurrent --budget --period --on-budget --grace --admin --token-env --state --config --json --help' words='create list show rotate disable enable delete' files='--state -c --config ' ;;
+    budget)
+        options='--amount --period --per --match --on-budget --reroute-to --soft --reserve --description --admin --token-env --state --config --json --help' words='list show set delete' files='--state -c --config ' ;;
+    spend)
+        options='--by --from --to --key --user --team --project --model --limit --csv --admin --token-env --state --config --json --help' words='' files='--state -c --config ' ;;
     bench)
         options='--config --json --model --tokens --batch --threads --precision --mixed --kernel --help' words='decide signals encoder tokenizer' files='-c --config ' ;;
     completions)
@@ -35,7 +43,7 @@ _signalbox() {
     version)
         options='--json --help' words='' files='' ;;
     help)
-        options='--help' words='serve check route replay classify embed train calibrate evaluate config bench completions version help' files='' ;;
+        options='--help' words='serve check route explain replay classify embed train calibrate evaluate config key budget spend bench completions version help' files='' ;;
     esac
     if [[ " $files " == *" $prev "* ]]; then
         COMPREPLY=($(compgen -f -- "$cur"))

@@ -23,7 +23,6 @@ int cli_evaluate_budget(int argc, char **argv);         /* argv[0]: "budget" */
 int cli_evaluate_newcomer(int argc, char **argv);       /* argv[0]: "newcomer" */
 int cli_evaluate_online(int argc, char **argv);         /* argv[0]: "online" */
 int cli_evaluate_policy(int argc, char **argv);         /* argv[0]: "policy" */
-int cli_evaluate_newcomer(int argc, char **argv);       /* "newcomer" */
 int cli_train_selector(int argc, char **argv);          /* of `train`; argv[0]: "selector" */
 
 enum { CLI_FINE = 0, CLI_FINDING = 1, CLI_USAGE = 2 };  /* exit codes; 2: also files that cannot be read */

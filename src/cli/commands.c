@@ -121,7 +121,6 @@ static const struct cli_option evaluate_options[] = {
     { 'F', "floor", "X", "online: share of choices spread evenly (default 0.01)" },
     { 'W', "window", "N", "budget: queries a window (default: the whole stream)" },
     { 'L', "sliding", NULL, "budget: any N queries in a row are a window" },
-    { 'C', "caution", "X", "newcomer: deviations taken off what is believed of it (default 0)" },
     { 'P', "policy", "FILE", "policy: a configuration, or always:MODEL, greedy, uniform, explore:SCALE, price:FACTOR" },
     { 'O', "outcomes", "FILE", "policy: lines of request_id and reward, or a journal of the learning" },
     { 'e', "delta", "X", "policy: quality that the new one may be worse for the gate to open (default 0.01)" },
@@ -295,7 +294,6 @@ const struct command commands[] = {
       "newcomer DIR [--caution X] [--seed N] [--json]\n"
       "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--seed N] [--json]\n"
       "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"
-      "newcomer DIR [--runs N] [--caution X] [--seed N] [--json]\n"
       "policy --policy FILE [--outcomes FILE] [--delta X] [--alpha X] [--json] LOG",
       "Rows as for train. AUC, recall at 1 % false alarms and accuracy with 95 % intervals, by source; of several classes precision\n"
       "and recall of each; of pii precision and recall of spans by type. Judge on sources that the model was not made from: a\n"

@@ -451,8 +451,6 @@ int cli_evaluate(int argc, char **argv)
         return cli_evaluate_online(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "budget") == 0)
         return cli_evaluate_budget(argc - 1, argv + 1);
-    if (argc >= 2 && strcmp(argv[1], "newcomer") == 0)
-        return cli_evaluate_newcomer(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "policy") == 0)
         return cli_evaluate_policy(argc - 1, argv + 1);
     if (argc >= 2 && str_starts(str_of(argv[1]), S("--policy")) && !str_starts(str_of(argv[1]), S("--policies")))

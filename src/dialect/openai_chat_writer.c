@@ -45,7 +45,8 @@ static void head_make(struct chat_writer *s, const struct delta *d)
     put_str(&w, S("object"), S("chat.completion.chunk"));
     put_int(&w, S("created"), d->created ? d->created : s->c->now);
     put_str(&w, S("model"), d->model.len ? d->model : s->c->model);
-    put_text(&tail, S("service_tier"), s->c->from == &dialect_openai_chat ? d->service_tier : openai_service_tier(d->service_tier));
+    bool is_own = s->c->from == &dialect_openai_chat;
+    put_text(&tail, S("service_tier"), is_own ? d->service_tier : openai_service_tier(d->service_tier));
     put_text(&tail, S("system_fingerprint"), d->system_fingerprint);
     s->has_started = true;
 }

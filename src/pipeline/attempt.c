@@ -499,9 +499,10 @@ static WAITS int error_body_read(struct req *r, struct answer *a, uint64_t deadl
 int answer_status(const struct backend *b, const struct http_head *head)
 {
     struct failure f = { .status = head->status };
-    str word = head->status >= 400 && b->dialect && b->dialect->error_header ? http_get(head, str_of(b->dialect->error_header)) : S("");
+    const struct dialect_ops *d = b->dialect;
+    str word = head->status >= 400 && d && d->error_header ? http_get(head, str_of(d->error_header)) : S("");
     if (word.len)
-        b->dialect->error_named(word, &f);
+        d->error_named(word, &f);
     return f.status;
 }
 

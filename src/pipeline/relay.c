@@ -324,7 +324,8 @@ static STACK_APART void told_keep(struct stream *s, str name, str data)
     bool is_last = str_eq(name, S("response.completed")) || str_eq(name, S("response.incomplete"));
     if (!s->collector || !is_last || s->r->dialect != &dialect_openai_responses || !(a = arena_new()))
         return;
-    if (json_parse(a, data, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT) && json_is(&j, json_get(&j, 0, S("response")), JSON_OBJECT)
+    if (json_parse(a, data, &j, NULL) == 0 && json_is(&j, 0, JSON_OBJECT)
+        && json_is(&j, json_get(&j, 0, S("response")), JSON_OBJECT)
         && json_parse(a, json_raw(&j, json_get(&j, 0, S("response"))), &j, NULL) == 0) {
         struct json_edits edits = { .a = a };
         answer_correct(s->r, &edits, &j, 0);

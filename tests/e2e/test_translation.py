@@ -645,7 +645,9 @@ def a_response_is_kept_as_it_was_told():
         for model in models(0):
             first = json.loads(g.request("POST", "/v1/responses", {"model": model, "input": "case:tool", "tools": [
                 {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}]}).body)
-            r = g.request("POST", "/v1/responses", {"model": model, "input": "case:thought", "previous_response_id": first["id"], "stream": True})
+            call = next(i["call_id"] for i in first["output"] if i["type"] == "function_call")
+            r = g.request("POST", "/v1/responses", {"model": model, "stream": True, "previous_response_id": first["id"], "input": [
+                {"type": "function_call_output", "call_id": call, "output": "x"}, {"role": "user", "content": "case:thought"}]})
             second = json.loads(events_of(r.body)[-1][1])["response"]
             for told in (first, second):
                 kept = json.loads(wait_for(lambda: [x.body for x in [g.request("GET", "/v1/responses/" + told["id"])] if x.status == 200], message="stored")[0])

@@ -4,13 +4,15 @@
 #include "dialect/fields.h"
 
 static const char messages_reply[] =
-    "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}],"
+    "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\","
+    "\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}],"
     "\"stop_reason\":\"end_turn\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":3,\"output_tokens\":1,"
     "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,"
     "\"cache_creation\":{\"ephemeral_5m_input_tokens\":0,\"ephemeral_1h_input_tokens\":0},\"service_tier\":\"standard\"}}";
 
 static const char messages_stream[] =
-    "{\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],"
+    "{\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\","
+    "\"model\":\"m\",\"content\":[],"
     "\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":3,\"output_tokens\":1,"
     "\"cache_creation\":{\"ephemeral_5m_input_tokens\":0,\"ephemeral_1h_input_tokens\":0},\"service_tier\":\"standard\"}}}\n"
     "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n"
@@ -68,12 +70,15 @@ static void invoke_loses_nothing_of_messages_usage(void **state)
     kit_has(end, "\"stop_details\":{\"a\":1}");
 }
 
+#define FIRST_CHUNK \
+    "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0," \
+    "\"delta\":{\"role\":\"assistant\",\"content\":\"He\"},\"finish_reason\":null}]}\n"
+
 static void a_broken_chat_stream_fails_a_response_in_words_of_its_schema(void **state)
 {
     (void)state;
     str out = kit_stream("openai_chat", "openai_responses",
-                         S("{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,"
-                           "\"delta\":{\"role\":\"assistant\",\"content\":\"He\"},\"finish_reason\":null}]}\n"
+                         S(FIRST_CHUNK
                            "{\"error\":{\"message\":\"engine is gone\",\"type\":\"server_error\",\"code\":\"engine\"}}\n"), NULL);
     kit_has(out, "event: response.failed");
     kit_has(out, "\"error\":{\"code\":\"server_error\",\"message\":\"engine is gone\"}");
@@ -84,8 +89,7 @@ static void agents_still_learn_that_the_context_is_full(void **state)
 {
     (void)state;
     str out = kit_stream("openai_chat", "openai_responses",
-                         S("{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,"
-                           "\"delta\":{\"role\":\"assistant\",\"content\":\"He\"},\"finish_reason\":null}]}\n"
+                         S(FIRST_CHUNK
                            "{\"error\":{\"message\":\"too long\",\"code\":\"context_length_exceeded\"}}\n"), NULL);
     kit_has(out, "\"error\":{\"code\":\"context_length_exceeded\"");
 }
@@ -93,7 +97,8 @@ static void agents_still_learn_that_the_context_is_full(void **state)
 static void pythons_images_reach_others_as_plain_base64(void **state)
 {
     (void)state;
-    static const char body[] = "{\"contents\":[{\"parts\":[{\"inlineData\":{\"mime_type\":\"image/png\",\"data\":\"iVBORw0-_A\"}}]}]}";
+    static const char body[] =
+        "{\"contents\":[{\"parts\":[{\"inlineData\":{\"mime_type\":\"image/png\",\"data\":\"iVBORw0-_A\"}}]}]}";
     kit_has(kit_request("gemini", "bedrock", str_of(body), "m", false).body, "\"bytes\":\"iVBORw0+/A==\"");
     kit_has(kit_request("gemini", "anthropic", str_of(body), "m", false).body, "\"data\":\"iVBORw0+/A==\"");
     kit_has(kit_request("gemini", "openai_chat", str_of(body), "m", false).body, "data:image/png;base64,iVBORw0+/A==\"");
@@ -114,7 +119,8 @@ static void bedrocks_header_says_what_went_wrong_whatever_the_status(void **stat
 {
     (void)state;
     static const struct { const char *word; int given; enum failure_kind kind; int status; const char *type; } cases[] = {
-        { "ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/", 400, FAILURE_RATE_LIMIT, 429, "ThrottlingException" },
+        { "ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/", 400, FAILURE_RATE_LIMIT, 429,
+          "ThrottlingException" },
         { "ValidationException", 500, FAILURE_INVALID, 400, "ValidationException" },
         { "com.amazon.coral.service#AccessDeniedException", 400, FAILURE_PERMISSION, 403, "AccessDeniedException" },
         { "ModelTimeoutException", 408, FAILURE_TIMEOUT, 504, "ModelTimeoutException" },
