@@ -123,6 +123,10 @@ $(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
 	@echo "  TEST  $<"
 	$(Q)$(CC) $(CFLAGS) -fno-lto -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka -lcjose $(LDLIBS)
 
+$(B)/dialect/%: tests/dialect/%.c $(B)/libsignalbox.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fno-lto $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a $(LDLIBS)
+
 asan:                                     ## the unit and end-to-end tests under ASan + UBSan
 	@$(MAKE) --no-print-directory B=$(B)/asan OPT=-O1 \
 	    SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" all unit

@@ -360,6 +360,29 @@ static bool key_find(struct arena *a, struct found *f)
     return true;
 }
 
+static bool anthropic_find(struct found *f)
+{
+    static const char *const usual[POOLS] = { "claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-5", "claude-sonnet-4-5" };
+    const char *url = env("ANTHROPIC_BASE_URL");
+    if (!env("ANTHROPIC_API_KEY"))
+        return false;
+    str base = str_of(url ? url : "https://api.anthropic.com");
+    while (str_ends(base, S("/")))
+        base.len--;
+    struct endpoint at;
+    str rest = str_starts(base, S("http://")) ? str_from(base, 7) : S("");
+    if (endpoint_parse(str_cut(&rest, '/'), 80, &at) && points_at_us(&at))
+        return false;
+    for (int i = 0; i < POOLS; i++)
+        f->names[i] = str_of(usual[i]);
+    overridden(f);
+    f->key_env = "ANTHROPIC_API_KEY";
+    f->type = "anthropic";
+    snprintf(f->base_url, sizeof f->base_url, STR_FMT, STR_ARG(base));
+    snprintf(f->source, sizeof f->source, "ANTHROPIC_API_KEY at %.200s", f->base_url);
+    return true;
+}
+
 /* ---- the text ---- */
 
 /* A YAML string: JSON's quotes are YAML's, and a dollar would be expanded. */
@@ -436,11 +459,9 @@ void default_config_write(struct buf *out)
         out->is_failed = true;
         return;
     }
-    if (!key_find(a, &f) && !local_find(a, &f))
+    if (!key_find(a, &f) && !anthropic_find(&f) && !local_find(a, &f))
         snprintf(f.source, sizeof f.source, "no model: the built-in one explains the decisions");
-    bool anthropic = env("ANTHROPIC_API_KEY") && !env("OPENAI_API_KEY");
-    snprintf(source_text, sizeof source_text, "%s%s", f.source,
-             anthropic ? "; ANTHROPIC_API_KEY is set, but Anthropic's dialect is not built yet" : "");
+    snprintf(source_text, sizeof source_text, "%s", f.source);
     buf_str(out, S("# signalbox's embedded default. To start your own:  signalbox config dump > signalbox.yaml\n"));
     buf_printf(out, "# Answered by: %s\nversion: v0.3\n", source_text);
     buf_str(out, S("listeners:\n  - {name: default, address: 127.0.0.1, port: 8899}\nproviders:\n"

@@ -118,7 +118,8 @@ static void words_of_decision(const struct req *r, const struct recipe *recipe,
 
 static const char how_to_connect[] =
     "To connect a model, do one of these and start again:\n"
-    "1. A key:           OPENAI_API_KEY=sk-... signalbox serve   (OPENAI_BASE_URL for another compatible service)\n"
+    "1. A key:           OPENAI_API_KEY=sk-... signalbox serve   (OPENAI_BASE_URL for another compatible service), or\n"
+    "                    ANTHROPIC_API_KEY=sk-ant-... signalbox serve\n"
     "2. A local server:  ollama pull llama3.2 && ollama serve   (also looked for: vLLM on 8000, llama-server on 8080, LM Studio "
     "on 1234)\n"
     "3. Your own file:   signalbox config dump > signalbox.yaml, edit providers, signalbox check -c signalbox.yaml\n"
@@ -155,8 +156,6 @@ void explain_text(const struct req *r, struct buf *out)
     if (!connected)
         buf_str(out, str_of(how_to_connect));
     buf_str(out, S("The same decision without a gateway: signalbox route --explain 'your text'\n"));
-    if (!connected && getenv("ANTHROPIC_API_KEY") && !getenv("OPENAI_API_KEY"))
-        buf_str(out, S("\nANTHROPIC_API_KEY is set, but Anthropic's dialect is not built in yet.\n"));
 }
 
 /* ---- the same on the wire ---- */
