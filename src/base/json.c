@@ -178,16 +178,16 @@ static const unsigned char *escapes_skip(const unsigned char *p, const unsigned 
 static inline const unsigned char *string_scan(const struct source *s, const unsigned char *start, struct json_node *node)
 {
     const unsigned char *p = start + 1;
-    uint8_t has_escape = 0;
+    uint8_t has_escape = 0, has_code = 0;
     while ((p = string_plain(p, s->end)) >= s->end || *p != '"') {
         if (p < s->end && *p == '\\') {
-            has_escape = has_escape ? has_escape : 1;
+            has_escape = 1;
             const unsigned char *next = escapes_skip(p, s->end);
             if (next > p) {
                 p = next;
                 continue;
             }
-            has_escape = p + 1 < s->end && p[1] == 'u' ? 2 : has_escape;
+            has_code |= p + 1 < s->end && p[1] == 'u';
         }
         p = string_odd(s, start, p);
         if (!p)
@@ -197,6 +197,7 @@ static inline const unsigned char *string_scan(const struct source *s, const uns
     node->len = (uint32_t)(p + 1 - start);
     node->kind = JSON_STRING;
     node->has_escape = has_escape;
+    node->has_code = has_code;
     return p + 1;
 }
 

@@ -21,8 +21,9 @@ struct json_node {
     uint32_t at, len;               /* source span; strings include their quotes */
     uint32_t next;                  /* index of the node behind this value (skips children) */
     uint8_t  kind;                  /* enum json_kind */
-    uint8_t  has_escape;            /* string with a backslash; 2: with one before a u */
-    uint16_t pad;
+    uint8_t  has_escape;            /* string with a backslash */
+    uint8_t  has_code;              /* string with a \\u */
+    uint8_t  pad;
 };
 
 struct json {                       /* node 0 is the document; object children alternate key, value */

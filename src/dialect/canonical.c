@@ -427,7 +427,7 @@ enum failure_kind failure_kind_of_status(int status)
 void block_text_read(struct block *b, const struct json *j, jref n, struct arena *a)
 {
     b->text = json_str(j, n, a);
-    if (!json_is(j, n, JSON_STRING) || j->nodes[n].has_escape != 1 || !b->text.len)
+    if (!json_is(j, n, JSON_STRING) || !j->nodes[n].has_escape || j->nodes[n].has_code || !b->text.len)
         return;                         /* without an escape there is nothing to gain */
     b->spelled = json_raw(j, n);
     b->spelled_text = b->text;

@@ -393,7 +393,7 @@ static WAITS int serve_count(struct req *r, const struct dialect_ops *d,
     prompt_chat(r->a, r->prompt, &r->chat);
     facts_build(&r->facts, r->a, &r->chat);
     struct buf out = { 0 };
-    answer((int64_t)r->facts.context_tokens, &out);
+    answer((int64_t)r->facts.prompt_tokens, &out);
     rc = relay_own(r, 200, S("application/json"), buf_view(&out));
     buf_free(&out);
     return rc;

@@ -223,7 +223,7 @@ class Peer:
                     if ask.play == "good":
                         self.c.sendall(h2_answer(ask))
                     else:
-                        self.owner.run(self.c, ask.play, play(ask), 0.3 * SLOW)     # the connection is shared: others wait on it
+                        self.owner.run(self.c, ask.play, play(ask), 0.1 * SLOW)     # the connection is shared: others wait on it
                         return
 
 

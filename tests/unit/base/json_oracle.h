@@ -98,7 +98,7 @@ static inline const char *tape_broken(const struct json *j, jref n, uint32_t fro
         return node->next == n + 1 && (first == '-' || (first >= '0' && first <= '9')) && last >= '0' && last <= '9'
                ? NULL : "a number's span";
     case JSON_STRING:
-        if (node->has_escape != (str_chr(raw, '\\') >= 0))
+        if ((node->has_escape != 0) != (str_chr(raw, '\\') >= 0))
             return "has_escape";
         return node->next == n + 1 && raw.len >= 2 && first == '"' && last == '"' ? NULL : "a string's span";
     case JSON_ARRAY: case JSON_OBJECT:
