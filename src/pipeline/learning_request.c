@@ -396,7 +396,7 @@ static void budget_look(struct req *r, const struct learning_conf *conf, const s
 {
     struct pacing_rules rules = { .budget = nano(conf->budget_usd), .window = conf->budget_window_ns,
                                   .is_sliding = conf->budget_slides, .step = .01 };
-    double in = (double)r->facts.context_tokens, out = r->chat.output_reserve ? (double)r->chat.output_reserve
+    double in = (double)r->facts.prompt_tokens, out = r->chat.output_reserve ? (double)r->chat.output_reserve
         : (double)conf->output_tokens;
     uint64_t now = r->facts.now_ns;
     n->most = ARENA_ARRAY(r->a, int64_t, k->n);
