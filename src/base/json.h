@@ -22,7 +22,7 @@ struct json_node {
     uint32_t next;                  /* index of the node behind this value (skips children) */
     uint8_t  kind;                  /* enum json_kind */
     uint8_t  has_escape;            /* string with a backslash */
-    uint8_t  has_code;              /* string with a \\u */
+    uint8_t  has_code;              /* string with a \u */
     uint8_t  pad;
 };
 

@@ -13,7 +13,7 @@ float vector_inner(const float *a, const float *b, size_t n)
         for (size_t k = 0; k < LANES; k++)
             sum[k] += a[i + k] * b[i + k];
     }
-    for (size_t k = 0; i < n; i++, k++)
+    for (size_t k = 0; k < LANES && i < n; i++, k++)     /* fewer than LANES are left */
         sum[k] += a[i] * b[i];
     for (size_t half = LANES / 2; half; half /= 2) {
         for (size_t k = 0; k < half; k++)

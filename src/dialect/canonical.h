@@ -160,7 +160,8 @@ struct usage {
     bool is_known;                  /* from the provider; else estimated from what was relayed */
 };
 
-enum { USAGE_TOKENS_MAX = 1 << 30 };      /* of one kind in one answer; beyond: the provider is mistaken, and sums would not forget it */
+/* Of one kind in one answer; beyond: the provider is mistaken, and sums would not forget it. */
+enum { USAGE_TOKENS_MAX = 1 << 30 };
 
 /* An integer from 0 to USAGE_TOKENS_MAX. Anything else leaves *out as it is: false. */
 bool usage_count_read(const struct json *j, jref n, int64_t *out);

@@ -728,8 +728,9 @@ static WAITS int relay_no_answer(struct req *r, const struct answer *a)
     str type = http_get(&a->head, S("content-type"));
     backend_failed(r->backend, clock_now());
     req_fail(r, 502, "upstream_error", "upstream_malformed", "upstream_malformed",
-             "the provider of model '" STR_FMT "' answered with status %d%s" STR_FMT ", which is no answer of a model; is its base_url right?",
-             STR_ARG(r->model->name), a->head.status, type.len ? " and " : "", STR_ARG(str_upto(type, 64)));
+             "the provider of model '" STR_FMT "' answered with status %d%s" STR_FMT
+             ", which is no answer of a model; is its base_url right?", STR_ARG(r->model->name), a->head.status,
+             type.len ? " and " : "", STR_ARG(str_upto(type, 64)));
     return relay_fail(r);
 }
 

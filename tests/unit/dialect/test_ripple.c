@@ -1,4 +1,5 @@
-/* An event that is known by the last one is told as if it had been read: every stream through both paths gives the same deltas. */
+/* An event that is known by the last one is told as if it had been read: every stream through both paths gives the same
+ * deltas. */
 #include "talk.h"
 
 #include "dialect/ripple.h"
@@ -53,15 +54,19 @@ static const struct { const char *dialect, *text; } streams[] = {
     { "openai_chat", CHUNK("\"role\":\"assistant\",\"content\":\"\"") CHUNK("\"content\":\"a\"") CHUNK("\"content\":\"b\"")
                      CHUNK("\"content\":\"c\\n\\u00e9\\\"\"") CHUNK("\"content\":\"\"") CHUNK("\"content\":\"d\"")
                      CHUNK("\"content\":\"e\"") CHUNK("\"content\":\"\\ud83d\\ude00\"") CHUNK("\"content\":\"\xe4\xb8\xad\"") },
-    { "openai_chat", CHUNK("\"content\":\"a\"") CHUNK("\"content\":\"b\"") CHUNK("\"content\":\"bad \\x\"") CHUNK("\"content\":\"c\"") },
-    { "openai_chat", CHUNK("\"content\":\"a\"") CHUNK("\"content\":\"b\"") CHUNK("\"content\":\"\xff\"") CHUNK("\"content\":\"c\"") },
+    { "openai_chat", CHUNK("\"content\":\"a\"") CHUNK("\"content\":\"b\"") CHUNK("\"content\":\"bad \\x\"")
+                     CHUNK("\"content\":\"c\"") },
+    { "openai_chat", CHUNK("\"content\":\"a\"") CHUNK("\"content\":\"b\"") CHUNK("\"content\":\"\xff\"")
+                     CHUNK("\"content\":\"c\"") },
     { "openai_chat", CHUNK("\"content\":\"a\"") CHUNK("\"content\":\"b\"")
                      CHUNK("\"content\":\"c\"},\"finish_reason\":\"stop\",\"x\":{\"y\":\"d\"") CHUNK("\"content\":\"e\"") },
-    { "openai_chat", CHUNK("\"content\":\"a\"") CHUNK("\"content\":\"b\"") CHUNK("\"content\":[\"c\"]") CHUNK("\"content\":null") },
+    { "openai_chat", CHUNK("\"content\":\"a\"") CHUNK("\"content\":\"b\"") CHUNK("\"content\":[\"c\"]")
+                     CHUNK("\"content\":null") },
     { "openai_chat", PADDED("\"a\"", "\"xyz\"") PADDED("\"b\"", "\"x\"") PADDED("\"c\"", "\"12345678\"") PADDED("\"d\"", "\"\"")
                      PADDED("\"e\"", "7") PADDED("\"f\"", "\"a\\\"b\"") PADDED("\"g\"", "\"x\"") },
     { "openai_chat", PADDED("\",\\\"obfuscation\\\":\\\"\"", "\"x\"") PADDED("\"b\"", "\"y\"") PADDED("\"c\"", "\"z\"") },
-    { "openai_chat", CHUNK("\"reasoning_content\":\"a\"") CHUNK("\"reasoning_content\":\"b\"") CHUNK("\"reasoning_content\":\"c\"")
+    { "openai_chat", CHUNK("\"reasoning_content\":\"a\"") CHUNK("\"reasoning_content\":\"b\"")
+                     CHUNK("\"reasoning_content\":\"c\"")
                      CHUNK("\"content\":\"c\"") CHUNK("\"content\":\"d\"") CHUNK("\"reasoning_content\":\"b\"") },
     /* whether a call's arguments are complete is known from its pieces, however they came */
     { "openai_chat", CHUNK("\"tool_calls\":[{\"index\":0,\"id\":\"x\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]")
@@ -77,7 +82,8 @@ static const struct { const char *dialect, *text; } streams[] = {
                    "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n"
                    TEXT_DELTA("\"a\"") TEXT_DELTA("\"b\"") TEXT_DELTA("\"c \\\\ d\"") TEXT_DELTA("\"\"") TEXT_DELTA("\"e\"")
                    TEXT_DELTA("\"f\"") TEXT_DELTA("7") TEXT_DELTA("\"g\"}},{{\"") TEXT_DELTA("\"h\"") },
-    { "anthropic", "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"server_tool_use\",\"id\":\"s\"}}\n"
+    { "anthropic", "{\"type\":\"content_block_start\",\"index\":0,"
+                   "\"content_block\":{\"type\":\"server_tool_use\",\"id\":\"s\"}}\n"
                    TEXT_DELTA("\"a\"") TEXT_DELTA("\"b\"") "{\"type\":\"content_block_stop\",\"index\":0}\n" TEXT_DELTA("\"c\"")
                    TEXT_DELTA("\"d\"") TEXT_DELTA("\"e\"") },
 };
@@ -125,8 +131,10 @@ static void the_same_event_with_another_text_is_known(void **state)
     assert_text(text, "two\n");
     assert_int_equal(r.index, 3);
     static const char *const others[] = {
-        "{\"t\":\"two\",\"pad\":\"y\"} ", "{\"t\":\"two\",\"pad\":7}", "{\"t\":\"two\",\"pod\":\"y\"}", "{\"t\":\"two\"}", "{\"t\":\"tw",
-        "{\"t\":\"\",\"pad\":\"y\"}", "{\"t\":null,\"pad\":\"y\"}", "", "{\"u\":\"two\",\"pad\":\"y\"}", "{\"t\":\"a\",\"pad\":\"y",
+        "{\"t\":\"two\",\"pad\":\"y\"} ", "{\"t\":\"two\",\"pad\":7}", "{\"t\":\"two\",\"pod\":\"y\"}", "{\"t\":\"two\"}",
+        "{\"t\":\"tw",
+        "{\"t\":\"\",\"pad\":\"y\"}", "{\"t\":null,\"pad\":\"y\"}", "", "{\"u\":\"two\",\"pad\":\"y\"}",
+        "{\"t\":\"a\",\"pad\":\"y",
     };
     for (size_t i = 0; i < COUNT_OF(others); i++) {
         e.data = str_of(others[i]);
