@@ -162,9 +162,15 @@ static char *put_quoted(char *p, str s)
     *to++ = '"';
     return to;
 escape:;
-    struct buf room = { p, 0, s.len * 6 + 2, false };
-    json_quote(&room, s);
-    return p + room.len;
+    struct buf quoted = { 0 };                  /* of its own: json_quote wants more room than its result takes */
+    json_quote(&quoted, s);
+    size_t n = quoted.is_failed ? 0 : quoted.len;
+    if (n)
+        memcpy(p, quoted.ptr, n);
+    else
+        memcpy(p, "\"\"", n = 2);
+    buf_free(&quoted);
+    return p + n;
 }
 
 static str text_cut(str s)          /* not in the middle of a UTF-8 sequence */

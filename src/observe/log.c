@@ -100,14 +100,14 @@ static void put_number(struct line *l, uint64_t v)
     put(l, (str){ text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)v) });
 }
 
-/* A JSON string, made in place: quoting grows a text at most sixfold, so the buffer cannot want
- * more. */
+/* A JSON string; quoting grows a text at most sixfold. Without memory for it: an empty one. */
 static void put_quoted(struct line *l, str s)
 {
-    struct buf rest = { l->bytes + l->n, 0, sizeof l->bytes - LINE_END - l->n, false };
-    assert(s.len * 6 + 2 <= rest.cap);
-    json_quote(&rest, s);
-    l->n += rest.len;
+    struct buf quoted = { 0 };
+    assert(s.len * 6 + 2 <= sizeof l->bytes - LINE_END - l->n);
+    json_quote(&quoted, s);
+    put(l, quoted.is_failed ? S("\"\"") : buf_view(&quoted));
+    buf_free(&quoted);
 }
 
 static void put_plain(struct line *l, str s)     /* nothing that could move the terminal's cursor */

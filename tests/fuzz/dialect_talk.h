@@ -131,7 +131,7 @@ static void talk_note(void *arg, const struct delta *d)
     buf_str(&t->all, d->stop_text);
 }
 
-/* What the reader tells of the data lines. `is_slow`: a white space before each second one keeps it from knowing an event by the
+/* What the reader tells of the data lines. `is_slow`: a white space behind each second one keeps it from knowing an event by the
  * last one (dialect/ripple.h). */
 static void talk_tell(const struct dialect_ops *d, str text, bool is_slow, struct talk_told *t)
 {
@@ -143,8 +143,8 @@ static void talk_tell(const struct dialect_ops *d, str text, bool is_slow, struc
         str line = str_cut(&text, '\n');
         if (!str_starts(line, S("data: ")))
             continue;
-        line = str_from(line, is_slow && i % 2 ? 5 : 6);
         struct arena *scratch = arena_new();
+        line = arena_printf(scratch, "%.*s%s", (int)line.len - 6, line.ptr + 6, is_slow && i % 2 ? " " : "");
         rc = d->reader_event(reader, scratch, &(struct stream_event){ S(""), line, false }, &to);
         arena_free(scratch);
     }

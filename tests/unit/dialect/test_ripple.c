@@ -15,7 +15,7 @@ static void take(void *arg, const struct delta *d)
     buf_char(&told, '\n');
 }
 
-/* The deltas of a stream whose events are one a line. `is_slow`: a white space in front of each second event keeps the reader
+/* The deltas of a stream whose events are one a line. `is_slow`: a white space behind each second event keeps the reader
  * from knowing it by the last. */
 static str tell(const struct dialect_ops *d, str text, bool is_slow)
 {
@@ -27,7 +27,7 @@ static str tell(const struct dialect_ops *d, str text, bool is_slow)
         struct arena *scratch = arena_new();
         str line = str_cut(&text, '\n');
         if (is_slow && i % 2)
-            line = arena_printf(a, " %.*s", (int)line.len, line.ptr);
+            line = arena_printf(a, "%.*s ", (int)line.len, line.ptr);
         rc = d->reader_event(reader, scratch, &(struct stream_event){ S(""), line, false }, &to);
         arena_free(scratch);
     }
