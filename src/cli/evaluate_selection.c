@@ -680,8 +680,8 @@ static void picture_draw(struct buf *out, const struct evaluation *ev)
     f.top += 0.02, f.bottom -= 0.02;
     f.high = f.high > f.low ? f.high : f.low + 1;
     report_svg_begin(out);
-    report_axes(out, "log10 of USD a query", "quality", (struct report_range){ f.low, f.high },
-                (struct report_range){ f.bottom, f.top });
+    report_axes(out, "USD a query (logarithmic)", "quality", (struct report_range){ f.low, f.high, true },
+                (struct report_range){ f.bottom, f.top, false });
     char hint[256];
     for (uint32_t m = 0; m < o->n_models; m++) {
         snprintf(hint, sizeof hint, "%.*s: %.4f at %.3g USD", (int)(o->models[m].len < 128 ? o->models[m].len : 128),

@@ -2,6 +2,7 @@
 #include "cli/report.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -46,15 +47,21 @@ void report_svg_begin(struct buf *page)
                      "font-family=\"system-ui,sans-serif\">\n", WIDTH, HEIGHT, WIDTH, HEIGHT);
 }
 
+static double told(struct report_range r, double share)
+{
+    double v = r.low + share * (r.high - r.low);
+    return r.is_log ? pow(10, v) : v;
+}
+
 void report_axes(struct buf *page, const char *x, const char *y, struct report_range across_is, struct report_range down_is)
 {
     lines = 0;
     for (int i = 0; i <= 5; i++) {
         double v = i / 5.0;
-        buf_printf(page, "<path d=\"M%.1f %.1fV%.1fM%.1f %.1fH%.1f\" stroke=\"#e5e7eb\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.3g</text>"
+        buf_printf(page, "<path d=\"M%.1f %.1fV%.1fM%.1f %.1fH%.1f\" stroke=\"#e5e7eb\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.2g</text>"
                          "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n",
                    across(v), down(0), down(1), across(0), down(v), across(1), across(v), HEIGHT - BOTTOM + 18,
-                   across_is.low + v * (across_is.high - across_is.low), LEFT - 8, down(v) + 4, down_is.low + v * (down_is.high - down_is.low));
+                   told(across_is, v), LEFT - 8, down(v) + 4, told(down_is, v));
     }
     buf_printf(page, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text><text transform=\"translate(14 %.1f) rotate(-90)\" "
                      "text-anchor=\"middle\">%s</text>\n", across(.5), HEIGHT - 8, x, down(.5), y);
@@ -71,7 +78,7 @@ void report_chart_begin(struct buf *page, const char *title, const char *x, cons
 {
     buf_printf(page, "<figure><figcaption>%s</figcaption>", title);
     report_svg_begin(page);
-    report_axes(page, x, y, (struct report_range){ 0, 1 }, (struct report_range){ 0, 1 });
+    report_axes(page, x, y, (struct report_range){ 0, 1, false }, (struct report_range){ 0, 1, false });
 }
 
 void report_diagonal(struct buf *page)

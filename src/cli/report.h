@@ -7,7 +7,7 @@
 
 void report_begin(struct buf *page, str title);
 /* A picture alone, between begin and end; lines and marks are still given from 0 to 1, `range` says what 0 and 1 stand for. */
-struct report_range { double low, high; };
+struct report_range { double low, high; bool is_log; };        /* is_log: of log10; told as the number itself */
 void report_svg_begin(struct buf *page);
 void report_axes(struct buf *page, const char *x, const char *y, struct report_range across_is, struct report_range down_is);
 void report_dot(struct buf *page, float x, float y, const char *colour, const char *hint);      /* a point that says `hint` when pointed at */
