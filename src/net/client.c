@@ -187,9 +187,9 @@ static struct shared *shared_with_room(struct bucket *b)
 enum { DIAL_LOOK_MS = 2 };          /* how often who waits for another's dial looks whether it is done */
 
 /* A burst of requests shall not dial once each: while somebody dials a peer that speaks HTTP/2, the others wait. */
-static WAITS int dial_wait(struct loop *l, struct bucket *b, uint64_t deadline)
+static WAITS int dial_wait(const struct origin *o, struct bucket *b, uint64_t deadline)
 {
-    while (b->is_h2 && b->n_dialling >= CLIENT_DIALS_MAX && !shared_with_room(b)) {
+    while ((b->is_h2 || o->http2 == HTTP2_KNOWN) && b->n_dialling >= CLIENT_DIALS_MAX && !shared_with_room(b)) {
         uint64_t now = clock_now();
         if (now >= deadline)
             return -ETIMEDOUT;
@@ -197,7 +197,6 @@ static WAITS int dial_wait(struct loop *l, struct bucket *b, uint64_t deadline)
         if (rc < 0)
             return rc;
     }
-    (void)l;
     return 0;
 }
 
@@ -263,7 +262,7 @@ WAITS int client_get(struct loop *l, const struct origin *o, bool fresh, uint64_
     int rc = 0;
     if (may_h2 && b) {
         if (!fresh)
-            rc = dial_wait(l, b, deadline);
+            rc = dial_wait(o, b, deadline);
         struct shared *s = rc == 0 && !fresh ? shared_with_room(b) : NULL;
         u->is_reused = s != NULL;
         rc = rc < 0 ? rc : s ? stream_take(u, s) : dial_h2(u, b, l, o, deadline, why, detail);
