@@ -3,12 +3,15 @@
 // way, and is found so. Its parser reads the provider's frames, as signalbox does.
 // Reads the recorded requests (JSON, on stdin) and prints one line {"label", "wrong"} for every check.
 import { readFileSync } from "node:fs";
+import { Agent } from "node:http";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 import { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand } from "@aws-sdk/client-bedrock-runtime";
 
 const MOCK = process.env.CLIENT_MOCK_URL, MOST = 150;
 const credentials = { accessKeyId: process.env.AWS_ACCESS_KEY_ID, secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY };
-const client = new BedrockRuntimeClient({ region: "us-east-1", endpoint: MOCK, credentials, maxAttempts: 1, requestHandler: new NodeHttpHandler() });     // it would speak h2
+// It would speak HTTP/2, and wait for ever.
+const requestHandler = new NodeHttpHandler({ httpAgent: new Agent({ keepAlive: false }), connectionTimeout: 3000, requestTimeout: 15000, socketTimeout: 15000, throwOnRequestTimeout: true });
+const client = new BedrockRuntimeClient({ region: "us-east-1", endpoint: MOCK, credentials, maxAttempts: 1, requestHandler });
 const say = (label, wrong) => process.stdout.write(JSON.stringify({ label, wrong }) + "\n");
 const last = async () => (await (await fetch(MOCK + "/mock/requests?last")).json())[0];
 
@@ -57,3 +60,6 @@ for (const q of seen.values()) {
 }
 say(`AWS SDK for JavaScript: ${seen.size} Converse requests said again`, said);
 say("AWS SDK for JavaScript: answers and frames", frames);
+client.destroy();
+await new Promise((done) => process.stdout.write("", done));
+process.exit(0);        // streams that broke off leave sockets behind, which would keep the process
