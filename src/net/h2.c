@@ -500,6 +500,8 @@ WAITS int h2_body_next(struct h2_stream *s, str *piece, uint64_t deadline)
             return 0;
         if (s->is_closed)
             return -ECONNRESET;
+        buf_free(&s->in);                       /* a stream that waits holds nothing */
+        buf_free(&s->handed);
         int rc = stream_wait(&s->reader, deadline);
         if (rc < 0)
             return rc;
@@ -538,7 +540,8 @@ static ssize_t give_body(nghttp2_session *session, int32_t id, uint8_t *to, size
         memcpy(to, s->out.ptr + s->out_at, n);
     s->out_at += n;
     if (s->out_at == s->out.len) {
-        s->out.len = s->out_at = 0;
+        buf_free(&s->out);
+        s->out_at = 0;
         s->is_out_sent = s->is_out_ended;
         if (s->is_out_sent)
             *flags |= NGHTTP2_DATA_FLAG_EOF;
