@@ -16,6 +16,7 @@
 
 enum {
     FORMAT = 1,                     /* PRAGMA user_version */
+    BUSY_STEP_MS = 10,
     BUSY_MS = 5000,                 /* another process (the command line) may hold the file for so long */
     SYNC_MS = 10,                   /* between two fsyncs */
     LOG_PAGES = 1000,               /* of the write-ahead log; beyond: it is folded into the file. SQLite's own default */
@@ -68,9 +69,15 @@ static int conn_open(struct sqlite_conn *c, const char *path, struct err *e)
         rc = sqlite3_busy_timeout(c->db, BUSY_MS);
     /* NORMAL: a commit is a write, which survives a kill; the syncer's fsync behind it makes it survive a power cut. The log is
      * folded into the file by the syncer, too, so that no disk ever holds the writer up. */
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(c->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
-                                 " PRAGMA trusted_schema=OFF; PRAGMA cache_size=-8192", NULL, NULL, NULL);
+    static const char setup[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
+                                " PRAGMA trusted_schema=OFF; PRAGMA cache_size=-8192";
+    /* Two that open a new file at once both want to change its mode: SQLite refuses one of them without waiting. */
+    for (int waited = 0; rc == SQLITE_OK || (rc == SQLITE_BUSY && waited < BUSY_MS); waited += BUSY_STEP_MS) {
+        rc = sqlite3_exec(c->db, setup, NULL, NULL, NULL);
+        if (rc != SQLITE_BUSY)
+            break;
+        sqlite3_sleep(BUSY_STEP_MS);
+    }
     if (rc == SQLITE_OK)
         return 0;
     err_set(e, "state file %s: %s", name, c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc));
