@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "front/default.h"
 
 /* ---- suggestions ---- */
@@ -174,20 +175,7 @@ bool cli_read(struct arena *a, const char *path, str *out, struct err *e)
         return false;
     }
     struct buf all = { 0 };
-    size_t n = 1;
-    while (n > 0 && all.len <= CLI_FILE_MAX && buf_reserve(&all, 65536)) {
-        n = fread(all.ptr + all.len, 1, 65536, f);
-        all.len += n;
-    }
-    bool ok = false;
-    if (ferror(f))
-        err_set(e, "%s: %s", path, strerror(errno));
-    else if (all.is_failed)
-        err_set(e, "%s: no memory for it", path);
-    else if (all.len > CLI_FILE_MAX)
-        err_set(e, "%s: more than %d MB", path, CLI_FILE_MAX >> 20);
-    else
-        ok = true;
+    bool ok = stream_read(f, path, CLI_FILE_MAX, &all, e) == 0;
     if (ok)
         *out = arena_str(a, buf_view(&all));
     buf_free(&all);

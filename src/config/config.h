@@ -157,6 +157,9 @@ void config_check(const struct config *c, struct findings *out);
  * adds more findings later does it again. */
 void config_findings_settle(struct findings *out, bool strict);
 
+/* A path that the configuration names, relative to its own folder. "" stays "". */
+str config_relative(const struct config *c, struct arena *a, str path);
+
 void config_schema_json(struct buf *out);           /* JSON Schema draft 2020-12 */
 void config_defaults_yaml(struct buf *out);
 void config_dump_yaml(const struct config *c, struct buf *out);  /* effective, secrets masked */

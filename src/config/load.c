@@ -8,9 +8,9 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "config/tables.h"
 
 enum { FILE_BYTES_MAX = 64 * 1024 * 1024 };             /* a configuration, not a data set */
@@ -310,30 +310,10 @@ struct config *config_load(struct arena *a, str text, const char *file,
     return out->n_by_severity[SEVERITY_ERROR] ? NULL : c;
 }
 
-static bool file_read(struct buf *b, const char *path, struct findings *out)
+str config_relative(const struct config *c, struct arena *a, str path)
 {
-    struct place at = { path, 0, 0 };
-    struct stat st;
-    FILE *f = fopen(path, "rb");
-    const char *why = f ? NULL : strerror(errno);
-    if (f && fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode))
-        why = strerror(EISDIR);
-    for (size_t n = 1; f && !why && n > 0; ) {
-        char chunk[65536];
-        n = fread(chunk, 1, sizeof chunk, f);
-        buf_add(b, chunk, n);
-        if (b->len > FILE_BYTES_MAX)
-            why = "larger than 64 MiB";
-    }
-    if (f && !why && ferror(f))
-        why = strerror(errno);
-    if (b->is_failed)
-        why = "out of memory";
-    if (f)
-        fclose(f);
-    if (why)
-        finding_add(out, "unreadable", SEVERITY_ERROR, at, S(""), S(""), "%s: %s", path, why);
-    return !why;
+    return path.len == 0 || path.ptr[0] == '/' || c->base_dir.len == 0 ? path
+         : arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(c->base_dir), STR_ARG(path));
 }
 
 struct config *config_load_file(struct arena *a, const char *path, bool strict,
@@ -341,7 +321,10 @@ struct config *config_load_file(struct arena *a, const char *path, bool strict,
 {
     struct buf b = { 0 };
     struct config *c = NULL;
-    if (file_read(&b, path, out)) {
+    struct err e = { 0 };
+    if (file_read(path, FILE_BYTES_MAX, &b, &e) < 0) {
+        finding_add(out, "unreadable", SEVERITY_ERROR, (struct place){ path, 0, 0 }, S(""), S(""), "%s", e.text);
+    } else {
         str text = arena_str(a, buf_view(&b));
         c = config_load(a, text, arena_cstr(a, str_of(path)), NULL, strict, out);
         char real[PATH_MAX];

@@ -16,6 +16,7 @@
 
 #include "admin/admin.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/version.h"
 #include "front/default.h"
 #include "front/gateway.h"
@@ -62,29 +63,13 @@ const char *process_config_path(void)
 
 /* ---- reading configurations ---- */
 
-static int file_read(const char *path, struct buf *out, struct err *e)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return err_set(e, "cannot read %s: %s", path, strerror(errno));
-    char piece[16384];
-    size_t n;
-    while ((n = fread(piece, 1, sizeof piece, f)) > 0 && out->len <= CONFIG_BYTES_MAX)
-        buf_add(out, piece, n);
-    bool bad = ferror(f) != 0;
-    fclose(f);
-    if (bad)
-        return err_set(e, "cannot read %s: %s", path, strerror(errno));
-    if (out->len > CONFIG_BYTES_MAX)
-        return err_set(e, "%s is larger than 16 MiB", path);
-    return out->is_failed ? err_set(e, "out of memory") : 0;
-}
-
 static int config_read(struct buf *text, struct err *e)
 {
-    if (config_path[0])
-        return file_read(config_path, text, e);
-    default_config_write(text);
+    struct err why = { 0 };
+    if (!config_path[0])
+        default_config_write(text);
+    else if (file_read(config_path, CONFIG_BYTES_MAX, text, &why) < 0)
+        return err_set(e, "cannot read %s", why.text);
     return 0;
 }
 

@@ -6,13 +6,13 @@
 #include "neural/encoder.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "neural/lora.h"
 
@@ -126,21 +126,10 @@ static const struct encoder_ops *find_architecture(const char *folder, str model
 int encoder_json(struct arena *a, const char *folder, const char *name, struct json *out, struct err *err)
 {
     str path = arena_printf(a, "%s/%s", folder, name);
-    FILE *f = fopen(path.ptr, "rbe");
-    if (!f)
-        return err_set(err, "%s: %s", path.ptr, strerror(errno));
     struct buf text = { 0 };
-    size_t n = 1;
-    while (n && text.len <= CONFIG_BYTES_MAX && buf_reserve(&text, 4096)) {
-        n = fread(text.ptr + text.len, 1, 4096, f);
-        text.len += n;
-    }
-    bool is_read = !ferror(f) && n == 0;
-    fclose(f);
-    if (!is_read) {
-        bool is_long = text.len > CONFIG_BYTES_MAX;
+    if (file_read(path.ptr, CONFIG_BYTES_MAX, &text, err) < 0) {
         buf_free(&text);
-        return err_set(err, "%s: %s", path.ptr, is_long ? "longer than 16 MB" : "cannot be read");
+        return -1;
     }
     struct json_error at;
     if (json_parse(a, buf_to_arena(&text, a), out, &at) < 0)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/map.h"
@@ -214,14 +215,9 @@ struct keyring *keyring_build(struct arena *a, const struct config *c, struct fi
         } else {
             struct buf text = { 0 };
             if (from->jwks_file.len) {
-                char piece[4096];
-                FILE *f = fopen(arena_cstr(a, from->jwks_file), "rb");
-                for (size_t n; f && (n = fread(piece, 1, sizeof piece, f)) > 0 && text.len <= JWKS_BYTES_MAX; )
-                    buf_add(&text, piece, n);
-                if (f)
-                    fclose(f);
-                else
-                    err_set(&e, "jwks_file cannot be read: %s", strerror(errno));
+                struct err why = { 0 };
+                if (file_read(arena_cstr(a, from->jwks_file), JWKS_BYTES_MAX, &text, &why) < 0)
+                    err_set(&e, "jwks_file cannot be read: %s", why.text);
             } else {
                 buf_str(&text, from->jwks);
             }

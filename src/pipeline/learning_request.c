@@ -12,9 +12,9 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <stdio.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/keys.h"
 #include "observe/log.h"
@@ -54,12 +54,8 @@ static const struct field tuning_table[] = {
     DRAFT(FIELD_FLOAT, stability, "stability_weight", "1"),
 };
 static const struct fields tuning_fields = FIELDS(struct conf_draft, tuning_table);
-static const struct field affinity_table[] = {
+static const struct field affinity_table[] = {     /* and those of tuning */
     DRAFT(FIELD_BOOL, enabled, "enabled", "true"),
-    DRAFT(FIELD_INT, idle_s, "idle_timeout_seconds", "300"),
-    DRAFT(FIELD_INT, turns_min, "min_turns_before_switch", "1"),
-    DRAFT(FIELD_FLOAT, margin, "switch_margin", "0.05"),
-    DRAFT(FIELD_FLOAT, stability, "stability_weight", "1"),
 };
 static const struct fields affinity_fields = FIELDS(struct conf_draft, affinity_table);
 static const struct field protection_table[] = {
@@ -164,34 +160,20 @@ static const struct value *decisions_of(const struct config *c, size_t profile)
     return in ? value_path(in, "routing.decisions") : NULL;
 }
 
-static str path_in(struct arena *a, const struct config *c, str path)
-{
-    return path.len == 0 || path.ptr[0] == '/' || c->base_dir.len == 0 ? path
-         : arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(c->base_dir), STR_ARG(path));
-}
-
 static void table_free(void *table)
 {
     learner_free(table);
 }
 
+enum { TABLE_BYTES_MAX = 512 << 20 };
+
 static struct learner *table_read(struct arena *a, str path, struct findings *out)
 {
     struct err e = { 0 };
-    FILE *f = fopen(arena_cstr(a, path), "re");
     struct buf all = { 0 };
     struct learner *l = NULL;
-    size_t n = 1;
-    while (f && n > 0 && all.len < (512u << 20) && buf_reserve(&all, 1 << 16)) {
-        n = fread(all.ptr + all.len, 1, 1 << 16, f);
-        all.len += n;
-    }
-    if (!f)
-        err_set(&e, "it cannot be opened");
-    else
+    if (file_read(arena_cstr(a, path), TABLE_BYTES_MAX, &all, &e) == 0)
         l = learner_load(buf_view(&all), &e);
-    if (f)
-        fclose(f);
     buf_free(&all);
     if (!l)
         finding_add(out, "unreadable-table", SEVERITY_WARNING, (struct place){ 0 }, S("global.router.learning.table"),
@@ -207,7 +189,9 @@ static struct learner *table_read(struct arena *a, str path, struct findings *ou
 static struct learning_conf *affinity_build(struct arena *a, const struct config *c)
 {
     struct conf_draft d = { 0 };
-    block_read(a, c->global ? value_path(c->global, "router.session_affinity") : NULL, "", &affinity_fields, &d);
+    const struct value *v = c->global ? value_path(c->global, "router.session_affinity") : NULL;
+    block_read(a, v, "", &affinity_fields, &d);
+    block_read(a, v, "", &tuning_fields, &d);
     if (!d.enabled)
         return NULL;
     struct learning_conf *l = ARENA_NEW(a, struct learning_conf);
@@ -243,7 +227,7 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
             .session_header = d.session_header,
         .conversation_header = d.conversation_header, .idle_s = (double)d.idle_s, .scale = d.scale, .floor = d.floor,
             .turns_min = d.turns_min,
-        .state_dir = path_in(a, c, d.state_dir), .checkpoint_ns = d.checkpoint_ns,
+        .state_dir = config_relative(c, a, d.state_dir), .checkpoint_ns = d.checkpoint_ns,
         .budget_usd = d.budget_usd > 0 && d.budget_usd < 9e9 ? d.budget_usd : 0, .budget_window_ns = d.window_ns > NS_PER_S
             ? d.window_ns : NS_PER_S,
         .budget_slides = d.slides, .output_tokens = d.output_tokens > 0 ? d.output_tokens : 4096,
@@ -256,7 +240,7 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
             l->decisions[p][i] = decision_read(decision_value(list, c->profiles[p].decisions[i].name), &d);
     }
     if (d.table.len)
-        l->table = table_read(a, path_in(a, c, d.table), out);
+        l->table = table_read(a, config_relative(c, a, d.table), out);
     return l;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "net/url.h"
 #include "observe/latency.h"
 #include "observe/metrics.h"
@@ -338,8 +339,7 @@ static str trained_path(const struct snap *s, const struct decision_conf *d, con
         const str *given = field_get(&ops->fields, d->algorithm.conf, key, FIELD_STR);
         path = given ? *given : path;
     }
-    return path.len == 0 || path.ptr[0] == '/' || s->config->base_dir.len == 0 ? path
-         : arena_printf(s->a, STR_FMT "/" STR_FMT, STR_ARG(s->config->base_dir), STR_ARG(path));
+    return config_relative(s->config, s->a, path);
 }
 
 enum { TRAINED_MAX = 512 << 20 };
@@ -350,19 +350,9 @@ static const void *trained_read(struct snap *s, const struct decision_conf *d, c
     struct err e = { 0 };
     struct buf all = { 0 };
     const void *trained = NULL;
-    FILE *f = path.len ? fopen(arena_cstr(s->a, path), "re") : NULL;
-    size_t n = 1;
-    while (f && n > 0 && all.len < TRAINED_MAX && buf_reserve(&all, 1 << 16)) {
-        n = fread(all.ptr + all.len, 1, 1 << 16, f);
-        all.len += n;
-    }
-    if (f)
-        fclose(f);
     if (path.len == 0)
         err_set(&e, "%s names no file", ops->file_key);
-    else if (!f)
-        err_set(&e, STR_FMT " cannot be opened", STR_ARG(path));
-    else
+    else if (file_read(arena_cstr(s->a, path), TRAINED_MAX, &all, &e) == 0)
         trained = ops->load(s->a, buf_view(&all), &e);
     buf_free(&all);
     if (!trained)
