@@ -704,19 +704,7 @@ static void sampling_write(struct writing *r)
     put_number(w, S("top_p"), top_p);
     if (top_k >= 0)
         put_int(w, S("top_k"), top_k);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < p->n_stops; i++) {
-        if (!r->is_own && text_is_blank(p->stops[i])) {
-            translation_warn(r->t, knob_name(p, KNOB_STOP), "dropped");
-            continue;
-        }
-        if (n++ == 0) {
-            put_open(w, S("stop_sequences"), '[');
-        }
-        jw_str(w, p->stops[i]);
-    }
-    if (n)
-        jw_end(w, ']');
+    stop_sequences_write(w, S("stop_sequences"), p, r->is_own, r->t);
 }
 
 static void account_write(struct writing *r)

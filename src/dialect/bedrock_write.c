@@ -520,19 +520,7 @@ static void inference_write(struct writing *r, bool thinks)
         put_int(w, S("maxTokens"), max_tokens);
     put_number(w, S("temperature"), temperature);
     put_number(w, S("topP"), top_p);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < p->n_stops; i++) {
-        if (!r->is_own && text_is_blank(p->stops[i])) {
-            translation_warn(r->t, knob_name(p, KNOB_STOP), "dropped");
-            continue;
-        }
-        if (n++ == 0) {
-            put_open(w, S("stopSequences"), '[');
-        }
-        jw_str(w, p->stops[i]);
-    }
-    if (n)
-        jw_end(w, ']');
+    stop_sequences_write(w, S("stopSequences"), p, r->is_own, r->t);
     if (r->is_own)
         rest_write(w, &p->rest, S("inferenceConfig"), NULL, 0);
     if (w->out->len == first) {

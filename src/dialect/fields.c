@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 
 #include "base/utf8.h"
+#include "dialect/put.h"
 
 /* ---- reading ---- */
 
@@ -299,6 +300,22 @@ int prompt_lose_foreign(const struct prompt *p, const struct target *to, struct 
     if (p->cache_key.len)
         translation_warn(t, knob_name(p, KNOB_CACHE_KEY), "dropped");
     return 0;
+}
+
+void stop_sequences_write(struct json_writer *w, str key, const struct prompt *p, bool is_own, struct translation *t)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->n_stops; i++) {
+        if (!is_own && text_is_blank(p->stops[i])) {
+            translation_warn(t, knob_name(p, KNOB_STOP), "dropped");
+            continue;
+        }
+        if (n++ == 0)
+            put_open(w, key, '[');
+        jw_str(w, p->stops[i]);
+    }
+    if (n)
+        jw_end(w, ']');
 }
 
 int refuse_at(struct translation *t, str place, const char *what)

@@ -52,6 +52,10 @@ str block_place(const struct prompt *p, struct arena *a, uint32_t turn, uint32_t
  * members in `rest` that change the answer (logit_bias, ...); other foreign members become warnings. 0 or -1. */
 int prompt_lose_foreign(const struct prompt *p, const struct target *to, struct translation *t);
 
+/* The stop sequences as an array under `key`, left out when there is none. A blank one, which the Messages and Converse
+ * formats refuse, is dropped with a warning, unless the request speaks that format itself. */
+void stop_sequences_write(struct json_writer *w, str key, const struct prompt *p, bool is_own, struct translation *t);
+
 /* -1 and "PLACE: what": the request cannot be said there, whatever the configuration. */
 int refuse_at(struct translation *t, str place, const char *what);
 
