@@ -97,6 +97,7 @@ static const struct cli_option train_options[] = {
     { 'L', "licence", "TEXT", "of the data, for the card" },
     { 'N', "note", "TEXT", "for the card" },
     { 'p', "policy", "NAME", "selector: learned (default), table, knn, factor or mean" },
+    { 'E', "encoder", NULL, "selector: read the embedding model's vector of each text, too" },
     { 'j', "json", NULL, "print the card as JSON" },
     END,
 };
@@ -109,6 +110,7 @@ static const struct cli_option evaluate_options[] = {
     { 't', "threshold", "X", "pii: spans below do not count (default 0.5)" },
     { 'p', "policies", "LIST", "selection: which policies, with commas between them" },
     { 'f', "folds", "N", "selection: folds of the cross-validation (default 5)" },
+    { 'E', "encoder", NULL, "selection: learners read the embedding model's vector of each text, too" },
     { 'S', "seed", "N", "selection: deals questions to folds (default 1)" },
     { 'T', "threads", "N", "selection: default: one a core" },
     { 'K', "caution", "X", "newcomer: quality counts less so many deviations (default 0.5)" },
@@ -271,7 +273,7 @@ const struct command commands[] = {
       cli_embed },
     { "train", "make a classifier head from labelled lines, or a selection table from recorded outcomes",
       "head --signal NAME --data FILE [--data FILE] --out FILE [--by-source] [--kind KIND]\n"
-      "selector DIR --out FILE [--policy NAME] [--json]",
+      "selector DIR --out FILE [--policy NAME] [--encoder] [--json]",
       "Rows are JSON Lines with \"text\" (or \"messages\"), \"label\" (0 and 1, or names) and, for the report, \"source\". The trunk\n"
       "stays as it is; a linear layer or a small MLP on its vector, and hashed words beside it, are trained in seconds. The report\n"
       "and the thresholds come from rows that were held out.\n\n"
@@ -290,7 +292,7 @@ const struct command commands[] = {
       cli_calibrate },
     { "evaluate", "measure a signal's model on labelled rows, or selection policies on recorded outcomes",
       "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]\n"
-      "selection DIR [--policies a,b] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
+      "selection DIR [--policies a,b] [--encoder] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
       "newcomer DIR [--caution X] [--seed N] [--json]\n"
       "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--seed N] [--json]\n"
       "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"

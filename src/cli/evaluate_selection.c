@@ -69,6 +69,7 @@ struct result {                         /* of one policy */
 struct evaluation {
     struct arena *a;
     struct outcomes o;
+    struct features *noisy;             /* [n] every NOISE_EVERY-th row as somebody else would have typed it; bytes 0: not asked again */
     uint32_t n_folds, *fold, *best;     /* best[n_folds]: of the training folds */
     struct result results[POLICIES_MAX]; uint32_t n_results;
     double *model_cost, *model_score;   /* [n_models] means */
@@ -115,6 +116,37 @@ static str noisy(struct arena *a, str text, uint64_t seed)
     return (str){ out, n };
 }
 
+static void noisy_read(struct evaluation *ev, str *text)        /* text[n]: what was typed */
+{
+    const struct outcomes *o = &ev->o;
+    ev->noisy = ARENA_ARRAY(ev->a, struct features, o->n);
+    for (uint32_t i = 0; i < o->n; i += NOISE_EVERY) {
+        text[i] = noisy(ev->a, o->text[i], o->query[i]);
+        if (text[i].len)
+            features_read(&ev->noisy[i], ev->a, text[i]);
+    }
+}
+
+/* Vectors of an encoder for all rows, and for the noisy ones. False: it has been told why. */
+static bool vectors_read(struct evaluation *ev, const str *noisy_text, const char *config)
+{
+    struct outcomes *o = &ev->o;
+    size_t room = 2 * (size_t)o->n;
+    str *text = ARENA_ARRAY(ev->a, str, room);
+    struct features **x = ARENA_ARRAY(ev->a, struct features *, room);
+    uint32_t n = 0, dim;
+    for (uint32_t i = 0; i < o->n; i++) {
+        text[n] = o->text[i];
+        x[n++] = &o->x[i];
+        if (ev->noisy[i].bytes)
+            text[n] = noisy_text[i], x[n++] = &ev->noisy[i];
+    }
+    const float *v = outcomes_vectors(ev->a, text, n, config, "evaluate", &dim);
+    for (uint32_t i = 0; v && i < n; i++)
+        x[i]->vector = v + (size_t)i * dim, x[i]->dim = dim;
+    return v != NULL;
+}
+
 static uint32_t best_score(const struct prediction *p, const float *quality, uint32_t n)       /* among those that answered */
 {
     uint32_t best = UINT32_MAX;
@@ -156,11 +188,10 @@ static int job_run(struct evaluation *ev, struct job *job, struct err *e)
             r->chance[(size_t)i * k + m] = p[m].quality;
             r->cost[(size_t)i * k + m] = p[m].cost_usd;
         }
-        if (i % NOISE_EVERY == 0 && o->text[i].len && x.kind.len == 0) {
+        if (ev->noisy[i].bytes && x.kind.len == 0) {
             const float *quality = o->quality + (size_t)i * k;
             uint32_t before = best_score(p, quality, k);
-            features_read(&x, a, noisy(a, o->text[i], o->query[i]));
-            learner_predict(l, &x, p, a);
+            learner_predict(l, &ev->noisy[i], p, a);
             job->asked_again++;
             job->chosen_again += best_score(p, quality, k) == before;
         }
@@ -768,7 +799,7 @@ static int svg_write(const struct evaluation *ev, const char *path, struct err *
 
 /* ---- the command ---- */
 
-struct wish { const char *folder, *html, *svg, *policies; uint32_t n_folds, n_threads; uint64_t seed; bool as_json; };
+struct wish { const char *folder, *html, *svg, *policies, *config; uint32_t n_folds, n_threads; uint64_t seed; bool as_json, encodes; };
 
 static bool policies_choose(struct evaluation *ev, const char *list)
 {
@@ -804,6 +835,10 @@ static int evaluation_run(struct evaluation *ev, const struct wish *w, struct er
     outcomes_deal(o, w->n_folds, w->seed, ev->fold);
     if (o->n < 2 * w->n_folds)
         return err_set(e, "%u queries are too few for %u folds", o->n, w->n_folds);
+    str *noisy_text = ARENA_ARRAY(ev->a, str, o->n);
+    noisy_read(ev, noisy_text);
+    if (w->encodes && !vectors_read(ev, noisy_text, w->config))
+        return -1;
     size_t cells = (size_t)o->n * o->n_models;
     for (uint32_t k = 0; k < ev->n_results; k++) {
         struct result *r = &ev->results[k];
@@ -838,6 +873,8 @@ int cli_evaluate_selection(int argc, char **argv)
         case 'H': w.html = args.value; break;
         case 'V': w.svg = args.value; break;
         case 'p': w.policies = args.value; break;
+        case 'c': w.config = args.value; break;
+        case 'E': w.encodes = true; break;
         case 'f':
             if (!str_int(str_of(args.value), &v) || v < 2 || v > FOLDS_MAX)
                 return cli_usage_error("evaluate", "--folds is a number from 2 to %d", FOLDS_MAX);

@@ -78,18 +78,18 @@ int learn_read(struct learn *l, const char *const *files, size_t n, const char *
     return 0;
 }
 
-float *learn_vectors(const struct learn *l, const struct need_source *source, const char *command)
+float *texts_vectors(const str *all, uint32_t n_all, const struct need_source *source, const char *command)
 {
-    float *v = malloc((size_t)l->n * source->dim * sizeof *v);
+    float *v = malloc((size_t)n_all * source->dim * sizeof *v + 1);
     str texts[ROWS_AT_ONCE];
     const char *why = v ? NULL : "no memory";
     struct progress progress = progress_start("reading texts");
-    for (uint32_t at = 0, n; at < l->n && !why; at += n) {
+    for (uint32_t at = 0, n; at < n_all && !why; at += n) {
         size_t bytes = 0;
-        for (n = 0; at + n < l->n && n < ROWS_AT_ONCE && bytes < ROWS_BYTES; bytes += texts[n++].len)
-            texts[n] = l->rows[at + n].text.len ? l->rows[at + n].text : S(" ");
+        for (n = 0; at + n < n_all && n < ROWS_AT_ONCE && bytes < ROWS_BYTES; bytes += texts[n++].len)
+            texts[n] = all[at + n].len ? all[at + n] : S(" ");
         why = models_embed(source, texts, n, 0, NEVER, v + (size_t)at * source->dim, NULL);
-        progress_show(&progress, (double)at / l->n, at);
+        progress_show(&progress, (double)at / n_all, at);
     }
     progress_end(&progress);
     if (!why)
@@ -97,6 +97,16 @@ float *learn_vectors(const struct learn *l, const struct need_source *source, co
     fprintf(stderr, "signalbox %s: the encoder did not answer: %s\n", command, why);
     free(v);
     return NULL;
+}
+
+float *learn_vectors(const struct learn *l, const struct need_source *source, const char *command)
+{
+    str *texts = malloc((l->n + 1) * sizeof *texts);
+    for (uint32_t i = 0; texts && i < l->n; i++)
+        texts[i] = l->rows[i].text;
+    float *v = texts ? texts_vectors(texts, l->n, source, command) : NULL;
+    free(texts);
+    return v;
 }
 
 bool learn_words(const struct learn *l, const struct ngram_spec *spec, struct ngram_feature **features, uint64_t **starts)

@@ -28,6 +28,9 @@ int learn_read(struct learn *l, const char *const *files, size_t n, const char *
 /* The trunk's vectors of all rows [n][dim] (malloc'ed; the caller frees), with a progress bar. NULL: it has been told why. */
 float *learn_vectors(const struct learn *l, const struct need_source *source, const char *command);
 
+/* The same of any texts [n]. */
+float *texts_vectors(const str *texts, uint32_t n, const struct need_source *source, const char *command);
+
 /* Their hashed words: features (malloc'ed) and starts [n + 1]. False: no memory. */
 bool learn_words(const struct learn *l, const struct ngram_spec *spec, struct ngram_feature **features, uint64_t **starts);
 

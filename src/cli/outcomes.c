@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/rand.h"
 #include "base/utf8.h"
+#include "cli/learn.h"
 
 enum { FILE_BYTES_MAX = 1 << 30, QUERIES_MAX = 4 << 20, CELLS_MAX = 256 << 20, CONSTANT_MIN = 50, CONSTANT_TOKENS = 5 };
 /* Share of costs that a model must have, where costs are known at all; and of equal answers that is suspect. */
@@ -375,4 +376,17 @@ void outcomes_deal(const struct outcomes *o, uint32_t n, uint64_t seed, uint32_t
         fold[q[i].row] = at % n;
     }
     arena_free(a);
+}
+
+float *outcomes_vectors(struct arena *a, const str *texts, uint32_t n, const char *config, const char *command, uint32_t *dim)
+{
+    struct models *models = cli_models(a, config, command);
+    const struct need_source *source = models ? models_source(models, NEED_EMBEDDING, "embedding", S("")) : NULL;
+    if (source && source->why_absent)
+        cli_models_tell(models, command);
+    float *v = source && !source->why_absent ? texts_vectors(texts, n, source, command) : NULL;
+    if (v)
+        arena_defer(a, free, v);
+    *dim = v ? source->dim : 0;
+    return v;
 }

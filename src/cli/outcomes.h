@@ -28,6 +28,10 @@ struct outcomes {
 int outcomes_read(struct outcomes *o, struct arena *a, const char *folder, bool keep_costless, struct err *e);
 struct recorded outcomes_recorded(const struct outcomes *o);
 
+/* What the embedding model of a configuration (NULL: the default's) makes of texts: [n][*dim], as long as the arena lives; with a
+ * progress bar. NULL: it has been told why. */
+float *outcomes_vectors(struct arena *a, const str *texts, uint32_t n, const char *config, const char *command, uint32_t *dim);
+
 /* fold[i] < n for every row; rows of one question are in one fold. Deterministic by seed. */
 void outcomes_deal(const struct outcomes *o, uint32_t n, uint64_t seed, uint32_t *fold);
 

@@ -55,22 +55,31 @@ static void card_print(const struct outcomes *o, const struct learner *l, const 
     buf_free(&text);
 }
 
-static int selector_train(const char *folder, const char *out, const char *name, bool as_json, struct arena *a, struct err *e)
+struct wish { const char *folder, *out, *name, *config; bool encodes, as_json; };
+
+/* 0, or -1 and *e, which stays empty when it has been told. */
+static int selector_train(const struct wish *w, struct arena *a, struct err *e)
 {
     struct outcomes o;
-    if (outcomes_read(&o, a, folder, true, e) < 0)
+    if (outcomes_read(&o, a, w->folder, true, e) < 0)
         return -1;
+    uint32_t dim = 0;
+    const float *v = w->encodes ? outcomes_vectors(a, o.text, o.n, w->config, "train", &dim) : NULL;
+    if (w->encodes && !v)
+        return -1;
+    for (uint32_t i = 0; v && i < o.n; i++)
+        o.x[i].vector = v + (size_t)i * dim, o.x[i].dim = dim;
     struct recorded rows = outcomes_recorded(&o);
-    struct learner *l = learner_new(name, NULL);
+    struct learner *l = learner_new(w->name, NULL);
     struct buf bytes = { 0 };
     uint64_t from = clock_now();
     int rc = l ? learner_fit(l, &rows, e) : err_set(e, "no memory");
     if (rc == 0) {
         learner_save(l, &bytes);
-        rc = bytes.is_failed ? err_set(e, "no memory for the table") : whole_write(out, buf_view(&bytes), a, e);
+        rc = bytes.is_failed ? err_set(e, "no memory for the table") : whole_write(w->out, buf_view(&bytes), a, e);
     }
     if (rc == 0)
-        card_print(&o, l, out, bytes.len, (double)(clock_now() - from) / 1e9, as_json);
+        card_print(&o, l, w->out, bytes.len, (double)(clock_now() - from) / 1e9, w->as_json);
     buf_free(&bytes);
     learner_free(l);
     return rc;
@@ -79,31 +88,32 @@ static int selector_train(const char *folder, const char *out, const char *name,
 int cli_train_selector(int argc, char **argv)
 {
     struct cli_args args = cli_args_start("train", argc, argv);
-    const char *folder = NULL, *out = NULL, *name = "blend";
-    bool as_json = false;
+    struct wish w = { .name = "blend" };
     for (int id; (id = cli_next(&args)) != CLI_END;) {
         switch (id) {
-        case 'o': out = args.value; break;
-        case 'j': as_json = true; break;
-        case 'p': name = strcmp(args.value, "learned") == 0 ? "blend" : args.value; break;
+        case 'o': w.out = args.value; break;
+        case 'j': w.as_json = true; break;
+        case 'p': w.name = strcmp(args.value, "learned") == 0 ? "blend" : args.value; break;
+        case 'c': w.config = args.value; break;
+        case 'E': w.encodes = true; break;
         case CLI_WORD:
-            if (folder)
+            if (w.folder)
                 return cli_usage_error("train", "one folder at a time; what is '%s'?", args.value);
-            folder = args.value;
+            w.folder = args.value;
             break;
         default:
-            return id == CLI_BAD ? CLI_USAGE : cli_usage_error("train", "of a selector there is --out, --policy and --json");
+            return id == CLI_BAD ? CLI_USAGE : cli_usage_error("train", "of a selector there is --out, --policy, --encoder, --config and --json");
         }
     }
-    if (!folder || !out)
+    if (!w.folder || !w.out)
         return cli_usage_error("train", "which outcomes, and where to: signalbox train selector DIR --out FILE");
-    const struct learner_ops *ops = learner_by_name(str_of(name));
+    const struct learner_ops *ops = learner_by_name(str_of(w.name));
     if (!ops || !ops->save)
-        return cli_usage_error("train", "--policy is learned, table, knn, factor or mean, not '%s'", name);
+        return cli_usage_error("train", "--policy is learned, table, knn, factor or mean, not '%s'", w.name);
     struct arena *a = arena_new();
     struct err e = { 0 };
-    int rc = a ? selector_train(folder, out, name, as_json, a, &e) : err_set(&e, "no memory");
-    if (rc < 0)
+    int rc = a ? selector_train(&w, a, &e) : err_set(&e, "no memory");
+    if (e.text[0])
         fprintf(stderr, "signalbox train selector: %s\n", e.text);
     arena_free(a);
     return rc < 0 ? CLI_USAGE : CLI_FINE;

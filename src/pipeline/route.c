@@ -79,7 +79,7 @@ WAITS struct select_in route_select_in(struct arena *a, const struct plan *p, co
         .candidates = route_candidates(a, p, now), .n = (uint32_t)p->conf->n_refs, .facts = f, .conf = p->conf->algorithm.conf,
         .seed = f->seed, .trained = p->trained, .category = category_of(policy, signals),
     };
-    if (models && p->selector->needs_embedding && in.n > 1)
+    if (models && in.n > 1 && p->selector->reads_embedding && p->selector->reads_embedding(p->trained))
         vectors_look(a, p, &in, models, deadline);
     return in;
 }

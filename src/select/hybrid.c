@@ -91,5 +91,5 @@ static void hybrid_pick(const struct select_in *in, struct arena *a, struct pick
 const struct select_ops select_hybrid = {
     .name = "hybrid", .block = "hybrid", .fields = FIELDS(struct hybrid_conf, hybrid_fields), .is_built = true, .pick =
         hybrid_pick,
-    .needs_embedding = true,
+    .reads_embedding = select_always,
 };

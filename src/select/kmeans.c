@@ -39,5 +39,5 @@ static void kmeans_pick(const struct select_in *in, struct arena *a, struct pick
 
 const struct select_ops select_kmeans = {
     .name = "kmeans", .fields = FIELDS_NONE, .is_built = true, .pick = kmeans_pick, .load = kmeans_load,
-    .file_key = "global.router.model_selection.ml.kmeans.pretrained_path", .needs_embedding = true,
+    .file_key = "global.router.model_selection.ml.kmeans.pretrained_path", .reads_embedding = select_always,
 };

@@ -72,5 +72,5 @@ static void knn_pick(const struct select_in *in, struct arena *a, struct pick *o
 
 const struct select_ops select_knn = {
     .name = "knn", .fields = FIELDS_NONE, .is_built = true, .pick = knn_pick, .load = knn_load,
-    .file_key = "global.router.model_selection.ml.knn.pretrained_path", .needs_embedding = true,
+    .file_key = "global.router.model_selection.ml.knn.pretrained_path", .reads_embedding = select_always,
 };

@@ -1,7 +1,7 @@
 /* select/learn_factor.c -- `factor`: a text becomes a few numbers, every model answers to each of them in its own way.
  *
  * quality(x, m) = mean_m + v_m . W phi(x), the form of EmbedLLM and of matrix factorisation with side information. phi are tf-idf
- * words and cues. `fit` finds in which directions the models' outcomes vary together (the first principal components of outcomes
+ * words, cues and, if the rows have one, an encoder's vector; a text that comes without one stands at the vectors' mean. `fit` finds in which directions the models' outcomes vary together (the first principal components of outcomes
  * minus means), and a ridge regression W from texts to positions along them (conjugate gradients, stopped early). After that W
  * stays, and a model's v_m is a ridge regression of its outcomes on W phi(x): sums of RANK + 1 by RANK numbers, so outcomes can
  * be taken back and a new model needs few of them. */
@@ -15,6 +15,7 @@
 enum { HALVES = 2, RANK = 8, TURNS = 12, STEPS = 8, COMMON = 8 };
 #define RIDGE 8.0f                      /* of W, in rows: tf-idf rows have length 1 */
 #define CUES_SHARE 0.3f
+#define VECTOR_SHARE 1.0f
 #define VECTOR_RIDGE 0.02               /* of v, in squared units of W phi */
 
 struct fit_sums { double n, quality, z[RANK], zz[RANK * (RANK + 1) / 2], zy[RANK]; };   /* of one model */
@@ -24,7 +25,8 @@ struct factor {
     float *idf;                         /* [FEATURE_BUCKETS] 0: too common, or seen less than twice */
     uint32_t *column;                   /* [FEATURE_BUCKETS] where idf is not 0 */
     uint32_t n_columns;                 /* the cues are the last */
-    float (*map)[RANK];                 /* [n_columns] */
+    float (*map)[RANK];                 /* [n_columns + vector_dim] */
+    float *vector_mean;                 /* [vector_dim] */
     float intercept[RANK];
     float cue_mean[FEATURE_CUES], cue_scale[FEATURE_CUES];
     struct fit_sums *sums;              /* [cap] */
@@ -38,6 +40,7 @@ static void factor_release(struct learner *l)
     free(f->idf);
     free(f->column);
     free(f->map);
+    free(f->vector_mean);
     free(f->sums);
     free(f->vector);
 }
@@ -62,7 +65,12 @@ static bool factor_grow(struct learner *l)
     return true;
 }
 
-/* phi(x): column and value; out[x->n + FEATURE_CUES]. */
+static size_t phi_room(const struct factor *f, const struct features *x)
+{
+    return (size_t)x->n + FEATURE_CUES + f->l.vector_dim;
+}
+
+/* phi(x): column and value; out[phi_room]. */
 static uint32_t phi(const struct factor *f, const struct features *x, struct gram *out)
 {
     uint32_t n = 0;
@@ -79,6 +87,8 @@ static uint32_t phi(const struct factor *f, const struct features *x, struct gra
     for (uint32_t c = 0; c < FEATURE_CUES; c++)
         out[n++] = (struct gram){ f->n_columns - FEATURE_CUES + c, CUES_SHARE * fminf(fmaxf((x->cues[c] -
                 f->cue_mean[c]) * f->cue_scale[c], -3), 3) };
+    for (uint32_t d = 0; d < f->l.vector_dim && x->vector && x->dim == f->l.vector_dim; d++)
+        out[n++] = (struct gram){ f->n_columns + d, VECTOR_SHARE * (x->vector[d] - f->vector_mean[d]) };
     return n;
 }
 
@@ -241,6 +251,23 @@ static void scales_set(struct factor *f, const struct recorded *r, uint32_t n)
     free(df);
 }
 
+/* Vectors count when every row has one of the same length. False: no memory. */
+static bool vectors_set(struct factor *f, const struct recorded *r, uint32_t n)
+{
+    uint32_t dim = n ? r->x[r->rows ? r->rows[0] : 0].dim : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct features *x = &r->x[r->rows ? r->rows[i] : i];
+        dim = x->vector && x->dim == dim ? dim : 0;
+    }
+    free(f->vector_mean);
+    f->vector_mean = calloc(dim + 1, sizeof *f->vector_mean);
+    f->l.vector_dim = f->vector_mean ? dim : 0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t d = 0; d < f->l.vector_dim; d++)
+            f->vector_mean[d] += r->x[r->rows ? r->rows[i] : i].vector[d] / (float)n;
+    return f->vector_mean != NULL;
+}
+
 static void sums_add(struct fit_sums *s, const float z[RANK], double quality, double weight)
 {
     s->n += weight;
@@ -295,17 +322,19 @@ static int factor_fit(struct learner *l, const struct recorded *r, struct err *e
     uint32_t n = r->rows ? r->n_rows : r->n, k_all = r->n_models;
     uint32_t rank = k_all < RANK ? k_all : RANK;
     size_t n_grams = 0;
+    bool is_fine = vectors_set(f, r, n);
     for (uint32_t i = 0; i < n; i++)
-        n_grams += r->x[r->rows ? r->rows[i] : i].n + FEATURE_CUES;
+        n_grams += phi_room(f, &r->x[r->rows ? r->rows[i] : i]);
     f->idf = f->idf ? f->idf : calloc(FEATURE_BUCKETS, sizeof *f->idf);
     f->column = f->column ? f->column : calloc(FEATURE_BUCKETS, sizeof *f->column);
-    f->map = f->map ? f->map : calloc(FEATURE_BUCKETS + FEATURE_CUES, sizeof *f->map);
+    free(f->map);
+    f->map = calloc(FEATURE_BUCKETS + FEATURE_CUES + l->vector_dim, sizeof *f->map);
     float *residual = malloc(((size_t)n * k_all + 1) * sizeof *residual), (*v)[RANK] = calloc(k_all, sizeof *v),
         (*target)[RANK] = calloc(n + 1, sizeof *target);
     double (*next)[RANK] = calloc(k_all, sizeof *next);
     struct gram *grams = malloc((n_grams + 1) * sizeof *grams);
     uint32_t *start = calloc(n + 1, sizeof *start);
-    bool is_fine = f->idf && f->column && f->map && residual && v && target && next && grams && start && n_grams < UINT32_MAX;
+    is_fine = is_fine && f->idf && f->column && f->map && residual && v && target && next && grams && start && n_grams < UINT32_MAX;
     if (is_fine) {
         scales_set(f, r, n);
         for (uint32_t m = 0; m < k_all; m++) {
@@ -332,7 +361,7 @@ static int factor_fit(struct learner *l, const struct recorded *r, struct err *e
         memset(f->sums, 0, f->cap * sizeof *f->sums);
         for (uint32_t half = 0; half <= HALVES && is_fine; half++) {
             struct design d = { grams, start, n, r, half };
-            is_fine = regress(&d, (const float (*)[RANK])target, f->map, f->n_columns);
+            is_fine = regress(&d, (const float (*)[RANK])target, f->map, f->n_columns + l->vector_dim);
             for (uint32_t i = 0; i < n && is_fine; i++) {
                 float z[RANK];
                 if (is_in(&d, i))
@@ -363,7 +392,7 @@ static void factor_observe(struct learner *l, const struct outcome *o, double we
     if (!f->map || o->model >= l->n_models || isnan(o->quality))
         return;
     struct arena *a = arena_new();
-    struct gram *p = ARENA_ARRAY(a, struct gram, o->x->n + FEATURE_CUES);
+    struct gram *p = ARENA_ARRAY(a, struct gram, phi_room(f, o->x));
     float z[RANK];
     project(f, p, phi(f, o->x, p), z);
     arena_free(a);
@@ -376,7 +405,7 @@ static void factor_predict(const struct learner *l, const struct features *x, st
     const struct factor *f = (const struct factor *)l;
     float z[RANK] = { 0 };
     if (f->map) {
-        struct gram *p = ARENA_ARRAY(a, struct gram, x->n + FEATURE_CUES);
+        struct gram *p = ARENA_ARRAY(a, struct gram, phi_room(f, x));
         project(f, p, phi(f, x, p), z);
     }
     double sum = 0, n = 0;
@@ -436,6 +465,9 @@ static void factor_save(const struct learner *l, struct buf *out)
     buf_add(out, f->cue_mean, sizeof f->cue_mean);
     buf_add(out, f->cue_scale, sizeof f->cue_scale);
     buf_add(out, f->sums, l->n_models * sizeof *f->sums);
+    pack_u32(out, l->vector_dim);       /* tables of before there were vectors end here */
+    buf_add(out, f->vector_mean, l->vector_dim * sizeof *f->vector_mean);
+    buf_add(out, f->map + f->n_columns, l->vector_dim * sizeof *f->map);
 }
 
 static bool are_finite(const float *v, size_t n)
@@ -444,6 +476,22 @@ static bool are_finite(const float *v, size_t n)
         if (!(fabsf(v[i]) < 1e6f))
             return false;
     return true;
+}
+
+static bool vectors_load(struct factor *f, struct unpack *u)
+{
+    uint32_t dim = u->rest.len ? unpack_count(u, LEARNER_VECTOR_MAX, sizeof *f->vector_mean + sizeof *f->map) : 0;
+    float (*grown)[RANK] = u->is_bad ? NULL : realloc(f->map, (f->n_columns + dim) * sizeof *f->map);
+    if (!grown)
+        return false;
+    f->map = grown;
+    f->vector_mean = calloc(dim + 1, sizeof *f->vector_mean);
+    if (!f->vector_mean)
+        return false;
+    unpack_bytes(u, f->vector_mean, dim * sizeof *f->vector_mean);
+    unpack_bytes(u, f->map + f->n_columns, dim * sizeof *f->map);
+    f->l.vector_dim = dim;
+    return !u->is_bad && are_finite(f->vector_mean, dim);
 }
 
 static int factor_load(struct learner *l, str bytes, struct err *e)
@@ -465,7 +513,9 @@ static int factor_load(struct learner *l, str bytes, struct err *e)
     unpack_bytes(&u, f->cue_mean, sizeof f->cue_mean);
     unpack_bytes(&u, f->cue_scale, sizeof f->cue_scale);
     unpack_bytes(&u, f->sums, l->n_models * sizeof *f->sums);
-    bool is_sane = are_finite(f->map[0], (size_t)f->n_columns * RANK) && are_finite(f->intercept, RANK) &&
+    if (!vectors_load(f, &u))
+        return err_set(e, "its factors make no sense");
+    bool is_sane = are_finite(f->map[0], (size_t)(f->n_columns + l->vector_dim) * RANK) && are_finite(f->intercept, RANK) &&
                    are_finite(f->cue_mean, FEATURE_CUES) && are_finite(f->cue_scale, FEATURE_CUES);
     for (size_t i = 0; i < l->n_models * sizeof *f->sums / sizeof(double); i++)
         is_sane &= isfinite(((const double *)f->sums)[i]) != 0;

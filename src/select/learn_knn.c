@@ -151,6 +151,21 @@ static uint32_t row_find(const struct knn *k, uint64_t query)
     return UINT32_MAX;
 }
 
+/* Nobody finds the row any more. Its posts go at once: lists are short. */
+static void row_hide(struct knn *k, uint32_t r)
+{
+    k->n_dead_posts += k->rows[r].n;
+    for (uint32_t g = 0; g < k->rows[r].n; g++) {
+        struct posts *p = &k->posts[k->grams[k->rows[r].from + g].bucket];
+        for (uint32_t i = 0; i < p->n; i++)
+            if (p->list[i].row == r)
+                p->list[i--] = p->list[--p->n];
+    }
+    k->rows[r].n = 0;
+    if (k->n_dead_posts > k->n_grams / 2)
+        index_rebuild(k);
+}
+
 static uint32_t row_new(struct knn *k, const struct features *x, uint64_t query)
 {
     uint32_t r = k->n_rows;
@@ -160,16 +175,7 @@ static uint32_t row_new(struct knn *k, const struct features *x, uint64_t query)
         for (uint32_t m = 0; m < k->l.n_models; m++)
             if (!isnan(k->quality[(size_t)r * k->width + m]))
                 k->sum[m] -= (double)k->quality[(size_t)r * k->width + m], k->n[m]--;
-        k->n_dead_posts += k->rows[r].n;
-        for (uint32_t g = 0; g < k->rows[r].n; g++) {   /* its posts go at once: lists are short */
-            struct posts *p = &k->posts[k->grams[k->rows[r].from + g].bucket];
-            for (uint32_t i = 0; i < p->n; i++)
-                if (p->list[i].row == r)
-                    p->list[i--] = p->list[--p->n];
-        }
-        k->rows[r].n = 0;
-        if (k->n_dead_posts > k->n_grams / 2)
-            index_rebuild(k);
+        row_hide(k, r);
     } else if (k->n_rows == k->cap_rows) {
         uint32_t cap = k->cap_rows ? 2 * k->cap_rows : 256;
         cap = cap < k->l.spec.rows_max ? cap : k->l.spec.rows_max;
@@ -216,8 +222,16 @@ static void knn_observe(struct learner *l, const struct outcome *o, double weigh
         return;
     uint32_t r = row_find(k, o->query);
     if (weight < 0) {
-        if (r != UINT32_MAX)
-            row_set(k, r, o->model, NAN, NAN);
+        if (r == UINT32_MAX)
+            return;
+        row_set(k, r, o->model, NAN, NAN);
+        bool is_empty = true;
+        for (uint32_t m = 0; m < l->n_models; m++)
+            is_empty &= isnan(k->quality[(size_t)r * k->width + m]) != 0;
+        if (is_empty) {
+            row_hide(k, r);
+            k->rows[r].query = 0;       /* the same query again is a new row */
+        }
         return;
     }
     r = r == UINT32_MAX ? row_new(k, o->x, o->query) : r;

@@ -121,7 +121,13 @@ static const void *learned_load(struct arena *a, str bytes, struct err *e)
     return l;
 }
 
+static bool learned_reads_embedding(const void *trained)
+{
+    return trained && ((const struct learner *)trained)->vector_dim > 0;
+}
+
 const struct select_ops select_learned = {
     .name = "learned", .block = "learned", .fields = FIELDS(struct learned_conf, learned_fields), .is_built = true,
     .pick = learned_pick, .load = learned_load, .file_key = "algorithm.learned.table",
+    .reads_embedding = learned_reads_embedding,
 };

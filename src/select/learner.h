@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "select/feature.h"
 
-enum { LEARNER_MODELS_MAX = 1024, LEARNER_KINDS_MAX = 1024 };
+enum { LEARNER_MODELS_MAX = 1024, LEARNER_KINDS_MAX = 1024, LEARNER_VECTOR_MAX = 8192 };
 
 struct outcome {                        /* of one model for one query */
     const struct features *x;
@@ -93,6 +93,7 @@ struct learner {
     struct learner_spec spec;           /* with the defaults filled in */
     str *models; uint32_t n_models, cap_models; /* names; a model keeps its index for ever */
     str *kinds; uint32_t n_kinds;       /* kinds of query it tells apart; 0: none */
+    uint32_t vector_dim;                /* numbers of the encoder's vectors that it was fitted on; 0: it reads none */
     uint64_t fit_id;                    /* of what `fit` saw; learners of one fit can be merged. 0: never fitted */
 };
 

@@ -105,5 +105,5 @@ static void mlp_pick(const struct select_in *in, struct arena *a, struct pick *o
 
 const struct select_ops select_mlp = {
     .name = "mlp", .fields = FIELDS_NONE, .is_built = true, .pick = mlp_pick, .load = mlp_load,
-    .file_key = "global.router.model_selection.ml.mlp.pretrained_path", .needs_embedding = true,
+    .file_key = "global.router.model_selection.ml.mlp.pretrained_path", .reads_embedding = select_always,
 };

@@ -81,5 +81,5 @@ static void router_dc_pick(const struct select_in *in, struct arena *a, struct p
 
 const struct select_ops select_router_dc = {
     .name = "router_dc", .block = "router_dc", .fields = FIELDS(struct router_dc_conf, router_dc_fields), .is_built = true,
-    .pick = router_dc_pick, .needs_embedding = true,
+    .pick = router_dc_pick, .reads_embedding = select_always,
 };

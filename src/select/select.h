@@ -55,11 +55,13 @@ struct select_ops {
      * NULL and *e. `file_key` is where the configuration says which file. */
     const void *(*load)(struct arena *a, str bytes, struct err *e);
     const char *file_key;               /* "algorithm.learned.table"; NULL: no file */
-    bool needs_embedding;               /* pick wants in->embedding */
+    /* Whether pick wants in->embedding, with what `load` made. NULL: never */
+    bool (*reads_embedding)(const void *trained);
 };
 
 extern const struct select_ops *const select_all[];     /* NULL-terminated */
 const struct select_ops *select_by_name(str name);
+bool select_always(const void *trained);                /* for reads_embedding: true */
 
 /* Runs ops->pick with the rules around it: one candidate -> method "single"; unknown type ->
  * static; unhealthy candidates last. `*method` gets the name to report. */

@@ -89,5 +89,5 @@ static void svm_pick(const struct select_in *in, struct arena *a, struct pick *o
 
 const struct select_ops select_svm = {
     .name = "svm", .fields = FIELDS_NONE, .is_built = true, .pick = svm_pick, .load = svm_load,
-    .file_key = "global.router.model_selection.ml.svm.pretrained_path", .needs_embedding = true,
+    .file_key = "global.router.model_selection.ml.svm.pretrained_path", .reads_embedding = select_always,
 };
