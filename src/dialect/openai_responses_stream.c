@@ -865,10 +865,9 @@ static void write_citation(struct writer *w, str raw, struct buf *out)
 
 static void write_logprobs(struct writer *w, str array)
 {
-    array = str_trim(json_compact(w->c->a, array));
-    if (!w->is_open || w->kind != BLOCK_TEXT || array.len <= 2)
+    str inside = responses_inside(json_compact(w->c->a, array));
+    if (!w->is_open || w->kind != BLOCK_TEXT || !inside.len)
         return;
-    str inside = str_from(str_upto(array, array.len - 1), 1);
     struct buf *to[] = { &w->logprobs, &w->fresh_logprobs };
     for (size_t i = 0; i < COUNT_OF(to); i++) {
         if (to[i]->len)
