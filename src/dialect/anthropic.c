@@ -801,7 +801,7 @@ static int request_write(const struct prompt *p, const struct target *to, struct
 }
 
 const struct dialect_ops dialect_anthropic = {
-    .name = "anthropic", .label = "anthropic",
+    .name = "anthropic", .label = "anthropic", .names_model_as_asked = true,
     .request_read = anthropic_request_read, .request_write = request_write,
     .reply_read = anthropic_reply_read, .reply_write = anthropic_reply_write,
     .reader_new = stream_reader_new, .reader_event = stream_reader_event, .reader_free = stream_reader_free,

@@ -75,6 +75,9 @@ struct dialect_ops {
     const char *label;              /* for headers and people: "openai", "anthropic" */
     bool ends_without_word;         /* streams end by EOF after the stop reason (Gemini, Bedrock) */
     bool is_crlf;                   /* its SSE uses CRLF */
+    /* Its clients return signed thought only to the model they asked for, by the name in the answer: an answer has the
+     * client's name for the model even where policy has put another one into the request. */
+    bool names_model_as_asked;
 
     /* 0; -1 and e starts with the JSON path: "messages[3].content: expected a string or an array, got a number".
      * Unknown members go to `rest`; null counts as absent. */
