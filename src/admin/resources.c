@@ -322,7 +322,7 @@ static void decisions(struct admin_req *r)
 static void model_list(struct admin_req *r)
 {
     snap_lock();
-    models_json(snap_present(), &r->out);
+    models_all(snap_present(), r->a, NULL, &r->out);
     snap_unlock();
 }
 

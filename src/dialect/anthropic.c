@@ -736,7 +736,8 @@ static int error_status(const struct failure *f)
 
 /* ---- counts and models ---- */
 
-void anthropic_count_write(int64_t tokens, struct buf *out)
+/* {"input_tokens":14} */
+static void count_write(int64_t tokens, struct buf *out)
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
@@ -807,4 +808,5 @@ const struct dialect_ops dialect_anthropic = {
     .reader_new = stream_reader_new, .reader_event = stream_reader_event, .reader_free = stream_reader_free,
     .writer_new = stream_writer_new, .writer_delta = stream_writer_delta,
     .error_read = error_read, .error_write = error_write, .error_status = error_status,
+    .carries_foreign = anthropic_carries_wrap, .count_read = anthropic_count_read, .count_write = count_write,
 };

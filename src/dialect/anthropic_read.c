@@ -34,7 +34,7 @@ bool anthropic_unwrap(str wire, str *origin, str *role, str *data)
     return origin->len > 0;
 }
 
-bool anthropic_carries_foreign(str body)
+bool anthropic_carries_wrap(str body)
 {
     const str before = S("\"sb"), behind = S("x1:");    /* the rarest letter of WRAP_MARK is looked for: bodies are large */
     for (str rest = str_from(body, before.len); rest.len; rest = str_from(rest, 1)) {
@@ -550,8 +550,9 @@ int anthropic_request_read(struct arena *a, const struct json *j, const struct r
     return anthropic_prompt_read(a, j, BODY_MESSAGES, out, e);
 }
 
-int anthropic_count_read(struct arena *a, const struct json *j, struct prompt *out, struct err *e)
+int anthropic_count_read(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e)
 {
+    (void)at;
     return anthropic_prompt_read(a, j, BODY_COUNT, out, e);
 }
 

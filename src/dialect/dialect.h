@@ -109,6 +109,14 @@ struct dialect_ops {
     void (*error_named)(str word, struct failure *out);
     void (*error_write)(const struct failure *f, struct buf *out);
     int (*error_status)(const struct failure *f);       /* NULL: f->status */
+
+    /* The rest is of dialects that clients speak to us; chat lacks it, whose requests are not read as a whole.
+     * Does this request hold opaque data of other families, which this dialect's provider would refuse? Then it must go
+     * through the canonical form even where bytes could pass. A look at the bytes: cheap, may say yes in vain. */
+    bool (*carries_foreign)(str body);
+    /* The tokens of a prompt, when a client asks for them alone. Reads as request_read, less what only an answer needs. */
+    int (*count_read)(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e);
+    void (*count_write)(int64_t tokens, struct buf *out);
 };
 
 #define X(symbol) extern const struct dialect_ops dialect_##symbol;

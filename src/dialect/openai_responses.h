@@ -49,8 +49,6 @@ bool responses_is_item_type(str type);      /* of an item that a provider runs i
 int  responses_request_write(const struct prompt *p, const struct target *to, struct translation *t, struct buf *out);
 /* {"key":value} of what the client asked for, by the names that an answer repeats. */
 void responses_told_write(const struct answer_context *c, struct json_writer *w);
-/* opaque data of other families is in it: OpenAI must not get the bytes as they are */
-bool responses_carries_foreign(str body);
 void responses_rest_except(const struct members *rest, str except, str also, struct json_writer *w);
 /* What a call of the answer is called by the client: namespace apart, custom tools known. */
 struct responses_call { str name, space; bool is_custom; };
@@ -60,6 +58,7 @@ struct responses_call responses_call_of(const struct answer_context *c, const st
 
 void responses_reply_write(const struct reply *r, const struct answer_context *c, struct buf *out);
 void responses_error_write(const struct failure *f, struct buf *out);
+void responses_count_write(int64_t tokens, struct buf *out);
 
 str  responses_inside(str array);       /* a JSON array's text without its brackets */
 /* An id: prefix (rs_, msg_, fc_, ctc_, ig_) and 32 digits made of the response's id, or the request's, and the item's place. */

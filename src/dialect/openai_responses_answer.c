@@ -471,7 +471,17 @@ void responses_reply_write(const struct reply *r, const struct answer_context *c
     buf_free(&echo);
 }
 
-/* ---- errors ---- */
+/* ---- counts and errors ---- */
+
+/* {"object":"response.input_tokens","input_tokens":14} */
+void responses_count_write(int64_t tokens, struct buf *out)
+{
+    struct json_writer w = { .out = out };
+    jw_begin(&w, '{');
+    put_str(&w, S("object"), S("response.input_tokens"));
+    put_int(&w, S("input_tokens"), tokens);
+    jw_end(&w, '}');
+}
 
 void responses_error_write(const struct failure *f, struct buf *out)
 {

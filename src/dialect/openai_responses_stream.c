@@ -958,4 +958,5 @@ const struct dialect_ops dialect_openai_responses = {
     .event_is_routine = responses_event_is_routine,
     .writer_new = responses_writer_new, .writer_delta = responses_writer_delta, .writer_free = responses_writer_free,
     .error_read = responses_error_read, .error_write = responses_error_write,
+    .carries_foreign = anthropic_carries_wrap, .count_read = responses_request_read, .count_write = responses_count_write,
 };

@@ -825,11 +825,6 @@ int responses_request_write(const struct prompt *p, const struct target *to, str
     return 0;
 }
 
-bool responses_carries_foreign(str body)
-{
-    return str_find(body, S("\"sbx1:")) >= 0;
-}
-
 /* ---- what an answer repeats of it ---- */
 
 /* As the client wrote them: no name is changed, and nothing that another dialect's provider runs is told. */

@@ -51,7 +51,7 @@ static void model_entry(struct json_writer *w, const struct snap *s, size_t i)
     entry(w, s, s->models.entries[i].key, "upstream-endpoint", NULL, false, m->card ? m->card->description : S(""));
 }
 
-void models_json(const struct snap *s, struct buf *out)
+static void models_json(const struct snap *s, struct buf *out)
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
@@ -118,7 +118,7 @@ static struct gemini_model gemini_entry(const struct snap *s, str name, const st
     return (struct gemini_model){ .name = name, .description = text, .context_tokens = window_of_card(m) };
 }
 
-void models_anthropic(const struct snap *s, struct arena *a, struct buf *out)
+static void models_anthropic(const struct snap *s, struct arena *a, struct buf *out)
 {
     const struct model **models;
     str *names;
@@ -129,7 +129,7 @@ void models_anthropic(const struct snap *s, struct arena *a, struct buf *out)
     anthropic_models_write(list, n, false, out);
 }
 
-void models_gemini(const struct snap *s, struct arena *a, struct buf *out)
+static void models_gemini(const struct snap *s, struct arena *a, struct buf *out)
 {
     const struct model **models;
     str *names;
@@ -138,6 +138,16 @@ void models_gemini(const struct snap *s, struct arena *a, struct buf *out)
     for (size_t i = 0; i < n; i++)
         list[i] = gemini_entry(s, names[i], models[i]);
     gemini_models_write(list, n, out);
+}
+
+void models_all(const struct snap *s, struct arena *a, const struct dialect_ops *d, struct buf *out)
+{
+    if (d == &dialect_anthropic)
+        models_anthropic(s, a, out);
+    else if (d == &dialect_gemini)
+        models_gemini(s, a, out);
+    else
+        models_json(s, out);
 }
 
 bool models_one(const struct snap *s, str name, const struct dialect_ops *d, struct buf *out)
