@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/value.h"
+#include "net/http.h"
 #include "observe/log.h"
 #include "pipeline/budget.h"
 #include "pipeline/snap.h"
@@ -33,22 +34,9 @@ void tenancy_error(struct tenancy_call *c, int status, const char *code, const c
     jw_end(&w, '}');
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
-}
-
 str tenancy_part(struct arena *a, str *rest)
 {
-    str raw = str_cut(rest, '/');
-    char *to = arena_alloc(a, raw.len + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < raw.len; i++) {
-        bool is_escape = raw.ptr[i] == '%' && i + 2 < raw.len && hex(raw.ptr[i + 1]) >= 0 && hex(raw.ptr[i + 2]) >= 0;
-        to[n++] = is_escape ? (char)(hex(raw.ptr[i + 1]) << 4 | hex(raw.ptr[i + 2])) : raw.ptr[i];
-        i += is_escape ? 2 : 0;
-    }
-    return (str){ to, n };
+    return http_path_decode(str_cut(rest, '/'), a);
 }
 
 const struct value *tenancy_body(struct tenancy_call *c)

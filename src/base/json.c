@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
+
+#include "base/hex.h"
 #endif
 
 struct source {
@@ -85,8 +87,7 @@ static int hex4(const unsigned char *p, const unsigned char *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int c = p[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        int digit = hex_digit((char)p[i]);
         if (digit < 0)
             return -1;
         v = v * 16 + digit;

@@ -13,6 +13,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "base/hex.h"
 #include "base/json.h"
 
 /* ---- the build ---- */
@@ -35,8 +36,7 @@ static void build_id_read(const struct dl_phdr_info *info, struct loaded *out)
                 break;
             if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && memcmp(name, "GNU", 4) == 0 &&
                 n.n_descsz <= 20) {
-                for (unsigned k = 0; k < n.n_descsz; k++)
-                    snprintf(out->build_id + 2 * k, 3, "%02x", (unsigned char)bytes[k]);
+                *hex_write(out->build_id, bytes, n.n_descsz) = 0;
                 break;
             }
             at = bytes + ((n.n_descsz + 3) & ~3u);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/rand.h"
 #include "dialect/openai_chat_parse.h"
 #include "dialect/openai_text_parse.h"
@@ -43,12 +44,6 @@ int64_t gateway_in_flight(void)
 
 /* ---- identity of a request ---- */
 
-static void hex_put(char *to, uint64_t v, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++, v >>= 4)
-        to[i] = "0123456789abcdef"[v & 15];
-}
-
 static void request_id_make(struct req *r)
 {
     str given = http_get(&r->head, S("x-request-id"));
@@ -61,9 +56,9 @@ static void request_id_make(struct req *r)
     static _Thread_local uint64_t state;
     if (!state)
         state = rand_system();
+    uint64_t chance[] = { rand_next(&state), rand_next(&state) };
     memcpy(r->id_text, "req_", 4);
-    hex_put(r->id_text + 4, rand_next(&state), 16);
-    hex_put(r->id_text + 20, rand_next(&state), 8);
+    hex_write(r->id_text + 4, chance, 12);
     r->request_id = (str){ r->id_text, 28 };
 }
 

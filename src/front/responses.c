@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "dialect/openai_responses.h"
 #include "dialect/put.h"
 #include "front/gateway.h"
@@ -117,9 +118,9 @@ str responses_owner(struct req *r)
         if (!key.len)
             continue;
         SHA256((const unsigned char *)key.ptr, key.len, hash);
-        return arena_printf(r->a, "listener/%02x%02x%02x%02x%02x%02x%02x%02x", hash[0], hash[1], hash[2], hash[3], hash[4],
-                            hash[5],
-                            hash[6], hash[7]);
+        char owner[16];
+        hex_write(owner, hash, sizeof owner / 2);
+        return joined(r->a, S("listener/"), (str){ owner, sizeof owner });
     }
     return S("");
 }

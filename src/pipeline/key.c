@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "front/server.h"
@@ -83,26 +84,11 @@ static void secret_hash(str secret, uint8_t out[KEY_HASH])
         EVP_Digest(bytes, secret.len, out, &n, sha256(), NULL);
 }
 
-static bool hex_read(str text, uint8_t out[KEY_HASH])
-{
-    if (text.len != 2 * KEY_HASH)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = (char)(text.ptr[i] | 0x20);
-        int v = text.ptr[i] >= '0' && text.ptr[i] <= '9' ? text.ptr[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (v < 0)
-            return false;
-        out[i / 2] = (uint8_t)(i % 2 ? out[i / 2] | v : v << 4);
-    }
-    return true;
-}
-
 static str hex_of(struct arena *a, const uint8_t hash[KEY_HASH])
 {
-    char text[2 * KEY_HASH + 1];
-    for (int i = 0; i < KEY_HASH; i++)
-        snprintf(text + 2 * i, 3, "%02x", hash[i]);
-    return arena_str(a, str_of(text));
+    char *text = arena_alloc(a, 2 * KEY_HASH);
+    hex_write(text, hash, KEY_HASH);
+    return (str){ text, 2 * KEY_HASH };
 }
 
 /* Letters and digits from the kernel's chance; 62 does not divide 256, so large bytes are thrown away. */
@@ -158,7 +144,7 @@ static bool key_compile(struct arena *a, struct key_conf *c, struct key *k, stru
     date_parse(c->expires, &k->expires);
     date_parse(c->created, &k->created);
     if (c->secret_sha256.len) {
-        if (!hex_read(c->secret_sha256, k->hash))
+        if (!hex_read(c->secret_sha256, k->hash, KEY_HASH))
             return err_set(e, "secret_sha256: 64 hex digits are needed") == 0;
     } else {
         str id, secret;
@@ -168,7 +154,7 @@ static bool key_compile(struct arena *a, struct key_conf *c, struct key *k, stru
             memset(k->hash, 0, sizeof k->hash);
     }
     if (c->previous_sha256.len) {
-        if (!hex_read(c->previous_sha256, k->previous))
+        if (!hex_read(c->previous_sha256, k->previous, KEY_HASH))
             return err_set(e, "previous_sha256: 64 hex digits are needed") == 0;
         k->has_previous = date_parse(c->previous_until, &k->previous_until);
     }

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "observe/log.h"
 
@@ -30,13 +31,10 @@ enum {
 
 /* ---- small readers ---- */
 
-static uint64_t hex_read(str s)
+static uint64_t hex_or_zero(str s)
 {
-    uint64_t v = 0;
-    for (size_t i = 0; i < s.len && i < 16; i++) {
-        char c = s.ptr[i];
-        v = v << 4 | (uint64_t)(c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0);
-    }
+    uint64_t v;
+    hex_u64(s, &v);
     return v;
 }
 
@@ -124,7 +122,7 @@ static bool cells_read(const struct json *j, jref list, const uint32_t *map, uin
         uint64_t kind = 0;
         JSON_EACH_ITEM(j, item, part) {
             if (i == 1)
-                kind = hex_read(json_str(j, part, a));
+                kind = hex_or_zero(json_str(j, part, a));
             else if (i < 6 && (!json_double(j, part, &v[i]) || !isfinite(v[i])))
                 return false;
             i++;
@@ -282,8 +280,8 @@ static double share(const struct json *j, const char *key, double fallback)
 static void replay_decided(struct learning *l, const struct json *j, struct arena *a, bool is_known)
 {
     struct decided d = {
-        .id = text(j, 0, "id", a), .model = text(j, 0, "model", a), .kind = hex_read(text(j, 0, "kind", a)),
-        .session = hex_read(text(j, 0, "session", a)), .now_s = whole(j, 0, "at"), .expected = share(j, "expected", .5),
+        .id = text(j, 0, "id", a), .model = text(j, 0, "model", a), .kind = hex_or_zero(text(j, 0, "kind", a)),
+        .session = hex_or_zero(text(j, 0, "session", a)), .now_s = whole(j, 0, "at"), .expected = share(j, "expected", .5),
         .mean = share(j, "mean", .5), .deviation = share(j, "deviation", .25),
         .propensity = number(j, 0, "propensity", (double)NAN), .cost = number(j, 0, "cost", (double)NAN),
     };
@@ -324,7 +322,7 @@ static void replay_changed(struct learning *l, const struct json *j, struct aren
         if (n == CHANGE_WINDOW || !json_is(j, item, JSON_ARRAY) || json_count(j, item) != 3
             || !json_double(j, item + 2, &reward) || !json_double(j, item + 3, &expected))
             return;
-        after[n++] = (struct seen){ hex_read(json_str(j, item + 1, a)), (float)reward, (float)expected };
+        after[n++] = (struct seen){ hex_or_zero(json_str(j, item + 1, a)), (float)reward, (float)expected };
     }
     learned_reset(l, m, after, n);
 }

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "net/client.h"
+#include "net/http.h"
 #include "net/url.h"
 #include "provider/jwt_sign.h"
 #include "provider/sigv4.h"
@@ -281,21 +282,11 @@ struct credential *credential_get(const struct credential_conf *c, struct err *e
 
 static void form_add(struct buf *b, str key, str value)
 {
-    static const char hex[] = "0123456789ABCDEF";
     if (b->len)
         buf_char(b, '&');
     buf_str(b, key);
     buf_char(b, '=');
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if ((c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("-._~", c))) {
-            buf_char(b, (char)c);
-        } else {
-            buf_char(b, '%');
-            buf_char(b, hex[c >> 4]);
-            buf_char(b, hex[c & 15]);
-        }
-    }
+    http_path_encode(value, "", b);
 }
 
 /* RFC 7523: the account says who it is, for which service, for one hour. */
