@@ -103,6 +103,26 @@ struct observability_conf {
     bool access_log_capture;            /* with the bodies, for replay */
 };
 
+struct holding_conf {                   /* how hard a conversation holds on to its model */
+    int64_t idle_s, turns_min;          /* silence after which it may switch freely; turns on one model at least */
+    double margin, stability;
+};
+
+struct affinity_conf { bool is_enabled; struct holding_conf holds; };      /* global.router.session_affinity: extension */
+
+struct router_learning_conf {           /* global.router.learning */
+    bool is_enabled, adapts, protects;
+    str state_dir, table;               /* "": none */
+    uint64_t checkpoint_ns;
+    str candidate_set, scope;
+    double scale, floor;                /* exploration */
+    str session_header, conversation_header;
+    struct holding_conf holds;
+    double budget_usd;                  /* a window; 0: none */
+    uint64_t window_ns; bool window_slides;
+    int64_t output_tokens;              /* most of an answer whose request does not say */
+};
+
 struct management_token { str env, role; };
 
 struct management_conf {                /* global.services.management_api */
@@ -134,6 +154,8 @@ struct config {
     struct observability_conf observability;
     struct management_conf management;
     struct tenancy_conf tenancy;
+    struct router_learning_conf learning;
+    struct affinity_conf affinity;
     const struct value *global;         /* merged with defaults, as a tree: for module settings */
     const struct value *root;           /* effective document after aliases and expansion */
 };
