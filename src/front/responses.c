@@ -487,14 +487,14 @@ static WAITS int answer(struct req *r, struct buf *body)
     return rc;
 }
 
-/* What is left of the path behind `prefix`, cut at slashes. */
-static void path_parts(struct req *r, str prefix, str parts[3])
+struct door_path { str id, list, item; };    /* PREFIX ID[/LIST[/ITEM]]; id "" : leads nowhere */
+
+static struct door_path door_path_of(const struct req *r, str prefix)
 {
-    str rest = str_from(r->head.path, prefix.len);
-    for (int i = 0; i < 3; i++)
+    str rest = str_from(r->head.path, prefix.len), parts[3];
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
         parts[i] = http_path_decode(str_cut(&rest, '/'), r->a);
-    if (rest.len)
-        parts[0] = S("");
+    return (struct door_path){ rest.len ? S("") : parts[0], parts[1], parts[2] };
 }
 
 static WAITS int no_path(struct req *r)
@@ -502,6 +502,23 @@ static WAITS int no_path(struct req *r)
     req_fail(r, 404, "invalid_request_error", "unknown_url", "path", "there is no " STR_FMT " " STR_FMT, STR_ARG(r->head.method),
              STR_ARG(r->head.path));
     return relay_fail(r);
+}
+
+/* The store, and where in it the path leads; `list` is what the one below an id is called. NULL: refused, the handler returns *rc. */
+static WAITS struct response_store *store_enter(struct req *r, str prefix, str list, struct door_path *at, int *rc)
+{
+    struct response_store *s = store_of(r);
+    *at = door_path_of(r, prefix);
+    if (s && at->id.len && (!at->list.len || str_eq(at->list, list)))
+        return s;
+    *rc = s ? no_path(r) : relay_fail(r);
+    return NULL;
+}
+
+static WAITS int fail_serve(struct req *r, int rc, const struct err *e, const char *what, str id)
+{
+    store_fail(r, rc, e, NULL, what, id);
+    return r->is_client_gone ? -1 : relay_fail(r);
 }
 
 static WAITS int list_write(struct req *r, const struct stored_items *items, bool has_more)
@@ -542,40 +559,28 @@ static WAITS int list_serve(struct req *r, struct response_store *s, str id, boo
     struct stored_page page = { .after = http_query_get(r->head.query, S("after"), r->a), .limit = (unsigned)limit,
                                 .is_descending = !str_eq(order, S("asc")), .inputs_only = inputs_only };
     int rc = response_store_page(s, responses_owner(r), id, &page, now_s(), r->a, &items, &has_more, store_deadline(r), &e);
-    if (rc < 0) {
-        store_fail(r, rc, &e, NULL, what, id);
-        return r->is_client_gone ? -1 : relay_fail(r);
-    }
-    return list_write(r, &items, has_more);
-}
-
-static WAITS int fail_serve(struct req *r, int rc, const struct err *e, const char *what, str id)
-{
-    store_fail(r, rc, e, NULL, what, id);
-    return r->is_client_gone ? -1 : relay_fail(r);
+    return rc < 0 ? fail_serve(r, rc, &e, what, id) : list_write(r, &items, has_more);
 }
 
 WAITS int responses_serve_get(struct req *r)
 {
     struct err e = { 0 };
     struct stored_response found;
-    str parts[3];
-    path_parts(r, S("/v1/responses/"), parts);
-    struct response_store *s = store_of(r);
+    struct door_path at;
+    int rc;
+    struct response_store *s = store_enter(r, S("/v1/responses/"), S("input_items"), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || parts[2].len || (parts[1].len && !str_eq(parts[1], S("input_items"))))
+        return rc;
+    if (at.item.len)
         return no_path(r);
-    if (parts[1].len)
-        return list_serve(r, s, parts[0], true, "Response");
+    if (at.list.len)
+        return list_serve(r, s, at.id, true, "Response");
     if (str_eq(http_query_get(r->head.query, S("stream"), r->a), S("true"))) {
         bad(r, "stream", "unsupported_parameter", "a stored response is not streamed again");
         return relay_fail(r);
     }
-    int rc = response_find(r, s, parts[0], &found, &e);
-    if (rc < 0)
-        return fail_serve(r, rc, &e, "Response", parts[0]);
-    return relay_own(r, 200, S("application/json"), found.json);
+    rc = response_find(r, s, at.id, &found, &e);
+    return rc < 0 ? fail_serve(r, rc, &e, "Response", at.id) : relay_own(r, 200, S("application/json"), found.json);
 }
 
 static WAITS int deleted(struct req *r, str id, str object)
@@ -593,15 +598,13 @@ static WAITS int deleted(struct req *r, str id, str object)
 WAITS int responses_serve_delete(struct req *r)
 {
     struct err e = { 0 };
-    str parts[3];
-    path_parts(r, S("/v1/responses/"), parts);
-    struct response_store *s = store_of(r);
+    struct door_path at;
+    int rc;
+    struct response_store *s = store_enter(r, S("/v1/responses/"), S(""), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || parts[1].len)
-        return no_path(r);
-    int rc = response_store_delete(s, responses_owner(r), parts[0], now_s(), store_deadline(r), &e);
-    return rc < 0 ? fail_serve(r, rc, &e, "Response", parts[0]) : deleted(r, parts[0], S("response"));
+        return rc;
+    rc = response_store_delete(s, responses_owner(r), at.id, now_s(), store_deadline(r), &e);
+    return rc < 0 ? fail_serve(r, rc, &e, "Response", at.id) : deleted(r, at.id, S("response"));
 }
 
 /* Only answers that are made in the background can be cancelled, and none is. */
@@ -609,19 +612,18 @@ WAITS int responses_serve_post(struct req *r)
 {
     struct err e = { 0 };
     struct stored_response found;
-    str parts[3];
+    struct door_path at = door_path_of(r, S("/v1/responses/"));
     int rc = 0;
-    path_parts(r, S("/v1/responses/"), parts);
     if ((r->head.is_chunked || r->head.content_length > 0) && !gateway_json(r, &rc))
         return rc;
-    if (!parts[0].len || !str_eq(parts[1], S("cancel")) || parts[2].len)
+    if (!at.id.len || !str_eq(at.list, S("cancel")) || at.item.len)
         return no_path(r);
     struct response_store *s = store_of(r);
     if (!s)
         return relay_fail(r);
-    rc = response_find(r, s, parts[0], &found, &e);
+    rc = response_find(r, s, at.id, &found, &e);
     if (rc < 0)
-        return fail_serve(r, rc, &e, "Response", parts[0]);
+        return fail_serve(r, rc, &e, "Response", at.id);
     req_fail(r, 400, "invalid_request_error", "response_not_cancellable", "shape",
              "only responses that are made in the background can be cancelled; this one is finished");
     return relay_fail(r);
@@ -685,73 +687,69 @@ WAITS int conversations_serve_get(struct req *r)
 {
     struct err e = { 0 };
     struct stored_conversation c;
-    str parts[3];
-    path_parts(r, S("/v1/conversations/"), parts);
-    struct response_store *s = store_of(r);
+    struct door_path at;
+    int rc;
+    struct response_store *s = store_enter(r, S("/v1/conversations/"), S("items"), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || (parts[1].len && !str_eq(parts[1], S("items"))))
-        return no_path(r);
-    if (parts[2].len)
-        return item_tell(r, s, parts[0], parts[2]);
-    if (parts[1].len)
-        return list_serve(r, s, parts[0], false, "Conversation");
-    int rc = conversation_get(s, responses_owner(r), parts[0], now_s(), r->a, &c, store_deadline(r), &e);
-    return rc < 0 ? fail_serve(r, rc, &e, "Conversation", parts[0]) : conversation_tell(r, &c);
+        return rc;
+    if (at.item.len)
+        return item_tell(r, s, at.id, at.item);
+    if (at.list.len)
+        return list_serve(r, s, at.id, false, "Conversation");
+    rc = conversation_get(s, responses_owner(r), at.id, now_s(), r->a, &c, store_deadline(r), &e);
+    return rc < 0 ? fail_serve(r, rc, &e, "Conversation", at.id) : conversation_tell(r, &c);
 }
 
 WAITS int conversations_serve_post(struct req *r)
 {
     struct err e = { 0 };
     struct stored_conversation c;
-    str parts[3];
+    struct door_path at;
     int rc = 0;
-    path_parts(r, S("/v1/conversations/"), parts);
     if (!gateway_json(r, &rc))
         return rc;
-    struct response_store *s = store_of(r);
+    struct response_store *s = store_enter(r, S("/v1/conversations/"), S("items"), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || parts[2].len || (parts[1].len && !str_eq(parts[1], S("items"))))
+        return rc;
+    if (at.item.len)
         return no_path(r);
     str owner = responses_owner(r);
-    if (parts[1].len) {
+    if (at.list.len) {
         struct stored_items items = items_of(r->a, &r->json, json_get(&r->json, 0, S("items")));
         if (!items.n) {
             bad(r, "items", "invalid_value", "expected an array of items");
             return relay_fail(r);
         }
-        rc = conversation_append(s, owner, parts[0], &items, now_s(), store_deadline(r), &e);
-        return rc < 0 ? fail_serve(r, rc, &e, "Conversation", parts[0]) : list_write(r, &items, false);
+        rc = conversation_append(s, owner, at.id, &items, now_s(), store_deadline(r), &e);
+        return rc < 0 ? fail_serve(r, rc, &e, "Conversation", at.id) : list_write(r, &items, false);
     }
-    rc = conversation_get(s, owner, parts[0], now_s(), r->a, &c, store_deadline(r), &e);
+    rc = conversation_get(s, owner, at.id, now_s(), r->a, &c, store_deadline(r), &e);
     if (rc < 0)
-        return fail_serve(r, rc, &e, "Conversation", parts[0]);
+        return fail_serve(r, rc, &e, "Conversation", at.id);
     if (!metadata_of(r, &c.metadata))
         return relay_fail(r);
     rc = conversation_put(s, &c, now_s(), store_deadline(r), &e);
-    return rc < 0 ? fail_serve(r, rc, &e, "Conversation", parts[0]) : conversation_tell(r, &c);
+    return rc < 0 ? fail_serve(r, rc, &e, "Conversation", at.id) : conversation_tell(r, &c);
 }
 
 WAITS int conversations_serve_delete(struct req *r)
 {
     struct err e = { 0 };
     struct stored_conversation c;
-    str parts[3];
-    path_parts(r, S("/v1/conversations/"), parts);
-    struct response_store *s = store_of(r);
+    struct door_path at;
+    int rc;
+    struct response_store *s = store_enter(r, S("/v1/conversations/"), S("items"), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || (parts[1].len && (!str_eq(parts[1], S("items")) || !parts[2].len)))
+        return rc;
+    if (at.list.len && !at.item.len)
         return no_path(r);
     str owner = responses_owner(r);
-    int rc;
-    if (!parts[1].len) {
-        rc = conversation_delete(s, owner, parts[0], now_s(), store_deadline(r), &e);
-        return rc < 0 ? fail_serve(r, rc, &e, "Conversation", parts[0]) : deleted(r, parts[0], S("conversation.deleted"));
+    if (!at.list.len) {
+        rc = conversation_delete(s, owner, at.id, now_s(), store_deadline(r), &e);
+        return rc < 0 ? fail_serve(r, rc, &e, "Conversation", at.id) : deleted(r, at.id, S("conversation.deleted"));
     }
-    rc = conversation_drop(s, owner, parts[0], parts[2], now_s(), store_deadline(r), &e);
+    rc = conversation_drop(s, owner, at.id, at.item, now_s(), store_deadline(r), &e);
     if (rc == 0)
-        rc = conversation_get(s, owner, parts[0], now_s(), r->a, &c, store_deadline(r), &e);
-    return rc < 0 ? fail_serve(r, rc, &e, "Item", parts[2]) : conversation_tell(r, &c);
+        rc = conversation_get(s, owner, at.id, now_s(), r->a, &c, store_deadline(r), &e);
+    return rc < 0 ? fail_serve(r, rc, &e, "Item", at.item) : conversation_tell(r, &c);
 }
