@@ -103,6 +103,13 @@ struct observability_conf {
     bool access_log_capture;            /* with the bodies, for replay */
 };
 
+struct response_api_conf {              /* global.services.response_api */
+    bool is_enabled;
+    str backend, path;                  /* path "": that of global.state */
+    int64_t ttl_s, max_responses;
+    uint64_t max_bytes;
+};
+
 struct holding_conf {                   /* how hard a conversation holds on to its model */
     int64_t idle_s, turns_min;          /* silence after which it may switch freely; turns on one model at least */
     double margin, stability;
@@ -154,6 +161,7 @@ struct config {
     struct observability_conf observability;
     struct management_conf management;
     struct tenancy_conf tenancy;
+    struct response_api_conf response_api;
     struct router_learning_conf learning;
     struct affinity_conf affinity;
     const struct value *global;         /* merged with defaults, as a tree: for module settings */

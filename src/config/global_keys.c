@@ -338,14 +338,17 @@ KEYS(response_redis,
     KEY_TEXT("tls_key_path", NONE, "its key, PEM"),
     KEY_TEXT("tls_ca_path", NONE, "certificate authorities, PEM"),
     KEY_TEXT("config_path", NONE, "a file with these keys"));
-KEYS(response_api,
-    KEY_BOOL("enabled", "true", "store responses, so that previous_response_id works"),
-    KEY_ENUM("store_backend", "redis", response_backends,
-             "where; redis is not built: the state file (global.state.path) where there is one, else memory"),
-    KEY_INT("ttl_seconds", "86400", NOT_NEGATIVE, "how long; 0: for ever"),
-    KEY_INT("max_responses", "1000", NOT_NEGATIVE, "the oldest make room; 0: no bound"),
-    K(FIELD_BYTES, "max_bytes", "256MiB", "the same for their bytes", OURS),
-    KEY_TEXT("path", NONE, "sqlite: the file; empty: global.state.path", OURS),
+#define RESPONSES(type_, member_, key_, default_, ...) \
+    F(type_, struct draft, config.response_api.member_, key_, default_, __VA_ARGS__)
+TABLE(response_api, struct draft,
+    RESPONSES(FIELD_BOOL, is_enabled, "enabled", "true", "store responses, so that previous_response_id works"),
+    RESPONSES(FIELD_ENUM, backend, "store_backend", "redis",
+              "where; redis is not built: the state file (global.state.path) where there is one, else memory",
+              .names = response_backends),
+    RESPONSES(FIELD_INT, ttl_s, "ttl_seconds", "86400", "how long; 0: for ever", NOT_NEGATIVE),
+    RESPONSES(FIELD_INT, max_responses, "max_responses", "1000", "the oldest make room; 0: no bound", NOT_NEGATIVE),
+    RESPONSES(FIELD_BYTES, max_bytes, "max_bytes", "256MiB", "the same for their bytes", OURS),
+    RESPONSES(FIELD_STR, path, "path", NONE, "sqlite: the file; empty: global.state.path", OURS),
     KEY_MAP("redis", response_redis, "the shared store", .flags = FIELD_OPTIONAL | FIELD_NOT_BUILT));
 
 WORDS(replay_backends, "memory", "redis", "postgres", "milvus", "qdrant");

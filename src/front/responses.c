@@ -24,31 +24,15 @@ enum {
 
 /* ---- the store ---- */
 
-static str setting(const struct snap *s, const char *key, str otherwise)
-{
-    struct value *all = value_path(s->config->global, "services.response_api");
-    struct value *v = all ? value_get(all, str_of(key)) : NULL;
-    return v && v->kind == VALUE_SCALAR && v->text.len ? v->text : otherwise;
-}
-
-static int64_t number(const struct snap *s, const char *key, int64_t otherwise)
-{
-    uint64_t v;
-    str text = setting(s, key, S(""));
-    return text.len && bytes_parse(text, &v) && v < INT64_MAX ? (int64_t)v : otherwise;
-}
-
 /* VSR's default is Redis, which is not built: the state file then, where there is one, else memory. */
 static struct response_store_conf store_conf(const struct snap *s)
 {
-    str backend = setting(s, "store_backend", S("redis"));
-    str path = setting(s, "path", s->config->tenancy.state.path);
-    if (str_eq(backend, S("redis")))
-        backend = path.len ? S("sqlite") : S("memory");
+    const struct response_api_conf *k = &s->config->response_api;
+    str path = k->path.len ? k->path : s->config->tenancy.state.path;
     return (struct response_store_conf){
-        .backend = backend, .path = path, .ttl_s = number(s, "ttl_seconds", 86400),
-        .max_responses = number(s, "max_responses", 1000),
-        .max_bytes = number(s, "max_bytes", 256 << 20), .chain_bytes = (int64_t)s->config->limits.decoded_body_bytes,
+        .backend = !str_eq(k->backend, S("redis")) ? k->backend : path.len ? S("sqlite") : S("memory"), .path = path,
+        .ttl_s = k->ttl_s, .max_responses = k->max_responses, .max_bytes = (int64_t)k->max_bytes,
+        .chain_bytes = (int64_t)s->config->limits.decoded_body_bytes,
     };
 }
 
@@ -64,7 +48,7 @@ struct response_store *responses_store(const struct snap *s, struct err *e)
     static struct { struct response_store_conf conf; struct response_store *store; } stores[STORES_MAX];
     static unsigned n;
     static struct arena *texts;
-    if (!str_eq(setting(s, "enabled", S("true")), S("true")))
+    if (!s->config->response_api.is_enabled)
         return NULL;
     struct response_store_conf conf = store_conf(s);
     struct response_store *found = NULL;
