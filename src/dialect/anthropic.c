@@ -5,9 +5,9 @@
  * machines are small. The reader forgives what bridges get wrong (no index, no start, input whole in the start event, no
  * event names); the writer opens a text or thinking block only when there is something in it, because agents send back
  * what they got and the API refuses empty texts. */
+#include "base/put.h"
 #include "dialect/anthropic.h"
 #include "dialect/anthropic_parts.h"
-#include "dialect/put.h"
 #include "dialect/ripple.h"
 
 #include <time.h>

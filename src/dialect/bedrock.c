@@ -5,7 +5,8 @@
  * the stop. Its events are binary frames on the wire (provider/event_stream.h); here an event is a type and JSON, whatever
  * framed it, and the writer spells frames as server-sent events, for whoever frames them. Exceptions come as events, too. */
 #include "dialect/bedrock_parts.h"
-#include "dialect/put.h"
+
+#include "base/put.h"
 
 /* ---- reading streams ---- */
 

@@ -7,8 +7,8 @@
 
 #include <openssl/evp.h>
 
+#include "base/put.h"
 #include "base/utf8.h"
-#include "dialect/put.h"
 
 /* ---- reading ---- */
 

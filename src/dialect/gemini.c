@@ -4,7 +4,7 @@
  * with the connection after a finishReason. */
 #include "dialect/gemini.h"
 
-#include "dialect/put.h"
+#include "base/put.h"
 
 /* ---- reading ---- */
 

@@ -8,8 +8,8 @@
 #include <math.h>
 
 #include "base/hash.h"
+#include "base/put.h"
 #include "dialect/anthropic_parts.h"
-#include "dialect/put.h"
 
 #define NAMES(...) static const str names[] = { __VA_ARGS__ }
 

@@ -5,9 +5,9 @@
  * before 2.5 know no JSON Schema: theirs is cut down to the OpenAPI subset. */
 #include <stdio.h>
 
+#include "base/put.h"
 #include "dialect/anthropic_parts.h"
 #include "dialect/gemini.h"
-#include "dialect/put.h"
 
 enum {
     NAME_MAX_BYTES = 64,                /* of functions */

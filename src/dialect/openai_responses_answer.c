@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 #include "base/hash.h"
+#include "base/put.h"
 #include "dialect/anthropic_parts.h"
-#include "dialect/put.h"
 
 str responses_id(char out[RESPONSES_ID_MAX], const char *prefix, const struct answer_context *c, uint32_t at)
 {

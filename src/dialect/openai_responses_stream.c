@@ -5,9 +5,9 @@
  * one, read the same. The writer collects what it sends, because every `.done` repeats it and the last event holds all items. */
 #include <stdio.h>
 
+#include "base/put.h"
 #include "dialect/anthropic_parts.h"
 #include "dialect/openai_responses.h"
-#include "dialect/put.h"
 
 /* ---- reading ---- */
 

@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 #include "base/hash.h"
+#include "base/put.h"
 #include "dialect/fields.h"
-#include "dialect/put.h"
 
 enum {
     NAME_MAX_BYTES = 64,                /* of tools and call ids; OpenAI refuses longer ones */

@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "base/hex.h"
+#include "base/put.h"
 #include "dialect/openai_responses.h"
-#include "dialect/put.h"
 #include "front/gateway.h"
 #include "observe/log.h"
 #include "pipeline/key.h"

@@ -1,6 +1,6 @@
-/* dialect/put.h -- members of a JSON object that is written, one line each: key and value. */
-#ifndef SBX_DIALECT_PUT_H
-#define SBX_DIALECT_PUT_H
+/* base/put.h -- members of a JSON object that is written, one line each: key and value. */
+#ifndef SBX_PUT_H
+#define SBX_PUT_H
 
 #include <math.h>
 
