@@ -1,8 +1,6 @@
 /* admin/tenancy.c */
 #include "admin/tenancy.h"
 
-#include "base/clock.h"
-#include "base/json.h"
 #include "base/value.h"
 #include "net/http.h"
 #include "observe/log.h"
@@ -12,26 +10,12 @@
 
 void tenancy_error(struct tenancy_call *c, int status, const char *code, const char *format, ...)
 {
-    char time[32];
     va_list args;
     va_start(args, format);
-    str message = arena_vprintf(c->a, format, args);
+    admin_error_write(c->out, code, arena_vprintf(c->a, format, args));
     va_end(args);
     c->status = status;
     c->type = S("");
-    c->out->len = 0;
-    struct json_writer w = { .out = c->out };
-    jw_begin(&w, '{');
-    jw_key(&w, S("error"));
-    jw_begin(&w, '{');
-    jw_key(&w, S("code"));
-    jw_str(&w, str_of(code));
-    jw_key(&w, S("message"));
-    jw_str(&w, message);
-    jw_key(&w, S("timestamp"));
-    jw_str(&w, (str){ time, clock_iso(clock_wall(), time) });
-    jw_end(&w, '}');
-    jw_end(&w, '}');
 }
 
 str tenancy_part(struct arena *a, str *rest)

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "base/rand.h"
 #include "cli/cli.h"
 #include "signal/signal.h"
@@ -194,13 +195,11 @@ static void figure_json(struct json_writer *w, const char *what, const struct fi
         { "units_run", f->units_run, is_lazy }, { "units_avoided", f->units_avoided, is_lazy },
     };
     jw_begin(w, '{');
-    jw_key(w, S("what"));
-    jw_str(w, str_of(what));
+    put_str(w, S("what"), str_of(what));
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         if (!all[i].is_shown)
             continue;
-        jw_key(w, str_of(all[i].key));
-        jw_double(w, all[i].v);
+        put_double(w, str_of(all[i].key), all[i].v);
     }
     jw_end(w, '}');
 }
@@ -247,14 +246,10 @@ static int bench_profile(const struct profile *profile, const struct value *glob
     }
     if (r->is_json) {
         jw_begin(&r->w, '{');
-        jw_key(&r->w, S("profile"));
-        jw_str(&r->w, profile->name);
-        jw_key(&r->w, S("decisions"));
-        jw_int(&r->w, (int64_t)profile->n_decisions);
-        jw_key(&r->w, S("signals"));
-        jw_int(&r->w, policy_n_slots(p));
-        jw_key(&r->w, S("figures"));
-        jw_begin(&r->w, '[');
+        put_str(&r->w, S("profile"), profile->name);
+        put_int(&r->w, S("decisions"), (int64_t)profile->n_decisions);
+        put_int(&r->w, S("signals"), policy_n_slots(p));
+        put_open(&r->w, S("figures"), '[');
     } else {
         buf_printf(r->w.out, STR_FMT ": %zu decisions, %u signals\n", STR_ARG(profile->name),
                    profile->n_decisions, policy_n_slots(p));

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
 #include "signal/scanner.h"
@@ -211,26 +212,22 @@ struct report { bool is_json; struct json_writer w; };
 
 static void number_json(struct json_writer *w, str key, double v)
 {
-    jw_key(w, key);
-    jw_double(w, round(v * 10) / 10);
+    put_double(w, key, round(v * 10) / 10);
 }
 
 static void figures_json(struct json_writer *w, const char *text, const struct policy *p,
                          const struct figures *f)
 {
     jw_begin(w, '{');
-    jw_key(w, S("text"));
-    jw_str(w, str_of(text));
+    put_str(w, S("text"), str_of(text));
     number_json(w, S("ns"), f->all_ns);
     number_json(w, S("language_ns"), f->language_ns);
     number_json(w, S("heap_bytes"), f->heap_bytes);
     number_json(w, S("arena_bytes"), f->arena_bytes);
-    jw_key(w, S("units"));
-    jw_begin(w, '[');
+    put_open(w, S("units"), '[');
     for (uint32_t u = 0; u < f->n_units && u < UNITS_MAX; u++) {
         jw_begin(w, '{');
-        jw_key(w, S("type"));
-        jw_str(w, policy_unit_at(p, u)->type);
+        put_str(w, S("type"), policy_unit_at(p, u)->type);
         number_json(w, S("ns"), f->unit_ns[u]);
         jw_end(w, '}');
     }
@@ -263,10 +260,8 @@ static void stats_tell(struct report *r, str profile, unsigned copies,
                    "words, %u wait for words, %u are a set\n", STR_ARG(profile), copies,
                    s->n_needles, s->n_states, s->table_bytes / 1024, s->n_lowered, s->n_gated,
                    s->n_in_set);
-    for (size_t i = 0; r->is_json && i < COUNT_OF(all); i++) {
-        jw_key(&r->w, str_of(all[i].key));
-        jw_int(&r->w, (int64_t)all[i].v);
-    }
+    for (size_t i = 0; r->is_json && i < COUNT_OF(all); i++)
+        put_int(&r->w, str_of(all[i].key), (int64_t)all[i].v);
 }
 
 static int bench_profile(const struct config *c, size_t profile, unsigned copies,
@@ -286,14 +281,11 @@ static int bench_profile(const struct config *c, size_t profile, unsigned copies
     struct scanner_stats stats = scanner_stats(arg.scanner);
     if (r->is_json) {
         jw_begin(&r->w, '{');
-        jw_key(&r->w, S("profile"));
-        jw_str(&r->w, p.name);
+        put_str(&r->w, S("profile"), p.name);
     }
     stats_tell(r, p.name, copies, &stats);
-    if (r->is_json) {
-        jw_key(&r->w, S("figures"));
-        jw_begin(&r->w, '[');
-    }
+    if (r->is_json)
+        put_open(&r->w, S("figures"), '[');
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct figures f = measure(policy, scratch, text_of(a, texts[i].piece));
         if (r->is_json)

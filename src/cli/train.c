@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/put.h"
 #include "base/rand.h"
 #include "cli/cli.h"
 #include "cli/learn.h"
@@ -475,11 +476,7 @@ static float *calibrated(const struct lesson *l, const struct wish *w, struct he
 
 static void names_write(struct json_writer *j, const char *key, const str *names, uint32_t n)
 {
-    jw_key(j, str_of(key));
-    jw_begin(j, '[');
-    for (uint32_t i = 0; i < n; i++)
-        jw_str(j, names[i]);
-    jw_end(j, ']');
+    put_strs(j, str_of(key), names, n);
 }
 
 static str card_write(const struct lesson *l, const struct wish *w, const struct head *h, str trunk, const float *score, struct arena *a)
@@ -495,8 +492,7 @@ static str card_write(const struct lesson *l, const struct wish *w, const struct
     jw_key(&j, S("dim")), jw_int(&j, h->dim);
     jw_key(&j, S("layer")), jw_int(&j, h->layer);
     jw_key(&j, S("hidden")), jw_int(&j, h->hidden);
-    jw_key(&j, S("ngrams"));
-    jw_begin(&j, '{');
+    put_open(&j, S("ngrams"), '{');
     jw_key(&j, S("buckets")), jw_int(&j, h->ngrams.buckets);
     jw_key(&j, S("character_min")), jw_int(&j, h->ngrams.character_min);
     jw_key(&j, S("character_max")), jw_int(&j, h->ngrams.character_max);

@@ -771,15 +771,6 @@ void anthropic_model_write(const struct anthropic_model *m, struct buf *out)
     model_write(&w, m);
 }
 
-static void put_or_null(struct json_writer *w, str key, str text)
-{
-    jw_key(w, key);
-    if (text.len)
-        jw_str(w, text);
-    else
-        jw_null(w);
-}
-
 void anthropic_models_write(const struct anthropic_model *models, size_t n, bool has_more, struct buf *out)
 {
     struct json_writer w = { .out = out };

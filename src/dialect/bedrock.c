@@ -353,8 +353,7 @@ static void event_end(struct json_writer *w)
 
 static void put_index(struct json_writer *w, const struct stream_writer *s)
 {
-    jw_key(w, S("contentBlockIndex"));
-    jw_int(w, s->index);
+    put_int(w, S("contentBlockIndex"), s->index);
 }
 
 static void write_start(struct stream_writer *s, struct buf *out)

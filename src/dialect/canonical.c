@@ -10,6 +10,7 @@
 #endif
 
 #include "base/map.h"
+#include "base/put.h"
 #include "dialect/openai_chat_parse.h"
 
 /* ---- sizes of JSON that nobody writes ---- */
@@ -458,10 +459,8 @@ void members_add(struct members *m, struct arena *a, str key, str raw)
 
 void members_write(const struct members *m, struct json_writer *w)
 {
-    for (size_t i = 0; i < m->n; i++) {
-        jw_key(w, m->items[i].key);
-        jw_raw(w, m->items[i].raw);
-    }
+    for (size_t i = 0; i < m->n; i++)
+        put_raw(w, m->items[i].key, m->items[i].raw);
 }
 
 /* RFC 2397; only base64, since nobody sends models anything else. Parameters of the type (charset) are left out. */

@@ -501,10 +501,8 @@ void responses_error_write(const struct failure *f, struct buf *out)
     put_open(&w, S("error"), '{');
     put_str(&w, S("message"), f->message);
     put_str(&w, S("type"), keeps_type ? f->type : str_of(words[f->kind].type));
-    jw_key(&w, S("param"));
-    f->param.len ? jw_str(&w, f->param) : jw_null(&w);
-    jw_key(&w, S("code"));
-    code.len ? jw_str(&w, code) : jw_null(&w);
+    put_or_null(&w, S("param"), f->param);
+    put_or_null(&w, S("code"), code);
     jw_end(&w, '}');
     jw_end(&w, '}');
 }

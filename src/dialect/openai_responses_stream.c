@@ -883,11 +883,9 @@ static void write_failure(struct writer *w, const struct failure *f, struct buf 
     w->is_over = true;
     if (!w->is_started) {
         struct json_writer j = event_begin(w, "error", out);
-        jw_key(&j, S("code"));
-        f->code.len ? jw_str(&j, f->code) : jw_null(&j);
+        put_or_null(&j, S("code"), f->code);
         put_str(&j, S("message"), f->message);
-        jw_key(&j, S("param"));
-        f->param.len ? jw_str(&j, f->param) : jw_null(&j);
+        put_or_null(&j, S("param"), f->param);
         event_end(&j);
         return;
     }

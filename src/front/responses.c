@@ -515,10 +515,8 @@ static WAITS int list_write(struct req *r, const struct stored_items *items, boo
     for (size_t i = 0; i < items->n; i++)
         jw_raw(&w, items->items[i].json);
     jw_end(&w, ']');
-    jw_key(&w, S("first_id"));
-    items->n ? jw_str(&w, items->items[0].id) : jw_null(&w);
-    jw_key(&w, S("last_id"));
-    items->n ? jw_str(&w, items->items[items->n - 1].id) : jw_null(&w);
+    put_or_null(&w, S("first_id"), items->n ? items->items[0].id : S(""));
+    put_or_null(&w, S("last_id"), items->n ? items->items[items->n - 1].id : S(""));
     put_bool(&w, S("has_more"), has_more);
     jw_end(&w, '}');
     return answer(r, &out);

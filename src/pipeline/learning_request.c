@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/put.h"
 #include "observe/log.h"
 #include "pipeline/route.h"
 #include "select/learner.h"
@@ -604,82 +605,60 @@ void learning_answer_form(struct req *r, bool is_failed)
 
 /* ---- the log ---- */
 
-static void log_str(struct json_writer *w, const char *key, str v)
-{
-    jw_key(w, str_of(key));
-    jw_str(w, v);
-}
-
-static void log_double(struct json_writer *w, const char *key, double v)
-{
-    if (isnan(v))
-        return;
-    jw_key(w, str_of(key));
-    jw_double(w, v);
-}
-
 static void log_hex(struct json_writer *w, const char *key, uint64_t v)
 {
     char text[17];
-    log_str(w, key, (str){ text, (size_t)snprintf(text, sizeof text, "%016llx", (unsigned long long)v) });
+    put_str(w, str_of(key), (str){ text, (size_t)snprintf(text, sizeof text, "%016llx", (unsigned long long)v) });
 }
 
 static void arms_log(struct json_writer *w, const struct learned *n)
 {
     const struct chosen *c = &n->chosen;
-    log_double(w, "scale", c->rules.scale);
-    log_double(w, "floor", c->rules.floor);
-    log_double(w, "margin", c->rules.margin);
+    put_number(w, S("scale"), c->rules.scale);
+    put_number(w, S("floor"), c->rules.floor);
+    put_number(w, S("margin"), c->rules.margin);
     log_hex(w, "kind", n->kind);
-    jw_key(w, S("arms"));
-    jw_begin(w, '[');
+    put_open(w, S("arms"), '[');
     for (uint32_t i = 0; i < c->n; i++) {
         jw_begin(w, '{');
-        log_str(w, "model", n->offers[i].model);
-        log_double(w, "mean", c->arms[i].mean);
-        log_double(w, "deviation", c->arms[i].deviation);
-        log_double(w, "count", c->arms[i].count);
-        if (c->arms[i].pending) {
-            jw_key(w, S("pending"));
-            jw_int(w, c->arms[i].pending);
-        }
-        if (c->arms[i].is_out) {
-            jw_key(w, S("out"));
-            jw_bool(w, true);
-        }
-        log_double(w, "expected", n->offers[i].expected);
-        log_double(w, "penalty", n->offers[i].penalty);
-        log_double(w, "cost", n->offers[i].cost);
-        log_double(w, "chance", c->chances[i]);
+        put_str(w, S("model"), n->offers[i].model);
+        put_number(w, S("mean"), c->arms[i].mean);
+        put_number(w, S("deviation"), c->arms[i].deviation);
+        put_number(w, S("count"), c->arms[i].count);
+        if (c->arms[i].pending)
+            put_int(w, S("pending"), c->arms[i].pending);
+        if (c->arms[i].is_out)
+            put_bool(w, S("out"), true);
+        put_number(w, S("expected"), n->offers[i].expected);
+        put_number(w, S("penalty"), n->offers[i].penalty);
+        put_number(w, S("cost"), n->offers[i].cost);
+        put_number(w, S("chance"), c->chances[i]);
         jw_end(w, '}');
     }
     jw_end(w, ']');
-    log_str(w, "base", n->base);
-    log_str(w, "proposal", n->proposal);
-    log_str(w, "model", n->model);
-    log_str(w, "action", str_of(n->action));
+    put_str(w, S("base"), n->base);
+    put_str(w, S("proposal"), n->proposal);
+    put_str(w, S("model"), n->model);
+    put_str(w, S("action"), str_of(n->action));
     if (n->has_session) {
-        log_str(w, "session", str_of(n->session_choice.reason ? n->session_choice.reason : ""));
-        log_double(w, "needed", n->session_choice.needed);
+        put_str(w, S("session"), str_of(n->session_choice.reason ? n->session_choice.reason : ""));
+        put_number(w, S("needed"), n->session_choice.needed);
     }
 }
 
 /* What a selector without learning was given and made of it. */
 static void pick_log(struct json_writer *w, const struct req *r)
 {
-    jw_key(w, S("candidates"));
-    jw_begin(w, '[');
+    put_open(w, S("candidates"), '[');
     for (size_t i = 0; i < r->plan->conf->n_refs && i < LEARNING_ARMS_MAX; i++) {
         const struct model *m = r->plan->candidates[i];
         jw_begin(w, '{');
-        log_str(w, "model", r->plan->conf->refs[i].model);
-        if (!isnan(r->pick.scores[i])) {
-            jw_key(w, S("score"));
-            jw_float(w, r->pick.scores[i]);
-        }
+        put_str(w, S("model"), r->plan->conf->refs[i].model);
+        if (!isnan(r->pick.scores[i]))
+            put_float(w, S("score"), r->pick.scores[i]);
         if (m && m->conf->pricing.is_set) {
-            log_double(w, "prompt_price", m->conf->pricing.prompt);
-            log_double(w, "completion_price", m->conf->pricing.completion);
+            put_number(w, S("prompt_price"), m->conf->pricing.prompt);
+            put_number(w, S("completion_price"), m->conf->pricing.completion);
         }
         jw_end(w, '}');
     }
