@@ -452,6 +452,14 @@ bool usage_count_read(const struct json *j, jref n, int64_t *out)
     return true;
 }
 
+struct prompt prompt_new(const struct dialect_ops *d)
+{
+    return (struct prompt){
+        .dialect = d, .includes_usage = 1, .parallel_tool_calls = -1, .temperature = (double)NAN, .top_p = (double)NAN, .top_k = -1,
+        .presence_penalty = (double)NAN, .frequency_penalty = (double)NAN, .logprobs = -1, .top_logprobs = -1, .schema_strict = -1,
+    };
+}
+
 void members_add(struct members *m, struct arena *a, str key, str raw)
 {
     *PUSH(a, m->items, m->n) = (struct member){ key, raw };
