@@ -176,6 +176,8 @@ struct buf;
 struct config *config_load(struct arena *a, str text, const char *file,
                            const char *(*env)(const char *name), bool strict,
                            struct findings *out);
+/* What was written at `path` of a profile ("routing.decisions"); NULL: nothing. */
+const struct value *config_profile_value(const struct config *c, size_t profile, const char *path);
 struct config *config_load_file(struct arena *a, const char *path, bool strict,
                                 struct findings *out);
 /* The last step, once the policies could be compiled: findings that need slots (dead rules,

@@ -309,6 +309,19 @@ struct config *config_load(struct arena *a, str text, const char *file,
     return out->n_by_severity[SEVERITY_ERROR] ? NULL : c;
 }
 
+const struct value *config_profile_value(const struct config *c, size_t profile, const char *path)
+{
+    const struct value *recipes = value_get(c->root, S("recipes"));
+    if (profile == 0)
+        return value_path(c->root, path);
+    for (size_t i = 0; recipes && recipes->kind == VALUE_LIST && i < recipes->n_items; i++) {
+        const struct value *name = value_get(recipes->items[i], S("name"));
+        if (name && str_eq(name->text, c->profiles[profile].name))
+            return value_path(recipes->items[i], path);
+    }
+    return NULL;
+}
+
 str config_relative(const struct config *c, struct arena *a, str path)
 {
     return path.len == 0 || path.ptr[0] == '/' || c->base_dir.len == 0 ? path

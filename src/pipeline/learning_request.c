@@ -76,19 +76,6 @@ static const struct value *decision_value(const struct value *list, str name)
     return NULL;
 }
 
-/* The list of decisions of a profile as it was written. */
-static const struct value *decisions_of(const struct config *c, size_t profile)
-{
-    const struct value *recipes = value_get(c->root, S("recipes"));
-    const struct value *in = profile == 0 ? c->root : NULL;
-    for (size_t i = 0; !in && recipes && recipes->kind == VALUE_LIST && i < recipes->n_items; i++) {
-        const struct value *n = value_get(recipes->items[i], S("name"));
-        if (n && str_eq(n->text, c->profiles[profile].name))
-            in = recipes->items[i];
-    }
-    return in ? value_path(in, "routing.decisions") : NULL;
-}
-
 static void table_free(void *table)
 {
     learner_free(table);
@@ -152,7 +139,7 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
         .output_tokens = k->output_tokens, .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
     };
     for (size_t p = 0; p < c->n_profiles; p++) {
-        const struct value *list = decisions_of(c, p);
+        const struct value *list = config_profile_value(c, p, "routing.decisions");
         l->decisions[p] = ARENA_ARRAY(a, struct decision_learning, c->profiles[p].n_decisions);
         for (size_t i = 0; i < c->profiles[p].n_decisions; i++)
             l->decisions[p][i] = decision_read(decision_value(list, c->profiles[p].decisions[i].name), k);
