@@ -366,21 +366,11 @@ static const struct dialect_ops *stream_from(const struct stream_writer *s)
     return is_invoke ? &dialect_anthropic : s->c->from;
 }
 
-/* "event: NAME\ndata: {"type":"NAME"": the caller goes on with members. */
-static void event_begin(struct json_writer *w, struct buf *out, str name)
+static struct json_writer typed_event(str name, struct buf *out)       /* which repeats its name in `type` */
 {
-    *w = (struct json_writer){ .out = out };
-    buf_str(out, S("event: "));
-    buf_str(out, name);
-    buf_str(out, S("\ndata: "));
-    jw_begin(w, '{');
-    put_str(w, S("type"), name);
-}
-
-static void event_end(struct json_writer *w)
-{
-    jw_end(w, '}');
-    buf_str(w->out, S("\n\n"));
+    struct json_writer w = event_begin(name, out);
+    put_str(&w, S("type"), name);
+    return w;
 }
 
 static void write_start(struct stream_writer *s, const struct delta *d, struct buf *out)
@@ -393,7 +383,7 @@ static void write_start(struct stream_writer *s, const struct delta *d, struct b
     if (s->is_started)
         return;
     s->is_started = true;
-    event_begin(&w, out, S("message_start"));
+    w = typed_event(S("message_start"), out);
     put_open(&w, S("message"), '{');
     put_str(&w, S("id"), d && d->id.len ? d->id : arena_printf(c->a, "msg_" STR_FMT, STR_ARG(c->request_id)));
     put_str(&w, S("type"), S("message"));
@@ -413,8 +403,7 @@ static void write_start(struct stream_writer *s, const struct delta *d, struct b
 
 static void write_block_start(struct stream_writer *s, const struct block *b, struct buf *out)
 {
-    struct json_writer w;
-    event_begin(&w, out, S("content_block_start"));
+    struct json_writer w = typed_event(S("content_block_start"), out);
     put_int(&w, S("index"), s->next);
     jw_key(&w, S("content_block"));
     anthropic_block_write(&w, b, s->c, stream_from(s), true);
@@ -440,8 +429,7 @@ static void write_block_delta(struct stream_writer *s, str type, str key, str va
 
 static void write_block_stop(struct stream_writer *s, struct buf *out)
 {
-    struct json_writer w;
-    event_begin(&w, out, S("content_block_stop"));
+    struct json_writer w = typed_event(S("content_block_stop"), out);
     put_int(&w, S("index"), s->next++);
     event_end(&w);
 }
@@ -450,8 +438,7 @@ static void write_block_stop(struct stream_writer *s, struct buf *out)
 static void write_envelope(struct stream_writer *s, str wrapped, struct buf *out)
 {
     struct block b = { .kind = BLOCK_SEALED_REASONING, .sealed = wrapped };
-    struct json_writer w;
-    event_begin(&w, out, S("content_block_start"));
+    struct json_writer w = typed_event(S("content_block_start"), out);
     put_int(&w, S("index"), s->next);
     jw_key(&w, S("content_block"));
     anthropic_block_write(&w, &b, s->c, &dialect_anthropic, true);
@@ -583,7 +570,7 @@ static void write_stop(struct stream_writer *s, const struct delta *d, struct bu
         stop = S("refusal");
     else if (!stop.len)
         stop = S("end_turn");
-    event_begin(&w, out, S("message_delta"));
+    w = typed_event(S("message_delta"), out);
     put_open(&w, S("delta"), '{');
     put_str(&w, S("stop_reason"), stop);
     jw_key(&w, S("stop_sequence"));
@@ -630,12 +617,12 @@ static void stream_writer_delta(void *writer, const struct delta *d, struct buf 
         write_stop(s, d, out);
         break;
     case DELTA_PING:
-        event_begin(&w, out, S("ping"));
+        w = typed_event(S("ping"), out);
         event_end(&w);
         break;
     case DELTA_ERROR: write_error(s, d->failure, out); break;
     case DELTA_END:
-        event_begin(&w, out, S("message_stop"));
+        w = typed_event(S("message_stop"), out);
         event_end(&w);
         s->is_over = true;
         break;

@@ -178,6 +178,24 @@ const struct member *rest_find(const struct members *rest, str key)
     return NULL;
 }
 
+/* ---- events ---- */
+
+struct json_writer event_begin(str name, struct buf *out)
+{
+    struct json_writer w = { .out = out };
+    buf_str(out, S("event: "));
+    buf_str(out, name);
+    buf_str(out, S("\ndata: "));
+    jw_begin(&w, '{');
+    return w;
+}
+
+void event_end(struct json_writer *w)
+{
+    jw_end(w, '}');
+    buf_str(w->out, S("\n\n"));
+}
+
 /* ---- names of losses ---- */
 
 enum { CHAT, RESPONSES, MESSAGES, GEMINI, CONVERSE, NAMES_N };
