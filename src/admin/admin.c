@@ -10,6 +10,7 @@
 #include "admin/resources.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "observe/log.h"
 #include "pipeline/snap.h"
 
@@ -21,27 +22,27 @@ enum {
 
 /* ---- answers ---- */
 
-void admin_error(struct admin_req *r, int status, const char *code, const char *format, ...)
+void admin_error_write(struct buf *out, const char *code, str message)
 {
     char time[32];
+    out->len = 0;
+    struct json_writer w = { .out = out };
+    jw_begin(&w, '{');
+    put_open(&w, S("error"), '{');
+    put_str(&w, S("code"), str_of(code));
+    put_str(&w, S("message"), message);
+    put_str(&w, S("timestamp"), (str){ time, clock_iso(clock_wall(), time) });
+    jw_end(&w, '}');
+    jw_end(&w, '}');
+}
+
+void admin_error(struct admin_req *r, int status, const char *code, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    str message = arena_vprintf(r->a, format, args);
+    admin_error_write(&r->out, code, arena_vprintf(r->a, format, args));
     va_end(args);
     r->status = status;
-    r->out.len = 0;
-    struct json_writer w = { .out = &r->out };
-    jw_begin(&w, '{');
-    jw_key(&w, S("error"));
-    jw_begin(&w, '{');
-    jw_key(&w, S("code"));
-    jw_str(&w, str_of(code));
-    jw_key(&w, S("message"));
-    jw_str(&w, message);
-    jw_key(&w, S("timestamp"));
-    jw_str(&w, (str){ time, clock_iso(clock_wall(), time) });
-    jw_end(&w, '}');
-    jw_end(&w, '}');
 }
 
 static WAITS int reply(struct admin_req *r)

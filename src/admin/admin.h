@@ -28,6 +28,7 @@ struct admin_route {
     const char *help;
 };
 
+void admin_error_write(struct buf *out, const char *code, str message);        /* instead of what is in it */
 void admin_error(struct admin_req *r, int status, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/put.h"
 #include "dialect/openai_chat_parse.h"
 
 /* ---- the question ---- */
@@ -81,24 +82,6 @@ int eval_parse(struct arena *a, str body, struct eval_request *out, struct err *
 
 /* ---- the answer ---- */
 
-static void text(struct json_writer *w, const char *key, str value)
-{
-    jw_key(w, str_of(key));
-    jw_str(w, value.ptr ? value : S(""));       /* callers may leave a text out */
-}
-
-static void number(struct json_writer *w, const char *key, double value)
-{
-    jw_key(w, str_of(key));
-    jw_double(w, value);
-}
-
-static void integer(struct json_writer *w, const char *key, int64_t value)
-{
-    jw_key(w, str_of(key));
-    jw_int(w, value);
-}
-
 static str ref_name(const struct model_ref *ref)
 {
     return ref->lora_name.len ? ref->lora_name : ref->model;
@@ -118,20 +101,16 @@ static str algorithm_of(const struct eval_in *in)
 static void decision_result(const struct eval_in *in, struct json_writer *w)
 {
     const struct decision_conf *d = in->decision->conf;
-    jw_key(w, S("decision_result"));
-    jw_begin(w, '{');
-    text(w, "decision_name", d ? d->name : S(""));
+    put_open(w, S("decision_result"), '{');
+    put_str(w, S("decision_name"), d ? d->name : S(""));
     if (d) {
-        text(w, "algorithm", algorithm_of(in));
-        jw_key(w, S("confidence"));
-        jw_float(w, (float)in->decision->confidence);
-        integer(w, "priority", d->priority);
-        integer(w, "tier", d->tier);
-        jw_key(w, S("failed"));
-        jw_bool(w, in->decision->is_failed);
+        put_str(w, S("algorithm"), algorithm_of(in));
+        put_float(w, S("confidence"), (float)in->decision->confidence);
+        put_int(w, S("priority"), d->priority);
+        put_int(w, S("tier"), d->tier);
+        put_bool(w, S("failed"), in->decision->is_failed);
     }
-    jw_key(w, S("plugins"));
-    jw_begin(w, '[');
+    put_open(w, S("plugins"), '[');
     for (size_t i = 0; d && i < d->n_plugins; i++)
         jw_str(w, d->plugins[i].type);
     jw_end(w, ']');
@@ -146,8 +125,7 @@ static void decision_result(const struct eval_in *in, struct json_writer *w)
 
 static void recommended_models(const struct eval_in *in, struct json_writer *w)
 {
-    jw_key(w, S("recommended_models"));
-    jw_begin(w, '[');
+    put_open(w, S("recommended_models"), '[');
     for (size_t i = 0; !is_default(in) && i < in->decision->conf->n_refs; i++)
         jw_str(w, ref_name(&in->decision->conf->refs[i]));
     if (is_default(in) && in->default_model.len)
@@ -161,48 +139,46 @@ static void selection(const struct eval_in *in, struct json_writer *w)
     const struct decision_conf *d = in->decision->conf;
     str algorithm = algorithm_of(in);
     if (in->decision->is_failed) {
-        text(w, "selection_status", S("failed"));
-        text(w, "selection_method", S("none"));
-        text(w, "selection_reason", S("a rule is unknown and on_unknown is fail_request"));
+        put_str(w, S("selection_status"), S("failed"));
+        put_str(w, S("selection_method"), S("none"));
+        put_str(w, S("selection_reason"), S("a rule is unknown and on_unknown is fail_request"));
         return;
     }
     if (is_default(in)) {
-        text(w, "selection_status", in->default_model.len ? S("selected") : S("unavailable"));
-        text(w, "selection_method", S("default"));
+        put_str(w, S("selection_status"), in->default_model.len ? S("selected") : S("unavailable"));
+        put_str(w, S("selection_method"), S("default"));
         if (in->default_model.len)
-            text(w, "selected_model", in->default_model);
-        text(w, "selection_reason",
+            put_str(w, S("selected_model"), in->default_model);
+        put_str(w, S("selection_reason"),
              d ? S("the decision names no model") : S("no decision matched"));
         return;
     }
     if (in->selector && in->selector->is_flow) {
-        text(w, "selection_status", S("execution_required"));
-        text(w, "selection_method", algorithm);
-        text(w, "selection_reason", S("a flow asks several models; nothing is called here"));
+        put_str(w, S("selection_status"), S("execution_required"));
+        put_str(w, S("selection_method"), algorithm);
+        put_str(w, S("selection_reason"), S("a flow asks several models; nothing is called here"));
         return;
     }
     /* "single" stands for static alone: whoever named an algorithm reads that name. */
     str method = str_eq(algorithm, S("static")) && in->method ? str_of(in->method) : algorithm;
     uint32_t first = in->pick ? in->pick->order[0] : 0;
-    text(w, "selection_status", S("selected"));
-    text(w, "selection_method", method);
-    text(w, "selected_model", ref_name(&d->refs[first]));
+    put_str(w, S("selection_status"), S("selected"));
+    put_str(w, S("selection_method"), method);
+    put_str(w, S("selected_model"), ref_name(&d->refs[first]));
     if (!in->pick)
         return;
-    text(w, "selection_reason",
+    put_str(w, S("selection_reason"),
          str_of(in->pick->fallback ? in->pick->fallback : in->pick->reason));
-    number(w, "selection_confidence", in->pick->confidence);
-    number(w, "selection_propensity", in->pick->propensity);
+    put_double(w, S("selection_confidence"), in->pick->confidence);
+    put_double(w, S("selection_propensity"), in->pick->propensity);
     if (in->pick->fallback)
-        text(w, "selection_fallback", str_of(in->pick->fallback));
-    jw_key(w, S("selection_scores"));
-    jw_begin(w, '[');                           /* in the order of preference; models may repeat */
+        put_str(w, S("selection_fallback"), str_of(in->pick->fallback));
+    put_open(w, S("selection_scores"), '[');    /* in the order of preference; models may repeat */
     for (size_t i = 0; i < d->n_refs; i++) {
         uint32_t k = in->pick->order[i];
         jw_begin(w, '{');
-        text(w, "model", ref_name(&d->refs[k]));
-        jw_key(w, S("score"));
-        jw_float(w, in->pick->scores[k]);
+        put_str(w, S("model"), ref_name(&d->refs[k]));
+        put_float(w, S("score"), in->pick->scores[k]);
         jw_end(w, '}');
     }
     jw_end(w, ']');
@@ -227,14 +203,13 @@ static void signal_errors(const struct eval_in *in, struct json_writer *w)
         if (!is_error(in, i))
             continue;
         if (!is_open) {
-            jw_key(w, S("signal_errors"));
-            jw_begin(w, '{');
+            put_open(w, S("signal_errors"), '{');
             is_open = true;
         }
         char key[256];
         str type = policy_slot_type(in->policy, i), name = policy_slot_name(in->policy, i);
         snprintf(key, sizeof key, STR_FMT ":" STR_FMT, STR_ARG(type), STR_ARG(name));
-        text(w, key, str_of(in->decision->signals->why_unknown[i]));
+        put_str(w, str_of(key), str_of(in->decision->signals->why_unknown[i]));
     }
     if (is_open)
         jw_end(w, '}');
@@ -257,8 +232,7 @@ static double best_confidence(const struct eval_in *in, str type)
 static void metrics(const struct eval_in *in, struct json_writer *w)
 {
     uint32_t n = policy_n_units(in->policy);
-    jw_key(w, S("metrics"));
-    jw_begin(w, '{');
+    put_open(w, S("metrics"), '{');
     for (uint32_t i = 0; i < n; i++) {
         str type = policy_unit_at(in->policy, i)->type;
         bool is_first = true;
@@ -272,11 +246,9 @@ static void metrics(const struct eval_in *in, struct json_writer *w)
         }
         if (!is_first || decide_unit_fate(in->scratch, i, NULL) != UNIT_RUN)
             continue;
-        jw_key(w, type);
-        jw_begin(w, '{');
-        number(w, "execution_time_ms", (double)ns / 1e6);
-        jw_key(w, S("confidence"));
-        jw_float(w, (float)best_confidence(in, type));
+        put_open(w, type, '{');
+        put_double(w, S("execution_time_ms"), (double)ns / 1e6);
+        put_float(w, S("confidence"), (float)best_confidence(in, type));
         jw_end(w, '}');
     }
     jw_end(w, '}');
@@ -287,14 +259,12 @@ static void lazy_json(const struct eval_in *in, struct json_writer *w)
 {
     if (!in->lazy || !in->lazy_scratch)
         return;
-    jw_key(w, S("lazy"));
-    jw_begin(w, '{');
-    integer(w, "units_run", in->lazy->n_units_run);
-    integer(w, "units_avoided", in->lazy->n_units_avoided);
-    integer(w, "calls", in->lazy->n_calls);
-    integer(w, "calls_avoided", in->lazy->n_calls_avoided);
-    jw_key(w, S("avoided_units"));
-    jw_begin(w, '[');
+    put_open(w, S("lazy"), '{');
+    put_int(w, S("units_run"), in->lazy->n_units_run);
+    put_int(w, S("units_avoided"), in->lazy->n_units_avoided);
+    put_int(w, S("calls"), in->lazy->n_calls);
+    put_int(w, S("calls_avoided"), in->lazy->n_calls_avoided);
+    put_open(w, S("avoided_units"), '[');
     for (uint32_t i = 0; i < policy_n_units(in->policy); i++) {
         if (decide_unit_fate(in->lazy_scratch, i, NULL) == UNIT_AVOIDED)
             jw_str(w, policy_unit_at(in->policy, i)->type);
@@ -305,16 +275,14 @@ static void lazy_json(const struct eval_in *in, struct json_writer *w)
 
 static void facts_json(const struct facts *f, struct json_writer *w)
 {
-    jw_key(w, S("facts"));
-    jw_begin(w, '{');
-    integer(w, "context_tokens", f->context_tokens < INT64_MAX ? (int64_t)f->context_tokens
+    put_open(w, S("facts"), '{');
+    put_int(w, S("context_tokens"), f->context_tokens < INT64_MAX ? (int64_t)f->context_tokens
                                                                : INT64_MAX);
-    integer(w, "messages", f->chat->n_messages);
-    integer(w, "tool_definitions", f->chat->n_tools);
-    integer(w, "tool_calls", f->n_tool_calls);
-    integer(w, "images", f->n_images);
-    jw_key(w, S("active_tool_loop"));
-    jw_bool(w, f->is_tool_loop_active);
+    put_int(w, S("messages"), f->chat->n_messages);
+    put_int(w, S("tool_definitions"), f->chat->n_tools);
+    put_int(w, S("tool_calls"), f->n_tool_calls);
+    put_int(w, S("images"), f->n_images);
+    put_bool(w, S("active_tool_loop"), f->is_tool_loop_active);
     jw_end(w, '}');
 }
 
@@ -323,10 +291,10 @@ void eval_render(const struct eval_in *in, struct buf *out)
     struct json_writer writer = { .out = out }, *w = &writer;
     const struct decision_conf *d = in->decision->conf;
     jw_begin(w, '{');
-    text(w, "original_text", in->original_text);
-    text(w, "requested_model", in->requested_model);
-    text(w, "recipe", in->recipe.len ? in->recipe : S("default"));
-    text(w, "routing_decision", d ? d->name : S(""));
+    put_str(w, S("original_text"), in->original_text);
+    put_str(w, S("requested_model"), in->requested_model);
+    put_str(w, S("recipe"), in->recipe.len ? in->recipe : S("default"));
+    put_str(w, S("routing_decision"), d ? d->name : S(""));
     decision_result(in, w);
     recommended_models(in, w);
     selection(in, w);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "front/gateway.h"
 #include "front/models.h"
 #include "front/process.h"
@@ -56,18 +57,13 @@ static void index_of_all(struct admin_req *r)
 {
     struct json_writer w = { .out = &r->out };
     jw_begin(&w, '{');
-    jw_key(&w, S("service"));
-    jw_str(&w, S("signalbox"));
-    jw_key(&w, S("endpoints"));
-    jw_begin(&w, '[');
+    put_str(&w, S("service"), S("signalbox"));
+    put_open(&w, S("endpoints"), '[');
     for (const struct admin_route *t = admin_routes; t->handle; t++) {
         jw_begin(&w, '{');
-        jw_key(&w, S("method"));
-        jw_str(&w, t->method);
-        jw_key(&w, S("path"));
-        jw_str(&w, t->path);
-        jw_key(&w, S("description"));
-        jw_str(&w, str_of(t->help));
+        put_str(&w, S("method"), t->method);
+        put_str(&w, S("path"), t->path);
+        put_str(&w, S("description"), str_of(t->help));
         jw_end(&w, '}');
     }
     jw_end(&w, ']');
@@ -83,20 +79,13 @@ static void findings_json(const struct findings *f, struct json_writer *w)
     for (size_t i = 0; i < f->n; i++) {
         const struct finding *one = &f->items[i];
         jw_begin(w, '{');
-        jw_key(w, S("name"));
-        jw_str(w, str_of(one->name));
-        jw_key(w, S("severity"));
-        jw_str(w, str_of(names[one->severity]));
-        jw_key(w, S("line"));
-        jw_int(w, one->at.line);
-        jw_key(w, S("column"));
-        jw_int(w, one->at.col);
-        jw_key(w, S("path"));
-        jw_str(w, one->path);
-        jw_key(w, S("message"));
-        jw_str(w, one->text);
-        jw_key(w, S("hint"));
-        jw_str(w, one->hint);
+        put_str(w, S("name"), str_of(one->name));
+        put_str(w, S("severity"), str_of(names[one->severity]));
+        put_int(w, S("line"), one->at.line);
+        put_int(w, S("column"), one->at.col);
+        put_str(w, S("path"), one->path);
+        put_str(w, S("message"), one->text);
+        put_str(w, S("hint"), one->hint);
         jw_end(w, '}');
     }
     jw_end(w, ']');
@@ -127,12 +116,9 @@ static void config_hash(struct admin_req *r)
     const struct snap *s = snap_present();
     struct json_writer w = { .out = &r->out };
     jw_begin(&w, '{');
-    jw_key(&w, S("hash"));
-    jw_str(&w, s->config->hash);
-    jw_key(&w, S("snapshot"));
-    jw_int(&w, (int64_t)s->id);
-    jw_key(&w, S("source"));
-    jw_str(&w, process_config_path() ? str_of(process_config_path()) : S("(embedded)"));
+    put_str(&w, S("hash"), s->config->hash);
+    put_int(&w, S("snapshot"), (int64_t)s->id);
+    put_str(&w, S("source"), process_config_path() ? str_of(process_config_path()) : S("(embedded)"));
     jw_end(&w, '}');
     snap_unlock();
 }
@@ -142,12 +128,9 @@ static void config_result(struct admin_req *r, bool ok, const char *verb, const 
     r->status = ok ? 200 : 422;
     struct json_writer w = { .out = &r->out };
     jw_begin(&w, '{');
-    jw_key(&w, str_of(verb));
-    jw_bool(&w, ok);
-    jw_key(&w, S("errors"));
-    jw_int(&w, (int64_t)found->n_by_severity[SEVERITY_ERROR]);
-    jw_key(&w, S("warnings"));
-    jw_int(&w, (int64_t)found->n_by_severity[SEVERITY_WARNING]);
+    put_bool(&w, str_of(verb), ok);
+    put_int(&w, S("errors"), (int64_t)found->n_by_severity[SEVERITY_ERROR]);
+    put_int(&w, S("warnings"), (int64_t)found->n_by_severity[SEVERITY_WARNING]);
     jw_key(&w, S("findings"));
     findings_json(found, &w);
     jw_end(&w, '}');
@@ -204,33 +187,17 @@ static void backend_json(const struct backend *b, struct json_writer *w)
     const struct backend_state *s = b->state;
     uint64_t until = atomic_load(&s->ejected_until);
     jw_begin(w, '{');
-    jw_key(w, S("name"));
-    jw_str(w, b->name);
-    jw_key(w, S("address"));
-    jw_str(w, b->host_header);
-    jw_key(w, S("provider"));
-    jw_str(w, b->provider->name);
-    jw_key(w, S("upstream_model"));
-    jw_str(w, b->upstream_model);
-    jw_key(w, S("weight"));
-    jw_int(w, b->conf->weight);
-    jw_key(w, S("state"));
-    jw_str(w, atomic_load(&s->is_down) ? S("down") : until > now ? S("ejected") : until ? S("half_open") : S("up"));
-    jw_key(w, S("in_flight"));
-    jw_int(w, atomic_load(&s->in_flight));
-    jw_key(w, S("consecutive_failures"));
-    jw_int(w, atomic_load(&s->failures));
-    if (until > now) {
-        jw_key(w, S("ejected_for_seconds"));
-        jw_double(w, (double)((until - now) / NS_PER_MS) / 1e3);
-    }
+    put_str(w, S("name"), b->name);
+    put_str(w, S("address"), b->host_header);
+    put_str(w, S("provider"), b->provider->name);
+    put_str(w, S("upstream_model"), b->upstream_model);
+    put_int(w, S("weight"), b->conf->weight);
+    put_str(w, S("state"), atomic_load(&s->is_down) ? S("down") : until > now ? S("ejected") : until ? S("half_open") : S("up"));
+    put_int(w, S("in_flight"), atomic_load(&s->in_flight));
+    put_int(w, S("consecutive_failures"), atomic_load(&s->failures));
+    if (until > now)
+        put_double(w, S("ejected_for_seconds"), (double)((until - now) / NS_PER_MS) / 1e3);
     jw_end(w, '}');
-}
-
-static void number_or_null(struct json_writer *w, const char *key, double v)
-{
-    jw_key(w, str_of(key));
-    jw_double(w, v);                            /* NAN becomes null */
 }
 
 static void models(struct admin_req *r)
@@ -239,24 +206,20 @@ static void models(struct admin_req *r)
     snap_lock();
     const struct snap *s = snap_present();
     jw_begin(&w, '{');
-    jw_key(&w, S("models"));
-    jw_begin(&w, '[');
+    put_open(&w, S("models"), '[');
     for (size_t i = 0; i < s->models.n; i++) {
         const struct model *m = s->models.entries[i].value;
         if (!str_eq(m->name, s->models.entries[i].key))
             continue;
         jw_begin(&w, '{');
-        jw_key(&w, S("name"));
-        jw_str(&w, m->name);
-        number_or_null(&w, "quality_score", m->quality);
-        jw_key(&w, S("in_flight"));
-        jw_int(&w, latency_in_flight(m->state->latency));
-        number_or_null(&w, "ttft_p50_seconds", latency_ttft(m->state->latency, 50));
-        number_or_null(&w, "ttft_p95_seconds", latency_ttft(m->state->latency, 95));
-        number_or_null(&w, "tpot_p50_seconds", latency_tpot(m->state->latency, 50));
-        number_or_null(&w, "tpot_p95_seconds", latency_tpot(m->state->latency, 95));
-        jw_key(&w, S("backends"));
-        jw_begin(&w, '[');
+        put_str(&w, S("name"), m->name);
+        put_double(&w, S("quality_score"), m->quality);
+        put_int(&w, S("in_flight"), latency_in_flight(m->state->latency));
+        put_double(&w, S("ttft_p50_seconds"), latency_ttft(m->state->latency, 50));
+        put_double(&w, S("ttft_p95_seconds"), latency_ttft(m->state->latency, 95));
+        put_double(&w, S("tpot_p50_seconds"), latency_tpot(m->state->latency, 50));
+        put_double(&w, S("tpot_p95_seconds"), latency_tpot(m->state->latency, 95));
+        put_open(&w, S("backends"), '[');
         for (unsigned k = 0; k < m->n_backends; k++)
             backend_json(&m->backends[k], &w);
         jw_end(&w, ']');
@@ -273,42 +236,30 @@ static void decisions(struct admin_req *r)
     snap_lock();
     const struct snap *s = snap_present();
     jw_begin(&w, '{');
-    jw_key(&w, S("recipes"));
-    jw_begin(&w, '[');
+    put_open(&w, S("recipes"), '[');
     for (unsigned i = 0; i < s->n_recipes; i++) {
         const struct profile *p = s->recipes[i].profile;
         jw_begin(&w, '{');
-        jw_key(&w, S("name"));
-        jw_str(&w, p->name);
-        jw_key(&w, S("strategy"));
-        jw_str(&w, p->strategy == STRATEGY_CONFIDENCE ? S("confidence") : S("priority"));
-        jw_key(&w, S("decisions"));
-        jw_begin(&w, '[');
+        put_str(&w, S("name"), p->name);
+        put_str(&w, S("strategy"), p->strategy == STRATEGY_CONFIDENCE ? S("confidence") : S("priority"));
+        put_open(&w, S("decisions"), '[');
         for (size_t k = 0; k < p->n_decisions; k++) {
             const struct decision_conf *d = &p->decisions[k];
             jw_begin(&w, '{');
-            jw_key(&w, S("name"));
-            jw_str(&w, d->name);
-            jw_key(&w, S("description"));
-            jw_str(&w, d->description);
-            jw_key(&w, S("priority"));
-            jw_int(&w, d->priority);
-            jw_key(&w, S("tier"));
-            jw_int(&w, d->tier);
-            jw_key(&w, S("algorithm"));
-            jw_str(&w, d->algorithm.type.len ? d->algorithm.type : S("static"));
-            jw_key(&w, S("models"));
-            jw_begin(&w, '[');
+            put_str(&w, S("name"), d->name);
+            put_str(&w, S("description"), d->description);
+            put_int(&w, S("priority"), d->priority);
+            put_int(&w, S("tier"), d->tier);
+            put_str(&w, S("algorithm"), d->algorithm.type.len ? d->algorithm.type : S("static"));
+            put_open(&w, S("models"), '[');
             for (size_t m = 0; m < d->n_refs; m++)
                 jw_str(&w, d->refs[m].model);
             jw_end(&w, ']');
-            jw_key(&w, S("plugins"));
-            jw_begin(&w, '[');
+            put_open(&w, S("plugins"), '[');
             for (size_t m = 0; m < d->n_plugins; m++)
                 jw_str(&w, d->plugins[m].type);
             jw_end(&w, ']');
-            jw_key(&w, S("matches"));
-            jw_double(&w, metric_value(s->recipes[i].plans[k].cell_match));
+            put_double(&w, S("matches"), metric_value(s->recipes[i].plans[k].cell_match));
             jw_end(&w, '}');
         }
         jw_end(&w, ']');
@@ -322,7 +273,7 @@ static void decisions(struct admin_req *r)
 static void model_list(struct admin_req *r)
 {
     snap_lock();
-    models_json(snap_present(), &r->out);
+    models_all(snap_present(), r->a, NULL, &r->out);
     snap_unlock();
 }
 

@@ -4,6 +4,7 @@
 #include "admin/resources.h"
 #include "admin/tenancy.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "base/value.h"
 #include "pipeline/budget.h"
 #include "pipeline/snap.h"
@@ -35,8 +36,7 @@ static void list(struct tenancy_call *c, str name)
     struct json_writer w = { .out = c->out };
     if (name.len == 0) {
         jw_begin(&w, '{');
-        jw_key(&w, S("budgets"));
-        jw_begin(&w, '[');
+        put_open(&w, S("budgets"), '[');
     }
     if (!budgets_write(name, c->snap, &w))
         failed(c, name, -ENOENT, NULL);

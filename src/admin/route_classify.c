@@ -8,6 +8,7 @@
 
 #include "admin/eval.h"
 #include "base/clock.h"
+#include "base/put.h"
 #include "neural/kernel.h"
 #include "pipeline/classify.h"
 #include "pipeline/snap.h"
@@ -107,34 +108,9 @@ static double option_number(const struct ask *q, const char *key, double fallbac
 
 /* ---- writing ---- */
 
-static void key_text(struct json_writer *w, const char *key, str v)
-{
-    jw_key(w, str_of(key));
-    jw_str(w, v.ptr ? v : S(""));
-}
-
-static void key_float(struct json_writer *w, const char *key, float v)
-{
-    jw_key(w, str_of(key));
-    jw_float(w, v);
-}
-
-static void key_bool(struct json_writer *w, const char *key, bool v)
-{
-    jw_key(w, str_of(key));
-    jw_bool(w, v);
-}
-
-static void key_int(struct json_writer *w, const char *key, int64_t v)
-{
-    jw_key(w, str_of(key));
-    jw_int(w, v);
-}
-
 static void time_write(struct ask *q, const char *key)
 {
-    jw_key(&q->w, str_of(key));
-    jw_double(&q->w, (double)(clock_now() - q->from) / 1e6);
+    put_double(&q->w, str_of(key), (double)(clock_now() - q->from) / 1e6);
 }
 
 static float score_of(const struct classification *c, str label)
@@ -161,19 +137,15 @@ static void unavailable(struct ask *q, const char *signal, const char *why)
 static void intent_write(struct ask *q, const struct classification *c)
 {
     struct json_writer *w = &q->w;
-    jw_key(w, S("classification"));
-    jw_begin(w, '{');
-    key_text(w, "category", c->label);
-    key_float(w, "confidence", c->score);
+    put_open(w, S("classification"), '{');
+    put_str(w, S("category"), c->label);
+    put_float(w, S("confidence"), c->score);
     time_write(q, "processing_time_ms");
     jw_end(w, '}');
     if (option(q, "return_probabilities")) {
-        jw_key(w, S("probabilities"));
-        jw_begin(w, '{');
-        for (uint32_t i = 0; i < c->n_scores; i++) {
-            jw_key(w, c->scores[i].label);
-            jw_float(w, c->scores[i].score);
-        }
+        put_open(w, S("probabilities"), '{');
+        for (uint32_t i = 0; i < c->n_scores; i++)
+            put_float(w, c->scores[i].label, c->scores[i].score);
         jw_end(w, '}');
     }
 }
@@ -204,20 +176,19 @@ static void pii_write(struct ask *q, const struct facts *f, const struct classif
     str text = f->evaluation_text;
     if (c->n_spans)
         qsort(c->spans, c->n_spans, sizeof *c->spans, by_place);
-    jw_key(w, S("entities"));
-    jw_begin(w, '[');
+    put_open(w, S("entities"), '[');
     for (uint32_t i = 0; i < c->n_spans; i++) {
         const struct found_span *s = &c->spans[i];
         if ((double)s->score < least || !type_is_asked(q, s->type) || s->from < at)
             continue;
         jw_begin(w, '{');
-        key_text(w, "type", s->type);
+        put_str(w, S("type"), s->type);
         if (option(q, "reveal_entity_text"))
-            key_text(w, "value", str_upto(str_from(text, s->from), s->to - s->from));
-        key_float(w, "confidence", s->score);
+            put_str(w, S("value"), str_upto(str_from(text, s->from), s->to - s->from));
+        put_float(w, S("confidence"), s->score);
         if (option(q, "return_positions")) {
-            key_int(w, "start_position", s->from);
-            key_int(w, "end_position", s->to);
+            put_int(w, S("start_position"), s->from);
+            put_int(w, S("end_position"), s->to);
         }
         jw_end(w, '}');
         buf_str(&masked, str_upto(str_from(text, at), s->from - at));
@@ -226,13 +197,13 @@ static void pii_write(struct ask *q, const struct facts *f, const struct classif
         n++;
     }
     jw_end(w, ']');
-    key_bool(w, "has_pii", n > 0);
+    put_bool(w, S("has_pii"), n > 0);
     if (option(q, "mask_entities")) {
         buf_str(&masked, str_from(text, at));
-        key_text(w, "masked_text", buf_view(&masked));
+        put_str(w, S("masked_text"), buf_view(&masked));
     }
     buf_free(&masked);
-    key_text(w, "security_recommendation", n ? S("block") : S("allow"));
+    put_str(w, S("security_recommendation"), n ? S("block") : S("allow"));
     time_write(q, "processing_time_ms");
 }
 
@@ -246,16 +217,15 @@ static void security_write(struct ask *q, const struct classification *c)
     threshold = option_number(q, "confidence_threshold", threshold);
     float risk = score_of(c, S("jailbreak"));
     bool is_attack = (double)risk >= threshold;
-    key_bool(w, "is_jailbreak", is_attack);
-    key_float(w, "risk_score", risk);
-    jw_key(w, S("detection_types"));
-    jw_begin(w, '[');
+    put_bool(w, S("is_jailbreak"), is_attack);
+    put_float(w, S("risk_score"), risk);
+    put_open(w, S("detection_types"), '[');
     if (is_attack)
         jw_str(w, S("jailbreak"));
     jw_end(w, ']');
-    key_float(w, "confidence", c->score);
-    key_text(w, "recommendation", is_attack ? S("block") : S("allow"));
-    key_text(w, "reasoning", arena_printf(q->r->a, "risk %.2f, threshold %.2f, %u window%s of the text", (double)risk, threshold,
+    put_float(w, S("confidence"), c->score);
+    put_str(w, S("recommendation"), is_attack ? S("block") : S("allow"));
+    put_str(w, S("reasoning"), arena_printf(q->r->a, "risk %.2f, threshold %.2f, %u window%s of the text", (double)risk, threshold,
                                           c->n_windows, c->n_windows == 1 ? "" : "s"));
     time_write(q, "processing_time_ms");
 }
@@ -264,16 +234,16 @@ static void fact_check_write(struct ask *q, const struct classification *c)
 {
     str label = c->label;
     bool needs = str_ieq(label, S("needs_fact_check")) || str_ieq(label, S("fact_check_needed"));
-    key_bool(&q->w, "needs_fact_check", needs);
-    key_text(&q->w, "label", needs ? S("FACT_CHECK_NEEDED") : S("NO_FACT_CHECK_NEEDED"));
-    key_float(&q->w, "confidence", c->score);
+    put_bool(&q->w, S("needs_fact_check"), needs);
+    put_str(&q->w, S("label"), needs ? S("FACT_CHECK_NEEDED") : S("NO_FACT_CHECK_NEEDED"));
+    put_float(&q->w, S("confidence"), c->score);
     time_write(q, "processing_time_ms");
 }
 
 static void feedback_write(struct ask *q, const struct classification *c)
 {
-    key_text(&q->w, "feedback_type", c->label);
-    key_float(&q->w, "confidence", c->score);
+    put_str(&q->w, S("feedback_type"), c->label);
+    put_float(&q->w, S("confidence"), c->score);
     time_write(q, "processing_time_ms");
 }
 
@@ -322,8 +292,8 @@ static WAITS void intent(struct ask *q)
     struct decision d = decide_run(recipe->policy, &f, scratch, q->r->a, DECIDE_EAGER, no_identity);
     jw_begin(&q->w, '{');
     intent_write(q, &c);
-    key_text(&q->w, "recommended_model", d.conf && d.conf->n_refs ? d.conf->refs[0].model : q->snap->config->default_model);
-    key_text(&q->w, "routing_decision", d.conf ? d.conf->name : S("default"));
+    put_str(&q->w, S("recommended_model"), d.conf && d.conf->n_refs ? d.conf->refs[0].model : q->snap->config->default_model);
+    put_str(&q->w, S("routing_decision"), d.conf ? d.conf->name : S("default"));
     jw_key(&q->w, S("matched_signals"));
     decide_signals_json(recipe->policy, scratch, true, !option(q, "evaluate_all_signals"), &q->w);
     jw_end(&q->w, '}');
@@ -357,7 +327,7 @@ static void answer_write(struct ask *q, const struct task *t, const struct facts
 {
     jw_begin(&q->w, '{');
     if (c->why)
-        key_text(&q->w, "unavailable", str_of(c->why));
+        put_str(&q->w, S("unavailable"), str_of(c->why));
     else if (t->write)
         t->write(q, c);
     else
@@ -413,12 +383,11 @@ static WAITS void batch(struct ask *q)
         classify_many(q->snap->signal_models, str_of(tasks[at].signal), each + i, take, NEVER, q->r->a, said + i);
     }
     jw_begin(&q->w, '{');
-    jw_key(&q->w, S("results"));
-    jw_begin(&q->w, '[');
+    put_open(&q->w, S("results"), '[');
     for (size_t i = 0; i < n; i++)
         answer_write(q, &tasks[at], each[i], &said[i]);
     jw_end(&q->w, ']');
-    key_int(&q->w, "total_count", (int64_t)n);
+    put_int(&q->w, S("total_count"), (int64_t)n);
     time_write(q, "processing_time_ms");
     jw_end(&q->w, '}');
 }
@@ -466,23 +435,21 @@ static WAITS void embeddings(struct ask *q)
         return;
     struct json_writer *w = &q->w;
     jw_begin(w, '{');
-    jw_key(w, S("embeddings"));
-    jw_begin(w, '[');
+    put_open(w, S("embeddings"), '[');
     for (size_t i = 0; i < n; i++) {
         jw_begin(w, '{');
-        key_text(w, "text", texts[i]);
-        key_text(w, "modality", S("text"));
-        jw_key(w, S("embedding"));
-        jw_begin(w, '[');
+        put_str(w, S("text"), texts[i]);
+        put_str(w, S("modality"), S("text"));
+        put_open(w, S("embedding"), '[');
         for (int64_t d = 0; d < dim; d++)
             jw_float(w, v[(int64_t)i * dim + d]);
         jw_end(w, ']');
-        key_int(w, "dimension", dim);
-        key_text(w, "model_used", s->name);
+        put_int(w, S("dimension"), dim);
+        put_str(w, S("model_used"), s->name);
         jw_end(w, '}');
     }
     jw_end(w, ']');
-    key_int(w, "total_count", (int64_t)n);
+    put_int(w, S("total_count"), (int64_t)n);
     time_write(q, "total_processing_time_ms");
     jw_end(w, '}');
 }
@@ -502,9 +469,9 @@ static WAITS void similarity(struct ask *q)
         return;
     float cosine = vector_dot(v, v + s->dim, s->dim);
     jw_begin(&q->w, '{');
-    key_float(&q->w, "similarity", cosine);
-    key_float(&q->w, "threshold_scale", need_similarity(s, cosine));
-    key_text(&q->w, "model_used", s->name);
+    put_float(&q->w, S("similarity"), cosine);
+    put_float(&q->w, S("threshold_scale"), need_similarity(s, cosine));
+    put_str(&q->w, S("model_used"), s->name);
     time_write(q, "processing_time_ms");
     jw_end(&q->w, '}');
 }
@@ -540,18 +507,17 @@ static WAITS void similarity_batch(struct ask *q)
         list[i] = (struct match){ i, vector_dot(v + i * s->dim, v + n * s->dim, s->dim) };
     qsort(list, n, sizeof *list, by_similarity);
     jw_begin(&q->w, '{');
-    jw_key(&q->w, S("matches"));
-    jw_begin(&q->w, '[');
+    put_open(&q->w, S("matches"), '[');
     for (size_t i = 0; i < n && (top <= 0 || i < (size_t)top); i++) {
         jw_begin(&q->w, '{');
-        key_int(&q->w, "index", (int64_t)list[i].index);
-        key_float(&q->w, "similarity", list[i].similarity);
-        key_text(&q->w, "text", texts[list[i].index]);
+        put_int(&q->w, S("index"), (int64_t)list[i].index);
+        put_float(&q->w, S("similarity"), list[i].similarity);
+        put_str(&q->w, S("text"), texts[list[i].index]);
         jw_end(&q->w, '}');
     }
     jw_end(&q->w, ']');
-    key_int(&q->w, "total_candidates", (int64_t)n);
-    key_text(&q->w, "model_used", s->name);
+    put_int(&q->w, S("total_candidates"), (int64_t)n);
+    put_str(&q->w, S("model_used"), s->name);
     time_write(q, "processing_time_ms");
     jw_end(&q->w, '}');
 }
@@ -591,15 +557,14 @@ static WAITS void nli(struct ask *q)
     }
     struct json_writer *w = &q->w;
     jw_begin(w, '{');
-    key_text(w, "label", str_of(names[found.label]));
-    key_float(w, "confidence", found.score[found.label]);
-    jw_key(w, S("probabilities"));
-    jw_begin(w, '{');
+    put_str(w, S("label"), str_of(names[found.label]));
+    put_float(w, S("confidence"), found.score[found.label]);
+    put_open(w, S("probabilities"), '{');
     for (unsigned i = 0; i < NLI_N; i++)
-        key_float(w, names[i], found.score[i]);
+        put_float(w, str_of(names[i]), found.score[i]);
     jw_end(w, '}');
-    key_bool(w, "truncated", found.is_cut);
-    key_text(w, "model_used", found.model);
+    put_bool(w, S("truncated"), found.is_cut);
+    put_str(w, S("model_used"), found.model);
     time_write(q, "processing_time_ms");
     jw_end(w, '}');
 }

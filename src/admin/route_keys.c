@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/field.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "pipeline/key.h"
 #include "pipeline/snap.h"
 
@@ -29,10 +30,8 @@ static void one(struct tenancy_call *c, str id, const char *secret)
 {
     struct json_writer w = { .out = c->out };
     jw_begin(&w, '{');
-    if (secret) {
-        jw_key(&w, S("key"));
-        jw_str(&w, str_of(secret));
-    }
+    if (secret)
+        put_str(&w, S("key"), str_of(secret));
     jw_key(&w, S("record"));
     if (!keys_write(id, c->snap, &w))
         jw_null(&w);
@@ -110,8 +109,7 @@ static void list(struct tenancy_call *c, str id)
     struct json_writer w = { .out = c->out };
     if (id.len == 0) {
         jw_begin(&w, '{');
-        jw_key(&w, S("keys"));
-        jw_begin(&w, '[');
+        put_open(&w, S("keys"), '[');
     }
     if (!keys_write(id, c->snap, &w))
         failed(c, id, -ENOENT, NULL);

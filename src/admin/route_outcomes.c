@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "pipeline/learning.h"
 
 enum { OUTCOMES_A_POST_MAX = 10000 };
@@ -88,22 +89,10 @@ static bool outcome_read(const struct json *j, jref n, struct arena *a, struct o
     return true;
 }
 
-static void key_str(struct json_writer *w, const char *key, str v)
-{
-    jw_key(w, str_of(key));
-    jw_str(w, v);
-}
-
-static void key_int(struct json_writer *w, const char *key, uint64_t v)
-{
-    jw_key(w, str_of(key));
-    jw_int(w, (int64_t)v);
-}
-
 static void stamp(struct json_writer *w)
 {
     char time[32];
-    key_str(w, "timestamp", (str){ time, clock_iso(clock_wall(), time) });
+    put_str(w, S("timestamp"), (str){ time, clock_iso(clock_wall(), time) });
 }
 
 struct tally { uint64_t recorded, corrected, duplicate, unknown, refused; };
@@ -120,15 +109,15 @@ static void outcome_take(struct learning *l, const struct json *j, jref n, struc
         t->corrected += r == SAID_CORRECTED;
         t->duplicate += r == SAID_AGAIN;
         t->unknown += r == SAID_UNKNOWN;
-        key_str(w, "request_id", o.id);
-        key_str(w, "result", str_of(results[r]));
+        put_str(w, S("request_id"), o.id);
+        put_str(w, S("result"), str_of(results[r]));
         if (r == SAID_OVERRULED)
-            key_str(w, "note", S("a better informed source has spoken of this request"));
+            put_str(w, S("note"), S("a better informed source has spoken of this request"));
     } else {
         t->refused++;
-        key_str(w, "request_id", o.id);
-        key_str(w, "result", S("refused"));
-        key_str(w, "error", why);
+        put_str(w, S("request_id"), o.id);
+        put_str(w, S("result"), S("refused"));
+        put_str(w, S("error"), why);
     }
     jw_end(w, '}');
 }
@@ -159,8 +148,7 @@ void admin_outcomes(struct admin_req *r)
     }
     struct json_writer w = { .out = &r->out };
     jw_begin(&w, '{');
-    jw_key(&w, S("results"));
-    jw_begin(&w, '[');
+    put_open(&w, S("results"), '[');
     if (is_list) {
         JSON_EACH_ITEM(&j, list, item)
             outcome_take(l, &j, item, r->a, &w, &t);
@@ -168,13 +156,12 @@ void admin_outcomes(struct admin_req *r)
         outcome_take(l, &j, 0, r->a, &w, &t);
     }
     jw_end(&w, ']');
-    jw_key(&w, S("success"));
-    jw_bool(&w, t.refused + t.unknown == 0);
-    key_int(&w, "recorded", t.recorded);
-    key_int(&w, "corrected", t.corrected);
-    key_int(&w, "duplicate", t.duplicate);
-    key_int(&w, "unknown", t.unknown);
-    key_int(&w, "refused", t.refused);
+    put_bool(&w, S("success"), t.refused + t.unknown == 0);
+    put_int(&w, S("recorded"), t.recorded);
+    put_int(&w, S("corrected"), t.corrected);
+    put_int(&w, S("duplicate"), t.duplicate);
+    put_int(&w, S("unknown"), t.unknown);
+    put_int(&w, S("refused"), t.refused);
     stamp(&w);
     jw_end(&w, '}');
     if (!is_list && t.unknown)
@@ -212,7 +199,7 @@ void admin_learning_merge(struct admin_req *r)
     }
     struct json_writer w = { .out = &r->out };
     jw_begin(&w, '{');
-    key_str(&w, "result", rc == 0 ? S("merged") : S("older_than_held"));
+    put_str(&w, S("result"), rc == 0 ? S("merged") : S("older_than_held"));
     stamp(&w);
     jw_end(&w, '}');
 }
@@ -231,28 +218,20 @@ void admin_outcome_get(struct admin_req *r)
     }
     struct json_writer w = { .out = &r->out };
     jw_begin(&w, '{');
-    key_str(&w, "request_id", id);
-    key_str(&w, "model", str_of(model));
-    key_int(&w, "at", d.at_s);
-    jw_key(&w, S("expected"));
-    jw_float(&w, d.expected);
-    jw_key(&w, S("believed"));
-    jw_float(&w, d.mean);
-    jw_key(&w, S("deviation"));
-    jw_float(&w, d.deviation);
-    jw_key(&w, S("propensity"));
-    jw_float(&w, d.propensity);
-    jw_key(&w, S("said"));
-    jw_begin(&w, '{');
+    put_str(&w, S("request_id"), id);
+    put_str(&w, S("model"), str_of(model));
+    put_int(&w, S("at"), d.at_s);
+    put_float(&w, S("expected"), d.expected);
+    put_float(&w, S("believed"), d.mean);
+    put_float(&w, S("deviation"), d.deviation);
+    put_float(&w, S("propensity"), d.propensity);
+    put_open(&w, S("said"), '{');
     for (int s = 0; s < OUTCOME_SOURCES; s++) {
         if (d.said[s].weight <= 0)
             continue;
-        jw_key(&w, str_of(outcome_sources[s]));
-        jw_begin(&w, '{');
-        jw_key(&w, S("reward"));
-        jw_float(&w, d.said[s].reward);
-        jw_key(&w, S("weight"));
-        jw_float(&w, d.said[s].weight);
+        put_open(&w, str_of(outcome_sources[s]), '{');
+        put_float(&w, S("reward"), d.said[s].reward);
+        put_float(&w, S("weight"), d.said[s].weight);
         jw_end(&w, '}');
     }
     jw_end(&w, '}');

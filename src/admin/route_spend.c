@@ -9,6 +9,7 @@
 #include "admin/tenancy.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "config/tenancy.h"
 #include "net/http.h"
 #include "pipeline/budget.h"
@@ -101,12 +102,9 @@ static void row_numbers(struct json_writer *w, const struct ledger_entry *e)
 {
     int64_t list[COUNT_OF(numbers)];
     numbers_of(e, list);
-    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        jw_key(w, str_of(numbers[i]));
-        jw_int(w, list[i]);
-    }
-    jw_key(w, S("cost_usd"));
-    jw_double(w, (double)e->micro_usd / 1e6);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        put_int(w, str_of(numbers[i]), list[i]);
+    put_double(w, S("cost_usd"), (double)e->micro_usd / 1e6);
 }
 
 static void row_json(void *arg, const struct ledger_entry *e)
@@ -115,10 +113,8 @@ static void row_json(void *arg, const struct ledger_entry *e)
     char day[32];
     jw_begin(&p->w, '{');
     for (size_t i = 0; i < COUNT_OF(columns); i++)
-        if (p->q->group_by & columns[i].bit) {
-            jw_key(&p->w, str_of(columns[i].name));
-            jw_str(&p->w, value_of(e, columns[i].bit, day));
-        }
+        if (p->q->group_by & columns[i].bit)
+            put_str(&p->w, str_of(columns[i].name), value_of(e, columns[i].bit, day));
     row_numbers(&p->w, e);
     jw_end(&p->w, '}');
     p->sum.requests += e->requests;
@@ -179,29 +175,20 @@ static void json(struct tenancy_call *c, const struct ledger_query *q)
     struct printing p = { .c = c, .q = q, .w = { .out = c->out } };
     char day[32];
     jw_begin(&p.w, '{');
-    jw_key(&p.w, S("currency"));
-    jw_str(&p.w, S("USD"));
-    if (q->from) {
-        jw_key(&p.w, S("from"));
-        jw_str(&p.w, day_text(q->from, day));
-    }
-    if (q->to) {
-        jw_key(&p.w, S("to"));
-        jw_str(&p.w, day_text(q->to, day));
-    }
-    jw_key(&p.w, S("rows"));
-    jw_begin(&p.w, '[');
+    put_str(&p.w, S("currency"), S("USD"));
+    if (q->from)
+        put_str(&p.w, S("from"), day_text(q->from, day));
+    if (q->to)
+        put_str(&p.w, S("to"), day_text(q->to, day));
+    put_open(&p.w, S("rows"), '[');
     int rc = ledger_spend(books(), q, row_json, &p);
     jw_end(&p.w, ']');
-    jw_key(&p.w, S("total"));
-    jw_begin(&p.w, '{');
+    put_open(&p.w, S("total"), '{');
     row_numbers(&p.w, &p.sum);
     jw_end(&p.w, '}');
     uint64_t dropped = ledger_dropped(books());
-    if (dropped) {
-        jw_key(&p.w, S("requests_not_recorded"));
-        jw_int(&p.w, (int64_t)dropped);
-    }
+    if (dropped)
+        put_int(&p.w, S("requests_not_recorded"), (int64_t)dropped);
     jw_end(&p.w, '}');
     if (rc < 0)
         tenancy_error(c, 500, "INTERNAL", "the state file could not be read");

@@ -1,9 +1,8 @@
 /* admin/tenancy.c */
 #include "admin/tenancy.h"
 
-#include "base/clock.h"
-#include "base/json.h"
 #include "base/value.h"
+#include "net/http.h"
 #include "observe/log.h"
 #include "pipeline/budget.h"
 #include "pipeline/snap.h"
@@ -11,44 +10,17 @@
 
 void tenancy_error(struct tenancy_call *c, int status, const char *code, const char *format, ...)
 {
-    char time[32];
     va_list args;
     va_start(args, format);
-    str message = arena_vprintf(c->a, format, args);
+    admin_error_write(c->out, code, arena_vprintf(c->a, format, args));
     va_end(args);
     c->status = status;
     c->type = S("");
-    c->out->len = 0;
-    struct json_writer w = { .out = c->out };
-    jw_begin(&w, '{');
-    jw_key(&w, S("error"));
-    jw_begin(&w, '{');
-    jw_key(&w, S("code"));
-    jw_str(&w, str_of(code));
-    jw_key(&w, S("message"));
-    jw_str(&w, message);
-    jw_key(&w, S("timestamp"));
-    jw_str(&w, (str){ time, clock_iso(clock_wall(), time) });
-    jw_end(&w, '}');
-    jw_end(&w, '}');
-}
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
 }
 
 str tenancy_part(struct arena *a, str *rest)
 {
-    str raw = str_cut(rest, '/');
-    char *to = arena_alloc(a, raw.len + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < raw.len; i++) {
-        bool is_escape = raw.ptr[i] == '%' && i + 2 < raw.len && hex(raw.ptr[i + 1]) >= 0 && hex(raw.ptr[i + 2]) >= 0;
-        to[n++] = is_escape ? (char)(hex(raw.ptr[i + 1]) << 4 | hex(raw.ptr[i + 2])) : raw.ptr[i];
-        i += is_escape ? 2 : 0;
-    }
-    return (str){ to, n };
+    return http_path_decode(str_cut(rest, '/'), a);
 }
 
 const struct value *tenancy_body(struct tenancy_call *c)

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
+
+#include "base/hex.h"
+#include "base/utf8.h"
 #endif
 
 struct source {
@@ -85,8 +88,7 @@ static int hex4(const unsigned char *p, const unsigned char *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int c = p[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        int digit = hex_digit((char)p[i]);
         if (digit < 0)
             return -1;
         v = v * 16 + digit;
@@ -387,30 +389,6 @@ done:
 bool json_is(const struct json *j, jref n, enum json_kind kind)
 {
     return n != JSON_NONE && json_kind(j, n) == kind;
-}
-
-static unsigned utf8_put(char *to, uint32_t c)
-{
-    if (c < 0x80) {
-        to[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        to[0] = (char)(0xc0 | c >> 6);
-        to[1] = (char)(0x80 | (c & 63));
-        return 2;
-    }
-    if (c < 0x10000) {
-        to[0] = (char)(0xe0 | c >> 12);
-        to[1] = (char)(0x80 | (c >> 6 & 63));
-        to[2] = (char)(0x80 | (c & 63));
-        return 3;
-    }
-    to[0] = (char)(0xf0 | c >> 18);
-    to[1] = (char)(0x80 | (c >> 12 & 63));
-    to[2] = (char)(0x80 | (c >> 6 & 63));
-    to[3] = (char)(0x80 | (c & 63));
-    return 4;
 }
 
 /* Copies up to the next backslash, unless `to` is NULL, and returns how many bytes these are. `to` has room for as many bytes

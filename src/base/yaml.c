@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <yaml.h>
 
+#include "base/hex.h"
 #include "base/map.h"
 
 enum {
@@ -316,11 +317,10 @@ static int hex4(const char *p)
 {
     int v = 0;
     for (int i = 0; i < 4; i++) {
-        int c = p[i], d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                        : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-        if (d < 0)
+        int digit = hex_digit(p[i]);
+        if (digit < 0)
             return -1;
-        v = v * 16 + d;
+        v = v * 16 + digit;
     }
     return v;
 }

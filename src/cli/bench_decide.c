@@ -14,8 +14,9 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "base/rand.h"
-#include "cli/cli.h"
+#include "cli/bench.h"
 #include "signal/signal.h"
 
 enum {
@@ -194,13 +195,11 @@ static void figure_json(struct json_writer *w, const char *what, const struct fi
         { "units_run", f->units_run, is_lazy }, { "units_avoided", f->units_avoided, is_lazy },
     };
     jw_begin(w, '{');
-    jw_key(w, S("what"));
-    jw_str(w, str_of(what));
+    put_str(w, S("what"), str_of(what));
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         if (!all[i].is_shown)
             continue;
-        jw_key(w, str_of(all[i].key));
-        jw_double(w, all[i].v);
+        put_double(w, str_of(all[i].key), all[i].v);
     }
     jw_end(w, '}');
 }
@@ -216,9 +215,7 @@ static void figure_text(struct buf *out, const char *what, const struct figure *
     buf_char(out, '\n');
 }
 
-struct report { bool is_json; struct json_writer w; };
-
-static void report_one(struct report *r, const char *what, const struct figure *f, bool is_lazy)
+static void report_one(struct bench_report *r, const char *what, const struct figure *f, bool is_lazy)
 {
     if (r->is_json)
         figure_json(&r->w, what, f, is_lazy);
@@ -226,12 +223,14 @@ static void report_one(struct report *r, const char *what, const struct figure *
         figure_text(r->w.out, what, f, is_lazy);
 }
 
-static int bench_profile(const struct profile *profile, const struct value *global,
-                         struct report *r)
+static int bench_profile(const struct config *c, size_t at, struct bench_report *r)
 {
+    const struct profile *profile = &c->profiles[at];
+    if (!profile->n_decisions)
+        return CLI_FINE;
     struct arena *a = arena_new();
     struct findings findings = { .a = a };
-    struct signal_make_arg arg = { .global = global };
+    struct signal_make_arg arg = { .global = c->global };
     const struct policy *p = policy_build(a, profile, signal_make_all, &arg, &findings);
     if (!p) {
         cli_findings(stderr, &findings, SEVERITY_ERROR);
@@ -247,14 +246,10 @@ static int bench_profile(const struct profile *profile, const struct value *glob
     }
     if (r->is_json) {
         jw_begin(&r->w, '{');
-        jw_key(&r->w, S("profile"));
-        jw_str(&r->w, profile->name);
-        jw_key(&r->w, S("decisions"));
-        jw_int(&r->w, (int64_t)profile->n_decisions);
-        jw_key(&r->w, S("signals"));
-        jw_int(&r->w, policy_n_slots(p));
-        jw_key(&r->w, S("figures"));
-        jw_begin(&r->w, '[');
+        put_str(&r->w, S("profile"), profile->name);
+        put_int(&r->w, S("decisions"), (int64_t)profile->n_decisions);
+        put_int(&r->w, S("signals"), policy_n_slots(p));
+        put_open(&r->w, S("figures"), '[');
     } else {
         buf_printf(r->w.out, STR_FMT ": %zu decisions, %u signals\n", STR_ARG(profile->name),
                    profile->n_decisions, policy_n_slots(p));
@@ -282,46 +277,5 @@ static int bench_profile(const struct profile *profile, const struct value *glob
 
 int bench_decide(int argc, char **argv)
 {
-    struct arena *a = arena_new();
-    struct cli_args args = cli_args_start("bench", argc, argv);
-    struct buf out = { 0 };
-    struct report r = { .w = { .out = &out } };
-    struct findings findings = { .a = a };
-    const char *path = NULL, *file;
-    str text;
-    int rc = CLI_USAGE;
-    for (int o; (o = cli_next(&args)) != CLI_END; ) {
-        if (o == 'c')
-            path = args.value;
-        else if (o == 'j')
-            r.is_json = true;
-        else if (o == CLI_WORD)
-            rc = cli_usage_error("bench", "`bench decide` takes no '%s'", args.value);
-        if (o == CLI_BAD || o == CLI_WORD)
-            goto end;
-    }
-    if (!cli_config_text(a, path, &text, &file))
-        goto end;
-    const struct config *c = config_load(a, text, file, NULL, false, &findings);
-    if (!c) {
-        cli_findings(stderr, &findings, SEVERITY_ERROR);
-        goto end;
-    }
-    rc = CLI_FINE;
-    if (r.is_json)
-        jw_begin(&r.w, '[');
-    for (size_t i = 0; i < c->n_profiles && rc == CLI_FINE; i++) {
-        if (c->profiles[i].n_decisions)
-            rc = bench_profile(&c->profiles[i], c->global, &r);
-    }
-    if (r.is_json)
-        jw_end(&r.w, ']');
-    if (r.is_json)
-        buf_char(&out, '\n');
-    if (rc == CLI_FINE)
-        rc = cli_put(stdout, buf_view(&out));
-end:
-    buf_free(&out);
-    arena_free(a);
-    return rc;
+    return bench_profiles(argc, argv, bench_profile);
 }

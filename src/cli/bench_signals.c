@@ -10,8 +10,9 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "base/utf8.h"
-#include "cli/cli.h"
+#include "cli/bench.h"
 #include "signal/scanner.h"
 #include "signal/signal.h"
 
@@ -81,25 +82,12 @@ static struct value *value_shifted(struct arena *a, const struct value *v, unsig
     return out;
 }
 
-static const struct value *signals_of(const struct config *c, size_t profile)
-{
-    if (profile == 0)
-        return value_path(c->root, "routing.signals");
-    const struct value *recipes = value_get(c->root, S("recipes"));
-    for (size_t i = 0; recipes && i < recipes->n_items; i++) {
-        const struct value *name = value_get(recipes->items[i], S("name"));
-        if (name && str_eq(name->text, c->profiles[profile].name))
-            return value_path(recipes->items[i], "routing.signals");
-    }
-    return NULL;
-}
-
 /* The rules of a profile, `copies` times; but languages once, their names mean something. */
 static struct profile profile_of(struct arena *a, const struct config *c, size_t profile,
                                  unsigned copies)
 {
     struct profile p = { .name = c->profiles[profile].name };
-    const struct value *signals = signals_of(c, profile);
+    const struct value *signals = config_profile_value(c, profile, "routing.signals");
     for (size_t i = 0; signals && i < signals->n_pairs; i++) {
         const struct signal_ops *ops = signal_by_collection(signals->pairs[i].key);
         const struct value *list = signals->pairs[i].value;
@@ -207,30 +195,24 @@ static struct figures measure(const struct policy *p, struct decide_scratch *s, 
 
 /* ---- telling ---- */
 
-struct report { bool is_json; struct json_writer w; };
-
 static void number_json(struct json_writer *w, str key, double v)
 {
-    jw_key(w, key);
-    jw_double(w, round(v * 10) / 10);
+    put_double(w, key, round(v * 10) / 10);
 }
 
 static void figures_json(struct json_writer *w, const char *text, const struct policy *p,
                          const struct figures *f)
 {
     jw_begin(w, '{');
-    jw_key(w, S("text"));
-    jw_str(w, str_of(text));
+    put_str(w, S("text"), str_of(text));
     number_json(w, S("ns"), f->all_ns);
     number_json(w, S("language_ns"), f->language_ns);
     number_json(w, S("heap_bytes"), f->heap_bytes);
     number_json(w, S("arena_bytes"), f->arena_bytes);
-    jw_key(w, S("units"));
-    jw_begin(w, '[');
+    put_open(w, S("units"), '[');
     for (uint32_t u = 0; u < f->n_units && u < UNITS_MAX; u++) {
         jw_begin(w, '{');
-        jw_key(w, S("type"));
-        jw_str(w, policy_unit_at(p, u)->type);
+        put_str(w, S("type"), policy_unit_at(p, u)->type);
         number_json(w, S("ns"), f->unit_ns[u]);
         jw_end(w, '}');
     }
@@ -249,7 +231,7 @@ static void figures_text(struct buf *out, const char *text, const struct policy 
     buf_printf(out, ")\n");
 }
 
-static void stats_tell(struct report *r, str profile, unsigned copies,
+static void stats_tell(struct bench_report *r, str profile, unsigned copies,
                        const struct scanner_stats *s)
 {
     const struct { const char *key; uint64_t v; } all[] = {
@@ -263,14 +245,12 @@ static void stats_tell(struct report *r, str profile, unsigned copies,
                    "words, %u wait for words, %u are a set\n", STR_ARG(profile), copies,
                    s->n_needles, s->n_states, s->table_bytes / 1024, s->n_lowered, s->n_gated,
                    s->n_in_set);
-    for (size_t i = 0; r->is_json && i < COUNT_OF(all); i++) {
-        jw_key(&r->w, str_of(all[i].key));
-        jw_int(&r->w, (int64_t)all[i].v);
-    }
+    for (size_t i = 0; r->is_json && i < COUNT_OF(all); i++)
+        put_int(&r->w, str_of(all[i].key), (int64_t)all[i].v);
 }
 
 static int bench_profile(const struct config *c, size_t profile, unsigned copies,
-                         struct report *r)
+                         struct bench_report *r)
 {
     struct arena *a = arena_new();
     struct findings findings = { .a = a };
@@ -286,14 +266,11 @@ static int bench_profile(const struct config *c, size_t profile, unsigned copies
     struct scanner_stats stats = scanner_stats(arg.scanner);
     if (r->is_json) {
         jw_begin(&r->w, '{');
-        jw_key(&r->w, S("profile"));
-        jw_str(&r->w, p.name);
+        put_str(&r->w, S("profile"), p.name);
     }
     stats_tell(r, p.name, copies, &stats);
-    if (r->is_json) {
-        jw_key(&r->w, S("figures"));
-        jw_begin(&r->w, '[');
-    }
+    if (r->is_json)
+        put_open(&r->w, S("figures"), '[');
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct figures f = measure(policy, scratch, text_of(a, texts[i].piece));
         if (r->is_json)
@@ -309,51 +286,15 @@ static int bench_profile(const struct config *c, size_t profile, unsigned copies
     return CLI_FINE;
 }
 
+static int profile_tell(const struct config *c, size_t profile, struct bench_report *r)
+{
+    if (!config_profile_value(c, profile, "routing.signals"))
+        return CLI_FINE;
+    int rc = bench_profile(c, profile, 1, r);
+    return rc == CLI_FINE ? bench_profile(c, profile, COPIES, r) : rc;
+}
+
 int bench_signals(int argc, char **argv)
 {
-    struct arena *a = arena_new();
-    struct cli_args args = cli_args_start("bench", argc, argv);
-    struct buf out = { 0 };
-    struct report r = { .w = { .out = &out } };
-    struct findings findings = { .a = a };
-    const char *path = NULL, *file;
-    str text;
-    int rc = CLI_USAGE;
-    for (int o; (o = cli_next(&args)) != CLI_END; ) {
-        if (o == 'c')
-            path = args.value;
-        else if (o == 'j')
-            r.is_json = true;
-        else if (o == CLI_WORD)
-            cli_usage_error("bench", "`bench signals` takes no '%s'", args.value);
-        if (o == CLI_BAD || o == CLI_WORD)
-            goto end;
-    }
-    if (!cli_config_text(a, path, &text, &file))
-        goto end;
-    const struct config *c = config_load(a, text, file, NULL, false, &findings);
-    if (!c) {
-        cli_findings(stderr, &findings, SEVERITY_ERROR);
-        goto end;
-    }
-    rc = CLI_FINE;
-    if (r.is_json)
-        jw_begin(&r.w, '[');
-    for (size_t i = 0; i < c->n_profiles && rc == CLI_FINE; i++) {
-        if (!signals_of(c, i))
-            continue;
-        rc = bench_profile(c, i, 1, &r);
-        if (rc == CLI_FINE)
-            rc = bench_profile(c, i, COPIES, &r);
-    }
-    if (r.is_json) {
-        jw_end(&r.w, ']');
-        buf_char(&out, '\n');
-    }
-    if (rc == CLI_FINE)
-        rc = cli_put(stdout, buf_view(&out));
-end:
-    buf_free(&out);
-    arena_free(a);
-    return rc;
+    return bench_profiles(argc, argv, profile_tell);
 }

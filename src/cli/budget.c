@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/put.h"
 #include "cli/tenancy.h"
 
 struct budget_words {
@@ -16,10 +17,8 @@ struct budget_words {
 
 static void text_write(struct json_writer *w, const char *key, const char *value)
 {
-    if (value) {
-        jw_key(w, str_of(key));
-        jw_str(w, str_of(value));
-    }
+    if (value)
+        put_str(w, str_of(key), str_of(value));
 }
 
 static str body_write(const struct budget_words *b, const char *name, bool *ok)
@@ -29,38 +28,28 @@ static str body_write(const struct budget_words *b, const char *name, bool *ok)
     jw_begin(&w, '{');
     text_write(&w, "name", name);
     text_write(&w, "description", b->description);
-    jw_key(&w, S("amount_usd"));
-    jw_double(&w, b->amount);
+    put_double(&w, S("amount_usd"), b->amount);
     text_write(&w, "period", b->period);
     text_write(&w, "on_budget", b->on_budget);
     text_write(&w, "reserve", b->reserve);
-    if (b->is_soft) {
-        jw_key(&w, S("hard"));
-        jw_bool(&w, false);
-    }
-    jw_key(&w, S("match"));
-    jw_begin(&w, '{');
+    if (b->is_soft)
+        put_bool(&w, S("hard"), false);
+    put_open(&w, S("match"), '{');
     for (size_t i = 0; i < b->n_matches; i++) {
         str value = b->matches[i], key = str_cut(&value, '=');
         *ok &= key.len && key.len < b->matches[i].len;
-        jw_key(&w, key);
-        jw_str(&w, value);
+        put_str(&w, key, value);
     }
     jw_end(&w, '}');
     if (b->per) {
         str rest = str_of(b->per);
-        jw_key(&w, S("per"));
-        jw_begin(&w, '[');
+        put_open(&w, S("per"), '[');
         while (rest.len)
             jw_str(&w, str_trim(str_cut(&rest, ',')));
         jw_end(&w, ']');
     }
     if (b->n_reroute) {
-        jw_key(&w, S("reroute_to"));
-        jw_begin(&w, '[');
-        for (size_t i = 0; i < b->n_reroute; i++)
-            jw_str(&w, b->reroute[i]);
-        jw_end(&w, ']');
+        put_strs(&w, S("reroute_to"), b->reroute, b->n_reroute);
     }
     jw_end(&w, '}');
     return buf_to_arena(&out, b->a);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "cli/cli.h"
 #include "cli/learn.h"
 #include "cli/report.h"
@@ -110,8 +111,7 @@ static void result_json(const struct result *r, const struct wish *w)
     jw_key(&j, S("threshold")), jw_float(&j, r->threshold);
     jw_key(&j, S("wanted_false_alarm_rate")), jw_double(&j, w->rate);
     jw_key(&j, S("false_alarm_rate")), jw_double(&j, (double)r->alarms / r->negatives);
-    jw_key(&j, S("false_alarm_rate_95"));
-    jw_begin(&j, '[');
+    put_open(&j, S("false_alarm_rate_95"), '[');
     jw_double(&j, r->range.low);
     jw_double(&j, r->range.high);
     jw_end(&j, ']');

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #include "base/json.h"
+#include "base/put.h"
 
 int cli_check(int argc, char **argv);
 
@@ -14,37 +15,23 @@ static void check_json(const struct findings *list, const char *file, struct buf
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
-    jw_key(&w, S("file"));
-    jw_str(&w, str_of(file));
-    jw_key(&w, S("ok"));
-    jw_bool(&w, list->n_by_severity[SEVERITY_ERROR] == 0);
-    jw_key(&w, S("errors"));
-    jw_int(&w, (int64_t)list->n_by_severity[SEVERITY_ERROR]);
-    jw_key(&w, S("warnings"));
-    jw_int(&w, (int64_t)list->n_by_severity[SEVERITY_WARNING]);
-    jw_key(&w, S("infos"));
-    jw_int(&w, (int64_t)list->n_by_severity[SEVERITY_INFO]);
-    jw_key(&w, S("findings"));
-    jw_begin(&w, '[');
+    put_str(&w, S("file"), str_of(file));
+    put_bool(&w, S("ok"), list->n_by_severity[SEVERITY_ERROR] == 0);
+    put_int(&w, S("errors"), (int64_t)list->n_by_severity[SEVERITY_ERROR]);
+    put_int(&w, S("warnings"), (int64_t)list->n_by_severity[SEVERITY_WARNING]);
+    put_int(&w, S("infos"), (int64_t)list->n_by_severity[SEVERITY_INFO]);
+    put_open(&w, S("findings"), '[');
     for (size_t i = 0; i < list->n; i++) {
         const struct finding *f = &list->items[i];
         jw_begin(&w, '{');
-        jw_key(&w, S("name"));
-        jw_str(&w, str_of(f->name));
-        jw_key(&w, S("severity"));
-        jw_str(&w, str_of(severity_names[f->severity]));
-        jw_key(&w, S("file"));
-        jw_str(&w, str_of(f->at.file ? f->at.file : file));
-        jw_key(&w, S("line"));
-        jw_int(&w, f->at.line);
-        jw_key(&w, S("column"));
-        jw_int(&w, f->at.col);
-        jw_key(&w, S("path"));
-        jw_str(&w, f->path);
-        jw_key(&w, S("message"));
-        jw_str(&w, f->text);
-        jw_key(&w, S("hint"));
-        jw_str(&w, f->hint);
+        put_str(&w, S("name"), str_of(f->name));
+        put_str(&w, S("severity"), str_of(severity_names[f->severity]));
+        put_str(&w, S("file"), str_of(f->at.file ? f->at.file : file));
+        put_int(&w, S("line"), f->at.line);
+        put_int(&w, S("column"), f->at.col);
+        put_str(&w, S("path"), f->path);
+        put_str(&w, S("message"), f->text);
+        put_str(&w, S("hint"), f->hint);
         jw_end(&w, '}');
     }
     jw_end(&w, ']');

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/put.h"
 #include "cli/cli.h"
 #include "cli/rows.h"
 
@@ -13,32 +14,21 @@ static void line_write(const struct classification *c, struct buf *out)
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
     if (c->why) {
-        jw_key(&w, S("unknown"));
-        jw_str(&w, str_of(c->why));
+        put_str(&w, S("unknown"), str_of(c->why));
     } else {
-        jw_key(&w, S("label"));
-        jw_str(&w, c->label);
-        jw_key(&w, S("score"));
-        jw_float(&w, c->score);
-        jw_key(&w, S("scores"));
-        jw_begin(&w, '{');
-        for (uint32_t i = 0; i < c->n_scores; i++) {
-            jw_key(&w, c->scores[i].label);
-            jw_float(&w, c->scores[i].score);
-        }
+        put_str(&w, S("label"), c->label);
+        put_float(&w, S("score"), c->score);
+        put_open(&w, S("scores"), '{');
+        for (uint32_t i = 0; i < c->n_scores; i++)
+            put_float(&w, c->scores[i].label, c->scores[i].score);
         jw_end(&w, '}');
-        jw_key(&w, S("spans"));
-        jw_begin(&w, '[');
+        put_open(&w, S("spans"), '[');
         for (uint32_t i = 0; i < c->n_spans; i++) {
             jw_begin(&w, '{');
-            jw_key(&w, S("start"));
-            jw_int(&w, c->spans[i].from);
-            jw_key(&w, S("end"));
-            jw_int(&w, c->spans[i].to);
-            jw_key(&w, S("type"));
-            jw_str(&w, c->spans[i].type);
-            jw_key(&w, S("score"));
-            jw_float(&w, c->spans[i].score);
+            put_int(&w, S("start"), c->spans[i].from);
+            put_int(&w, S("end"), c->spans[i].to);
+            put_str(&w, S("type"), c->spans[i].type);
+            put_float(&w, S("score"), c->spans[i].score);
             jw_end(&w, '}');
         }
         jw_end(&w, ']');

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hex.h"
+
 static str text(const struct json *j, jref object, const char *key, struct arena *a)
 {
     jref v = json_is(j, object, JSON_OBJECT) ? json_get(j, object, str_of(key)) : JSON_NONE;
@@ -17,19 +19,6 @@ static double number(const struct json *j, jref object, const char *key)
     double v;
     jref n = json_is(j, object, JSON_OBJECT) ? json_get(j, object, str_of(key)) : JSON_NONE;
     return n != JSON_NONE && json_double(j, n, &v) ? v : (double)NAN;
-}
-
-static bool hex(str s, uint64_t *out)
-{
-    *out = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (v < 0 || i == 16)
-            return false;
-        *out = *out << 4 | (unsigned)v;
-    }
-    return s.len > 0;
 }
 
 static void arms_read(struct arena *a, const struct json *j, jref list, struct logged *d)
@@ -87,9 +76,9 @@ bool logged_read(struct arena *a, const struct json *j, struct logged *d)
         d->model = chosen;
     if (!json_is(j, s, JSON_OBJECT))
         return d->model.len > 0;
-    d->has_seed = hex(text(j, s, "seed", a), &d->seed);
-    hex(text(j, s, "kind", a), &d->kind);
-    hex(text(j, s, "text_hash", a), &d->question);
+    d->has_seed = hex_u64(text(j, s, "seed", a), &d->seed);
+    hex_u64(text(j, s, "kind", a), &d->kind);
+    hex_u64(text(j, s, "text_hash", a), &d->question);
     d->rules = (struct bandit_rules){ .scale = number(j, s, "scale"), .floor = number(j, s, "floor"),
                                       .margin = number(j, s, "margin") };
     jref arms = json_get(j, s, S("arms"));

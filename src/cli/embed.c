@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/put.h"
 #include "cli/cli.h"
 #include "cli/rows.h"
 
@@ -16,8 +17,7 @@ static bool batch_write(const struct embed *e, const str *texts, size_t n)
     for (size_t i = 0; i < n && !why; i++) {
         w.need_comma = false;
         jw_begin(&w, '{');
-        jw_key(&w, S("embedding"));
-        jw_begin(&w, '[');
+        put_open(&w, S("embedding"), '[');
         for (uint32_t d = 0; d < e->dim; d++)
             jw_float(&w, vectors[i * e->dim + d]);
         jw_end(&w, ']');

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "cli/cli.h"
 #include "cli/learn.h"
 #include "cli/report.h"
@@ -242,8 +243,7 @@ static void interval_json(struct json_writer *j, const char *key, double value, 
     char name[64];
     jw_key(j, str_of(key)), jw_double(j, value);
     snprintf(name, sizeof name, "%s_95", key);
-    jw_key(j, str_of(name));
-    jw_begin(j, '[');
+    put_open(j, str_of(name), '[');
     jw_double(j, r.low);
     jw_double(j, r.high);
     jw_end(j, ']');
@@ -329,15 +329,13 @@ static void json_print(struct evaluation *ev, struct scored *rows)
     jw_key(&j, S("ms_per_row")), jw_double(&j, ev->ms);
     jw_key(&j, S("all"));
     figures_json(ev, S("all"), &all, &j);
-    jw_key(&j, S("sources"));
-    jw_begin(&j, '[');
+    put_open(&j, S("sources"), '[');
     for (uint32_t s = 0; s < ev->n_sources; s++) {
         struct figures f = figures_of(ev, s, rows);
         figures_json(ev, ev->sources[s], &f, &j);
     }
     jw_end(&j, ']');
-    jw_key(&j, S("spans"));
-    jw_begin(&j, '[');
+    put_open(&j, S("spans"), '[');
     for (uint32_t i = 0; i < ev->n_types; i++) {
         const struct tally *t = &ev->types[i];
         jw_begin(&j, '{');

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/put.h"
 #include "base/rand.h"
 #include "cli/cli.h"
 #include "cli/outcomes.h"
@@ -239,8 +240,7 @@ static void print(const struct outcomes *o, const struct online *q, double (*all
             continue;
         struct summary s = summary_of(all, q->runs, (enum figure)f);
         if (q->as_json) {
-            jw_key(&w, str_of(figure_names[f]));
-            jw_begin(&w, '{');
+            put_open(&w, str_of(figure_names[f]), '{');
             jw_key(&w, S("mean")), jw_double(&w, s.mean);
             jw_key(&w, S("standard_error")), jw_double(&w, s.error);
             jw_key(&w, S("least")), jw_double(&w, s.least);

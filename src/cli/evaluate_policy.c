@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/put.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/decisions.h"
@@ -314,8 +315,7 @@ static bool gate_opens(const struct ope_report *r, const struct gate_asked *g, d
 
 static void estimate_json(struct json_writer *w, const char *key, struct estimate e)
 {
-    jw_key(w, str_of(key));
-    jw_begin(w, '{');
+    put_open(w, str_of(key), '{');
     jw_key(w, S("mean")), jw_double(w, e.mean);
     jw_key(w, S("standard_error")), jw_double(w, e.error);
     jw_key(w, S("low")), jw_double(w, e.mean - 1.96 * e.error);
@@ -335,8 +335,7 @@ static void report_json(const struct study *s, const struct ope_report *r, const
     for (int m = 0; m < METRICS; m++) {
         if (isnan(r[m].snips.mean) && m != QUALITY)
             continue;
-        jw_key(&w, str_of(metric_names[m].name));
-        jw_begin(&w, '{');
+        put_open(&w, str_of(metric_names[m].name), '{');
         estimate_json(&w, "logged", r[m].logged);
         estimate_json(&w, "ips", r[m].ips);
         estimate_json(&w, "snips", r[m].snips);
@@ -352,8 +351,7 @@ static void report_json(const struct study *s, const struct ope_report *r, const
     }
     double bound;
     bool opens = gate_opens(&r[QUALITY], g, &bound);
-    jw_key(&w, S("gate"));
-    jw_begin(&w, '{');
+    put_open(&w, S("gate"), '{');
     jw_key(&w, S("delta")), jw_double(&w, g->delta);
     jw_key(&w, S("alpha")), jw_double(&w, g->alpha);
     jw_key(&w, S("lower_bound")), jw_double(&w, bound);

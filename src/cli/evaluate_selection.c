@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "base/rand.h"
 #include "cli/cli.h"
 #include "cli/outcomes.h"
@@ -589,8 +590,7 @@ static void table_print(const struct evaluation *ev)
 
 static void points_json(struct json_writer *j, const char *key, const struct point *p, size_t n)
 {
-    jw_key(j, str_of(key));
-    jw_begin(j, '[');
+    put_open(j, str_of(key), '[');
     for (size_t i = 0; i < n; i++) {
         jw_begin(j, '[');
         jw_double(j, p[i].cost);
@@ -610,32 +610,21 @@ static void json_print(const struct evaluation *ev)
     jw_key(&j, S("queries")), jw_int(&j, o->n);
     jw_key(&j, S("models")), jw_int(&j, o->n_models);
     jw_key(&j, S("folds")), jw_int(&j, ev->n_folds);
-    jw_key(&j, S("left_out"));
-    jw_begin(&j, '[');
-    for (uint32_t i = 0; i < o->n_dropped; i++)
-        jw_str(&j, o->dropped[i]);
-    jw_end(&j, ']');
-    jw_key(&j, S("left_out_constant"));
-    jw_begin(&j, '[');
-    for (uint32_t i = 0; i < o->n_constant; i++)
-        jw_str(&j, o->constant[i]);
-    jw_end(&j, ']');
-    jw_key(&j, S("best_single"));
-    jw_begin(&j, '{');
+    put_strs(&j, S("left_out"), o->dropped, o->n_dropped);
+    put_strs(&j, S("left_out_constant"), o->constant, o->n_constant);
+    put_open(&j, S("best_single"), '{');
     jw_key(&j, S("model")), jw_str(&j, o->models[ev->best[0]]);
     jw_key(&j, S("score")), jw_double(&j, ev->best_score);
     jw_key(&j, S("cost")), jw_double(&j, o->cost_usd ? ev->best_cost : (double)NAN);
     jw_key(&j, S("hull_aiq")), jw_double(&j, ev->singles_aiq);
     points_json(&j, "hull", ev->singles, ev->n_singles);
     jw_end(&j, '}');
-    jw_key(&j, S("policies"));
-    jw_begin(&j, '{');
+    put_open(&j, S("policies"), '{');
     str groups[16];
     uint32_t n_groups = o->n_models == 2 ? groups_list(ev, groups, 16) : 0;
     for (uint32_t k = 0; k < ev->n_results; k++) {
         const struct result *r = &ev->results[k];
-        jw_key(&j, str_of(r->policy->name));
-        jw_begin(&j, '{');
+        put_open(&j, str_of(r->policy->name), '{');
         const struct { const char *key; double value; } figures[] = {
             { "score", r->score }, { "difference", r->difference }, { "standard_error", r->difference_error },
                 { "cost", r->cost_mean },
@@ -649,12 +638,10 @@ static void json_print(const struct evaluation *ev)
             jw_key(&j, str_of(figures[i].key)), jw_double(&j, figures[i].value);
         points_json(&j, "hull", r->hull, r->n_hull);
         if (n_groups > 1 && r->quality) {
-            jw_key(&j, S("apgr_by_task"));
-            jw_begin(&j, '{');
+            put_open(&j, S("apgr_by_task"), '{');
             for (uint32_t g = 0; g < n_groups; g++) {
                 double error, v = apgr_of(ev, r, ev->model_score[1] > ev->model_score[0], groups[g], &error);
-                jw_key(&j, groups[g]);
-                jw_begin(&j, '{');
+                put_open(&j, groups[g], '{');
                 jw_key(&j, S("apgr")), jw_double(&j, v);
                 jw_key(&j, S("standard_error")), jw_double(&j, error);
                 jw_end(&j, '}');

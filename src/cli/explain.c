@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/put.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/decisions.h"
@@ -157,8 +158,7 @@ static void print_json(const struct question *q, struct buf *out)
         jw_key(&w, str_of(texts[i].key)), jw_str(&w, texts[i].v);
     jw_key(&w, S("propensity")), jw_double(&w, d->propensity);
     jw_key(&w, S("replays")), jw_bool(&w, logged_replays(d));
-    jw_key(&w, S("candidates"));
-    jw_begin(&w, '[');
+    put_open(&w, S("candidates"), '[');
     for (uint32_t i = 0; i < d->n_arms; i++) {
         const struct logged_arm *m = &d->arms[i];
         jw_begin(&w, '{');
@@ -173,8 +173,7 @@ static void print_json(const struct question *q, struct buf *out)
         jw_end(&w, '}');
     }
     jw_end(&w, ']');
-    jw_key(&w, S("kinds"));
-    jw_begin(&w, '{');
+    put_open(&w, S("kinds"), '{');
     for (uint32_t i = 0; q->kinds && i < q->table->n_kinds; i++)
         if (q->kinds[i] >= .01f)
             jw_key(&w, q->table->kinds[i]), jw_float(&w, q->kinds[i]);

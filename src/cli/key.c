@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/put.h"
 #include "cli/tenancy.h"
 
 struct words { str *items; size_t n; };
@@ -26,19 +27,13 @@ static void list_write(struct json_writer *w, const char *key, const struct word
 {
     if (!list->n)
         return;
-    jw_key(w, str_of(key));
-    jw_begin(w, '[');
-    for (size_t i = 0; i < list->n; i++)
-        jw_str(w, list->items[i]);
-    jw_end(w, ']');
+    put_strs(w, str_of(key), list->items, list->n);
 }
 
 static void number_write(struct json_writer *w, const char *key, int64_t v)
 {
-    if (v) {
-        jw_key(w, str_of(key));
-        jw_int(w, v);
-    }
+    if (v)
+        put_int(w, str_of(key), v);
 }
 
 /* A date as it is; "90d", "12h" from now on. False: neither. */
@@ -68,40 +63,29 @@ static str body_write(const struct key_words *k, str id, bool *ok)
     struct buf out = { 0 };
     struct json_writer w = { .out = &out };
     jw_begin(&w, '{');
-    if (id.len) {
-        jw_key(&w, S("id"));
-        jw_str(&w, id);
-    }
+    if (id.len)
+        put_str(&w, S("id"), id);
     for (size_t i = 0; i < COUNT_OF(texts); i++)
-        if (k->texts[i]) {
-            jw_key(&w, str_of(texts[i].member));
-            jw_str(&w, str_of(k->texts[i]));
-        }
+        if (k->texts[i])
+            put_str(&w, str_of(texts[i].member), str_of(k->texts[i]));
     list_write(&w, "groups", &k->groups);
     list_write(&w, "models", &k->models);
     list_write(&w, "entrypoints", &k->entrypoints);
     *ok = expires_write(&w, k->expires);
     if (k->rpm || k->tpm || k->concurrent) {
-        jw_key(&w, S("limits"));
-        jw_begin(&w, '{');
+        put_open(&w, S("limits"), '{');
         number_write(&w, "requests_per_minute", k->rpm);
         number_write(&w, "tokens_per_minute", k->tpm);
         number_write(&w, "concurrent", k->concurrent);
         jw_end(&w, '}');
     }
     if (!isnan(k->budget)) {
-        jw_key(&w, S("budget"));
-        jw_begin(&w, '{');
-        jw_key(&w, S("amount_usd"));
-        jw_double(&w, k->budget);
-        if (k->period) {
-            jw_key(&w, S("period"));
-            jw_str(&w, str_of(k->period));
-        }
-        if (k->on_budget) {
-            jw_key(&w, S("on_budget"));
-            jw_str(&w, str_of(k->on_budget));
-        }
+        put_open(&w, S("budget"), '{');
+        put_double(&w, S("amount_usd"), k->budget);
+        if (k->period)
+            put_str(&w, S("period"), str_of(k->period));
+        if (k->on_budget)
+            put_str(&w, S("on_budget"), str_of(k->on_budget));
         jw_end(&w, '}');
     }
     jw_end(&w, '}');

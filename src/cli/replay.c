@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/put.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/rows.h"
@@ -301,19 +302,10 @@ static void report_text(struct replay *p, struct buf *out)
 
 static void verdict_json(struct json_writer *w, const char *key, struct verdict v)
 {
-    jw_key(w, str_of(key));
-    jw_begin(w, '{');
-    jw_key(w, S("decision"));
-    jw_str(w, v.decision);
-    jw_key(w, S("model"));
-    jw_str(w, v.model);
+    put_open(w, str_of(key), '{');
+    put_str(w, S("decision"), v.decision);
+    put_str(w, S("model"), v.model);
     jw_end(w, '}');
-}
-
-static void number_json(struct json_writer *w, const char *key, uint64_t v)
-{
-    jw_key(w, str_of(key));
-    jw_int(w, (int64_t)v);
 }
 
 static void report_json(struct replay *p, struct buf *out)
@@ -321,30 +313,27 @@ static void report_json(struct replay *p, struct buf *out)
     struct json_writer w = { .out = out };
     struct cell **cells = cells_sorted(p);
     jw_begin(&w, '{');
-    number_json(&w, "lines", p->lines);
-    number_json(&w, "requests", p->requests);
-    number_json(&w, "without_body", p->bodyless);
-    number_json(&w, "unreadable", p->unreadable);
-    number_json(&w, "refused", p->refused);
-    number_json(&w, "compared", p->compared);
-    number_json(&w, "changed", p->changed);
-    jw_key(&w, S("matrix"));
-    jw_begin(&w, '[');
+    put_int(&w, S("lines"), p->lines);
+    put_int(&w, S("requests"), p->requests);
+    put_int(&w, S("without_body"), p->bodyless);
+    put_int(&w, S("unreadable"), p->unreadable);
+    put_int(&w, S("refused"), p->refused);
+    put_int(&w, S("compared"), p->compared);
+    put_int(&w, S("changed"), p->changed);
+    put_open(&w, S("matrix"), '[');
     for (size_t i = 0; i < p->cells.n; i++) {
         jw_begin(&w, '{');
         verdict_json(&w, "from", cells[i]->from);
         verdict_json(&w, "to", cells[i]->to);
-        number_json(&w, "count", cells[i]->n);
+        put_int(&w, S("count"), cells[i]->n);
         jw_end(&w, '}');
     }
     jw_end(&w, ']');
-    jw_key(&w, S("examples"));
-    jw_begin(&w, '[');
+    put_open(&w, S("examples"), '[');
     for (size_t i = 0; i < p->n_examples; i++) {
         jw_begin(&w, '{');
-        number_json(&w, "line", p->examples[i].line);
-        jw_key(&w, S("text"));
-        jw_str(&w, p->examples[i].text);
+        put_int(&w, S("line"), p->examples[i].line);
+        put_str(&w, S("text"), p->examples[i].text);
         verdict_json(&w, "from", p->examples[i].from);
         verdict_json(&w, "to", p->examples[i].to);
         jw_end(&w, '}');

@@ -7,6 +7,7 @@
 
 #include "admin/eval.h"
 #include "base/clock.h"
+#include "base/put.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "front/explain.h"
@@ -173,8 +174,7 @@ static void passthrough_json(const struct req *r, struct buf *out)
     jw_text(&w, "original_text", r->facts.current_user);
     jw_text(&w, "requested_model", r->chat.model);
     jw_text(&w, "routing_decision", S(""));
-    jw_key(&w, S("recommended_models"));
-    jw_begin(&w, '[');
+    put_open(&w, S("recommended_models"), '[');
     jw_str(&w, r->order[0]->name);
     jw_end(&w, ']');
     jw_text(&w, "selected_model", r->order[0]->name);
@@ -187,10 +187,8 @@ static void failure_json(const struct req *r, struct buf *out)
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
-    jw_key(&w, S("error"));
-    jw_begin(&w, '{');
-    jw_key(&w, S("status"));
-    jw_int(&w, r->fail.status);
+    put_open(&w, S("error"), '{');
+    put_int(&w, S("status"), r->fail.status);
     jw_text(&w, "code", str_of(r->fail.code));
     jw_text(&w, "message", r->fail.message);
     jw_end(&w, '}');

@@ -25,20 +25,9 @@ bool tenancy_option(struct tenancy_target *t, int id, const char *value)
 
 str path_escape(struct arena *a, str s)
 {
-    char *to = arena_alloc(a, 3 * s.len + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("-._~,", c));
-        if (plain) {
-            to[n++] = (char)c;
-        } else {
-            to[n++] = '%';
-            to[n++] = "0123456789ABCDEF"[c >> 4];
-            to[n++] = "0123456789ABCDEF"[c & 15];
-        }
-    }
-    return (str){ to, n };
+    struct buf out = { 0 };
+    http_path_encode(s, ",", &out);
+    return buf_to_arena(&out, a);
 }
 
 /* ---- over the network ---- */

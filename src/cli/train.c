@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/put.h"
 #include "base/rand.h"
 #include "cli/cli.h"
 #include "cli/learn.h"
@@ -475,11 +476,7 @@ static float *calibrated(const struct lesson *l, const struct wish *w, struct he
 
 static void names_write(struct json_writer *j, const char *key, const str *names, uint32_t n)
 {
-    jw_key(j, str_of(key));
-    jw_begin(j, '[');
-    for (uint32_t i = 0; i < n; i++)
-        jw_str(j, names[i]);
-    jw_end(j, ']');
+    put_strs(j, str_of(key), names, n);
 }
 
 static str card_write(const struct lesson *l, const struct wish *w, const struct head *h, str trunk, const float *score, struct arena *a)
@@ -495,8 +492,7 @@ static str card_write(const struct lesson *l, const struct wish *w, const struct
     jw_key(&j, S("dim")), jw_int(&j, h->dim);
     jw_key(&j, S("layer")), jw_int(&j, h->layer);
     jw_key(&j, S("hidden")), jw_int(&j, h->hidden);
-    jw_key(&j, S("ngrams"));
-    jw_begin(&j, '{');
+    put_open(&j, S("ngrams"), '{');
     jw_key(&j, S("buckets")), jw_int(&j, h->ngrams.buckets);
     jw_key(&j, S("character_min")), jw_int(&j, h->ngrams.character_min);
     jw_key(&j, S("character_max")), jw_int(&j, h->ngrams.character_max);
@@ -623,104 +619,92 @@ static bool number(const struct cli_args *args, double low, double high, double 
     return false;
 }
 
+static int one_more(const char **list, size_t *n, const char *what, const char *value)
+{
+    if (*n == FILES_MAX)
+        return cli_usage_error("train", "at most %d %s", FILES_MAX, what);
+    list[(*n)++] = value;
+    return CLI_FINE;
+}
+
+static int wish_number(struct wish *w, const struct cli_args *args, int id)
+{
+    static const struct { char id; double low, high; } ranges[] = {
+        { 'f', 0, FOLDS_MAX }, { 'b', 0, 22 }, { 'v', 1e-9, 1e9 }, { 'w', 1e-9, 1e9 }, { 'D', 0, 1 }, { 'T', 1e-3, 1e3 },
+        { 'a', 0.01, 0.99 }, { 'R', 0, 1 }, { 'e', 0, 1 }, { 'C', 0, 16 }, { 'G', 0, 8 },
+    };
+    double v = 0;
+    size_t i = 0;
+    while (i < COUNT_OF(ranges) && ranges[i].id != id)
+        i++;
+    if (i == COUNT_OF(ranges) || !number(args, ranges[i].low, ranges[i].high, &v))
+        return CLI_USAGE;
+    switch (id) {
+    case 'f': w->folds = (int64_t)v; break;
+    case 'b': w->train.ngrams.buckets = v > 0 ? 1u << (unsigned)v : 0; break;
+    case 'v': w->train.c_vector = v; break;
+    case 'w': w->train.c_words = v; break;
+    case 'D': w->copies = v; break;
+    case 'T': w->trunk_share = v; break;
+    case 'a': w->anchor = v; w->calibration = CALIBRATION_ANCHOR; break;
+    case 'R': w->anchor_rate = v; break;
+    case 'e': w->evenness = v; break;
+    case 'C': w->train.ngrams.character_max = (uint8_t)v; break;
+    default:  w->train.ngrams.word_max = (uint8_t)v; break;
+    }
+    return CLI_FINE;
+}
+
+static int wish_share(struct wish *w, const char *text)         /* SOURCE=FACTOR */
+{
+    double v = 0;
+    str factor = str_of(text), source = str_cut(&factor, '=');
+    if (w->n_shares == FILES_MAX || !str_double(factor, &v) || v < 0)
+        return cli_usage_error("train", "--share SOURCE=FACTOR, not '%s'", text);
+    w->shares[w->n_shares].source = source;
+    w->shares[w->n_shares++].factor = v;
+    return CLI_FINE;
+}
+
+static int wish_kind(struct wish *w, const char *text)
+{
+    bool is_mlp = strcmp(text, "mlp") == 0;
+    if (!is_mlp && strcmp(text, "linear") != 0)
+        return cli_usage_error("train", "--kind is linear or mlp, not '%s'", text);
+    w->train.kind = is_mlp ? HEAD_MLP : HEAD_LINEAR;
+    return CLI_FINE;
+}
+
+static int wish_option(struct wish *w, const struct cli_args *args, int id)
+{
+    switch (id) {
+    case 'c': w->config = args->value; return CLI_FINE;
+    case 's': w->signal = args->value; return CLI_FINE;
+    case 'o': w->out = args->value; return CLI_FINE;
+    case 'P': w->positive = args->value; return CLI_FINE;
+    case 'L': w->licence = args->value; return CLI_FINE;
+    case 'N': w->note = args->value; return CLI_FINE;
+    case 'j': w->as_json = true; return CLI_FINE;
+    case 'W': w->no_trunk = true; return CLI_FINE;
+    case 'B': w->by_source = true; return CLI_FINE;
+    case 'l': w->uses_last_layer = true; return CLI_FINE;
+    case 'F': w->calibration = CALIBRATION_FALSE_ALARMS; return CLI_FINE;
+    case 'd': return one_more(w->files, &w->n_files, "files", args->value);
+    case 'x': return one_more(w->without, &w->n_without, "sources", args->value);
+    case 'A': return one_more(w->always, &w->n_always, "sources", args->value);
+    case 'k': return wish_kind(w, args->value);
+    case 'Q': return wish_share(w, args->value);
+    case CLI_WORD: return cli_usage_error("train", "what is '%s'? Files are given with --data", args->value);
+    default:  return wish_number(w, args, id);
+    }
+}
+
 static int wish_read(struct wish *w, int argc, char **argv)
 {
     struct cli_args args = cli_args_start("train", argc, argv);
-    double v = 0;
-    for (int id; (id = cli_next(&args)) != CLI_END;) {
-        switch (id) {
-        case 'c': w->config = args.value; break;
-        case 's': w->signal = args.value; break;
-        case 'o': w->out = args.value; break;
-        case 'P': w->positive = args.value; break;
-        case 'L': w->licence = args.value; break;
-        case 'N': w->note = args.value; break;
-        case 'j': w->as_json = true; break;
-        case 'W': w->no_trunk = true; break;
-        case 'B': w->by_source = true; break;
-        case 'd':
-            if (w->n_files == FILES_MAX)
-                return cli_usage_error("train", "at most %d files", FILES_MAX);
-            w->files[w->n_files++] = args.value;
-            break;
-        case 'x':
-            if (w->n_without == FILES_MAX)
-                return cli_usage_error("train", "at most %d sources", FILES_MAX);
-            w->without[w->n_without++] = args.value;
-            break;
-        case 'k':
-            if (strcmp(args.value, "linear") != 0 && strcmp(args.value, "mlp") != 0)
-                return cli_usage_error("train", "--kind is linear or mlp, not '%s'", args.value);
-            w->train.kind = strcmp(args.value, "mlp") == 0 ? HEAD_MLP : HEAD_LINEAR;
-            break;
-        case 'f':
-            if (!number(&args, 0, FOLDS_MAX, &v))
-                return CLI_USAGE;
-            w->folds = (int64_t)v;
-            break;
-        case 'b':
-            if (!number(&args, 0, 22, &v))
-                return CLI_USAGE;
-            w->train.ngrams.buckets = v > 0 ? 1u << (unsigned)v : 0;
-            break;
-        case 'v':
-            if (!number(&args, 1e-9, 1e9, &w->train.c_vector))
-                return CLI_USAGE;
-            break;
-        case 'w':
-            if (!number(&args, 1e-9, 1e9, &w->train.c_words))
-                return CLI_USAGE;
-            break;
-        case 'l': w->uses_last_layer = true; break;
-        case 'A':
-            if (w->n_always == FILES_MAX)
-                return cli_usage_error("train", "at most %d sources", FILES_MAX);
-            w->always[w->n_always++] = args.value;
-            break;
-        case 'D':
-            if (!number(&args, 0, 1, &w->copies))
-                return CLI_USAGE;
-            break;
-        case 'T':
-            if (!number(&args, 1e-3, 1e3, &w->trunk_share))
-                return CLI_USAGE;
-            break;
-        case 'a':
-            if (!number(&args, 0.01, 0.99, &w->anchor))
-                return CLI_USAGE;
-            w->calibration = CALIBRATION_ANCHOR;
-            break;
-        case 'R':
-            if (!number(&args, 0, 1, &w->anchor_rate))
-                return CLI_USAGE;
-            break;
-        case 'F': w->calibration = CALIBRATION_FALSE_ALARMS; break;
-        case 'Q': {
-            str factor = str_of(args.value), source = str_cut(&factor, '=');
-            if (w->n_shares == FILES_MAX || !str_double(factor, &v) || v < 0)
-                return cli_usage_error("train", "--share SOURCE=FACTOR, not '%s'", args.value);
-            w->shares[w->n_shares].source = source;
-            w->shares[w->n_shares++].factor = v;
-            break;
-        }
-        case 'e':
-            if (!number(&args, 0, 1, &w->evenness))
-                return CLI_USAGE;
-            break;
-        case 'C':
-            if (!number(&args, 0, 16, &v))
-                return CLI_USAGE;
-            w->train.ngrams.character_max = (uint8_t)v;
-            break;
-        case 'G':
-            if (!number(&args, 0, 8, &v))
-                return CLI_USAGE;
-            w->train.ngrams.word_max = (uint8_t)v;
-            break;
-        case CLI_WORD: return cli_usage_error("train", "what is '%s'? Files are given with --data", args.value);
-        default: return CLI_USAGE;
-        }
-    }
+    for (int id, rc; (id = cli_next(&args)) != CLI_END;)
+        if ((rc = wish_option(w, &args, id)) != CLI_FINE)
+            return rc;
     if (!w->signal || !w->out || !w->n_files)
         return cli_usage_error("train", "--signal NAME, --data FILE and --out FILE are needed");
     if (w->no_trunk && !w->train.ngrams.buckets)

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "cli/cli.h"
 #include "cli/outcomes.h"
 
@@ -44,11 +45,7 @@ static void card_print(const struct outcomes *o, const struct learner *l, const 
     jw_key(&j, S("kinds")), jw_int(&j, l->n_kinds);
     jw_key(&j, S("bytes")), jw_int(&j, (int64_t)bytes);
     jw_key(&j, S("seconds")), jw_double(&j, seconds);
-    jw_key(&j, S("models"));
-    jw_begin(&j, '[');
-    for (uint32_t m = 0; m < l->n_models; m++)
-        jw_str(&j, l->models[m]);
-    jw_end(&j, ']');
+    put_strs(&j, S("models"), l->models, l->n_models);
     jw_end(&j, '}');
     buf_char(&text, '\n');
     cli_put(stdout, buf_view(&text));

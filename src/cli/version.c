@@ -13,7 +13,9 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "base/hex.h"
 #include "base/json.h"
+#include "base/put.h"
 
 /* ---- the build ---- */
 
@@ -35,8 +37,7 @@ static void build_id_read(const struct dl_phdr_info *info, struct loaded *out)
                 break;
             if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && memcmp(name, "GNU", 4) == 0 &&
                 n.n_descsz <= 20) {
-                for (unsigned k = 0; k < n.n_descsz; k++)
-                    snprintf(out->build_id + 2 * k, 3, "%02x", (unsigned char)bytes[k]);
+                *hex_write(out->build_id, bytes, n.n_descsz) = 0;
                 break;
             }
             at = bytes + ((n.n_descsz + 3) & ~3u);
@@ -114,21 +115,14 @@ int cli_version(int argc, char **argv)
     if (json) {
         struct json_writer w = { .out = &out };
         jw_begin(&w, '{');
-        jw_key(&w, S("version"));
-        jw_str(&w, S(SIGNALBOX_VERSION));
-        jw_key(&w, S("build_id"));
-        jw_str(&w, str_of(loaded.build_id));
-        jw_key(&w, S("compiler"));
-        jw_str(&w, S(COMPILER));
-        jw_key(&w, S("libraries"));
-        jw_begin(&w, '{');
-        for (size_t i = 0; i < COUNT_OF(libraries); i++) {
-            jw_key(&w, str_of(libraries[i].name));
-            jw_str(&w, str_of(libraries[i].version));
-        }
+        put_str(&w, S("version"), S(SIGNALBOX_VERSION));
+        put_str(&w, S("build_id"), str_of(loaded.build_id));
+        put_str(&w, S("compiler"), S(COMPILER));
+        put_open(&w, S("libraries"), '{');
+        for (size_t i = 0; i < COUNT_OF(libraries); i++)
+            put_str(&w, str_of(libraries[i].name), str_of(libraries[i].version));
         jw_end(&w, '}');
-        jw_key(&w, S("cpu_features"));
-        jw_begin(&w, '[');
+        put_open(&w, S("cpu_features"), '[');
         for (size_t i = 0; i < n; i++)
             if (features[i].is_there)
                 jw_str(&w, str_of(features[i].name));

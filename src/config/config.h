@@ -103,6 +103,33 @@ struct observability_conf {
     bool access_log_capture;            /* with the bodies, for replay */
 };
 
+struct response_api_conf {              /* global.services.response_api */
+    bool is_enabled;
+    str backend, path;                  /* path "": that of global.state */
+    int64_t ttl_s, max_responses;
+    uint64_t max_bytes;
+};
+
+struct holding_conf {                   /* how hard a conversation holds on to its model */
+    int64_t idle_s, turns_min;          /* silence after which it may switch freely; turns on one model at least */
+    double margin, stability;
+};
+
+struct affinity_conf { bool is_enabled; struct holding_conf holds; };      /* global.router.session_affinity: extension */
+
+struct router_learning_conf {           /* global.router.learning */
+    bool is_enabled, adapts, protects;
+    str state_dir, table;               /* "": none */
+    uint64_t checkpoint_ns;
+    str candidate_set, scope;
+    double scale, floor;                /* exploration */
+    str session_header, conversation_header;
+    struct holding_conf holds;
+    double budget_usd;                  /* a window; 0: none */
+    uint64_t window_ns; bool window_slides;
+    int64_t output_tokens;              /* most of an answer whose request does not say */
+};
+
 struct management_token { str env, role; };
 
 struct management_conf {                /* global.services.management_api */
@@ -134,6 +161,9 @@ struct config {
     struct observability_conf observability;
     struct management_conf management;
     struct tenancy_conf tenancy;
+    struct response_api_conf response_api;
+    struct router_learning_conf learning;
+    struct affinity_conf affinity;
     const struct value *global;         /* merged with defaults, as a tree: for module settings */
     const struct value *root;           /* effective document after aliases and expansion */
 };
@@ -146,6 +176,8 @@ struct buf;
 struct config *config_load(struct arena *a, str text, const char *file,
                            const char *(*env)(const char *name), bool strict,
                            struct findings *out);
+/* What was written at `path` of a profile ("routing.decisions"); NULL: nothing. */
+const struct value *config_profile_value(const struct config *c, size_t profile, const char *path);
 struct config *config_load_file(struct arena *a, const char *path, bool strict,
                                 struct findings *out);
 /* The last step, once the policies could be compiled: findings that need slots (dead rules,

@@ -210,35 +210,39 @@ KEYS(model_selection,
     KEY_MAP("ml", ml, "tables for knn, kmeans, svm, mlp"));
 
 WORDS(candidate_sets, "decision", "tier", "global");
-KEYS(learning_adaptation,
-    KEY_BOOL("enabled", "true", "let outcomes change the choice of model"),
-    KEY_ENUM("candidate_set", "decision", candidate_sets, "how far a choice may reach"),
+#define LEARNING(type_, member_, key_, default_, ...) F(type_, struct draft, config.learning.member_, key_, default_, __VA_ARGS__)
+TABLE(learning_adaptation, struct draft,
+    LEARNING(FIELD_BOOL, adapts, "enabled", "true", "let outcomes change the choice of model"),
+    LEARNING(FIELD_ENUM, candidate_set, "candidate_set", "decision", "how far a choice may reach", .names = candidate_sets),
     KEY_TEXT("strategy", "routing_sampling", "how to choose"),
-    KEY_FLOAT("exploration", "0.3", NOT_NEGATIVE,
-              "deviations of beliefs count so many times: 1 samples from them, 0 takes the best mean", OURS),
-    KEY_FLOAT("exploration_floor", "0.01", SHARE,
-              "share of choices spread evenly over all candidates, so that other policies can be judged from the log", OURS));
-KEYS(learning_headers,
-    KEY_TEXT("session", "x-session-id", "header with the session"),
-    KEY_TEXT("conversation", "x-conversation-id", "header with the conversation"));
-KEYS(learning_identity, KEY_MAP("headers", learning_headers, "which headers identify"));
-KEYS(learning_tuning,
-    KEY_INT("idle_timeout_seconds", "300", NOT_NEGATIVE, "after which a session may switch"),
-    KEY_INT("min_turns_before_switch", "1", NOT_NEGATIVE, "turns on one model at least"),
-    KEY_FLOAT("switch_margin", "0.05", NOT_NEGATIVE, "lead that a switch needs"),
-    KEY_FLOAT("stability_weight", "1", NOT_NEGATIVE, "weight of staying"));
+    LEARNING(FIELD_FLOAT, scale, "exploration", "0.3",
+             "deviations of beliefs count so many times: 1 samples from them, 0 takes the best mean", NOT_NEGATIVE, OURS),
+    LEARNING(FIELD_FLOAT, floor, "exploration_floor", "0.01",
+             "share of choices spread evenly over all candidates, so that other policies can be judged from the log", SHARE, OURS));
+TABLE(learning_headers, struct draft,
+    LEARNING(FIELD_STR, session_header, "session", "x-session-id", "header with the session"),
+    LEARNING(FIELD_STR, conversation_header, "conversation", "x-conversation-id", "header with the conversation"));
+TABLE(learning_identity, struct draft, KEY_MAP("headers", learning_headers, "which headers identify"));
+TABLE(learning_tuning, struct draft,
+    LEARNING(FIELD_INT, holds.idle_s, "idle_timeout_seconds", "300", "after which a session may switch", NOT_NEGATIVE),
+    LEARNING(FIELD_INT, holds.turns_min, "min_turns_before_switch", "1", "turns on one model at least", NOT_NEGATIVE),
+    LEARNING(FIELD_FLOAT, holds.margin, "switch_margin", "0.05", "lead that a switch needs", NOT_NEGATIVE),
+    LEARNING(FIELD_FLOAT, holds.stability, "stability_weight", "1", "weight of staying", NOT_NEGATIVE));
 WORDS(protection_scopes, "conversation", "session");
-KEYS(learning_protection,
-    KEY_BOOL("enabled", "true", "keep a conversation on its model"),
-    KEY_ENUM("scope", "conversation", protection_scopes, "what is kept together"),
+TABLE(learning_protection, struct draft,
+    LEARNING(FIELD_BOOL, protects, "enabled", "true", "keep a conversation on its model"),
+    LEARNING(FIELD_ENUM, scope, "scope", "conversation", "what is kept together", .names = protection_scopes),
     KEY_MAP("identity", learning_identity, "how sessions are recognised"),
     KEY_MAP("tuning", learning_tuning, "how hard it holds"));
-KEYS(session_affinity,
-    KEY_BOOL("enabled", "true", "keep a conversation on its model while learning is off: a switch loses the provider's prompt cache", OURS),
-    KEY_INT("idle_timeout_seconds", "300", NOT_NEGATIVE, "silence after which it may switch freely", OURS),
-    KEY_INT("min_turns_before_switch", "1", NOT_NEGATIVE, "turns on one model at least", OURS),
-    KEY_FLOAT("switch_margin", "0.05", NOT_NEGATIVE, "quality that a switch must gain", OURS),
-    KEY_FLOAT("stability_weight", "1", NOT_NEGATIVE, "weight of the warm cache", OURS));
+#define AFFINITY(type_, member_, key_, default_, ...) \
+    F(type_, struct draft, config.affinity.member_, key_, default_, __VA_ARGS__, OURS)
+TABLE(session_affinity, struct draft,
+    AFFINITY(FIELD_BOOL, is_enabled, "enabled", "true",
+             "keep a conversation on its model while learning is off: a switch loses the provider's prompt cache"),
+    AFFINITY(FIELD_INT, holds.idle_s, "idle_timeout_seconds", "300", "silence after which it may switch freely", NOT_NEGATIVE),
+    AFFINITY(FIELD_INT, holds.turns_min, "min_turns_before_switch", "1", "turns on one model at least", NOT_NEGATIVE),
+    AFFINITY(FIELD_FLOAT, holds.margin, "switch_margin", "0.05", "quality that a switch must gain", NOT_NEGATIVE),
+    AFFINITY(FIELD_FLOAT, holds.stability, "stability_weight", "1", "weight of the warm cache", NOT_NEGATIVE));
 KEYS(learning_redis,
     KEY_TEXT("address", NONE, "host:port"),
     KEY_SECRET("password", "password"),
@@ -250,16 +254,20 @@ KEYS(learning_store,
     KEY_INT("ttl_seconds", "0", NOT_NEGATIVE, "0: no expiry"),
     KEY_INT("timeout_ms", "50", NOT_NEGATIVE, "of one operation"),
     KEY_MAP("redis", learning_redis, "the shared store", .flags = FIELD_OPTIONAL | FIELD_NOT_BUILT));
-KEYS(learning_pacing,
-    KEY_FLOAT("budget_usd", "0", NOT_NEGATIVE, "what a window may cost, never more; its pace lowers the value of dear models; 0: no budget"),
-    KEY_TEXT("window", "24h", "length of a window"),
-    KEY_BOOL("sliding", "false", "any time of that length is a window; else windows follow each other"),
-    KEY_INT("max_output_tokens", "4096", POSITIVE, "tokens reserved for the answer of a request that names no maximum"));
-KEYS(learning,
-    KEY_BOOL("enabled", "false", "learn from outcomes"),
-    KEY_TEXT("state_dir", NONE, "directory of the learned state and its journal; empty: in memory only", OURS),
-    KEY_TEXT("table", NONE, "a table of `train selector` that says what to expect of a model; empty: the model cards do", OURS),
-    KEY_TEXT("checkpoint", "60s", "how often the state file is written; outcomes are in the journal at once", OURS),
+TABLE(learning_pacing, struct draft,
+    LEARNING(FIELD_FLOAT, budget_usd, "budget_usd", "0",
+             "what a window may cost, never more; its pace lowers the value of dear models; 0: no budget", NOT_NEGATIVE),
+    LEARNING(FIELD_DURATION, window_ns, "window", "24h", "length of a window"),
+    LEARNING(FIELD_BOOL, window_slides, "sliding", "false", "any time of that length is a window; else windows follow each other"),
+    LEARNING(FIELD_INT, output_tokens, "max_output_tokens", "4096",
+             "tokens reserved for the answer of a request that names no maximum", POSITIVE));
+TABLE(learning, struct draft,
+    LEARNING(FIELD_BOOL, is_enabled, "enabled", "false", "learn from outcomes"),
+    LEARNING(FIELD_STR, state_dir, "state_dir", NONE, "directory of the learned state and its journal; empty: in memory only", OURS),
+    LEARNING(FIELD_STR, table, "table", NONE,
+             "a table of `train selector` that says what to expect of a model; empty: the model cards do", OURS),
+    LEARNING(FIELD_DURATION, checkpoint_ns, "checkpoint", "60s",
+             "how often the state file is written; outcomes are in the journal at once", OURS),
     KEY_MAP("adaptation", learning_adaptation, "exploration"),
     KEY_MAP("protection", learning_protection, "stability of sessions"),
     KEY_MAP("state_store", learning_store, "where sessions are kept"),
@@ -330,14 +338,17 @@ KEYS(response_redis,
     KEY_TEXT("tls_key_path", NONE, "its key, PEM"),
     KEY_TEXT("tls_ca_path", NONE, "certificate authorities, PEM"),
     KEY_TEXT("config_path", NONE, "a file with these keys"));
-KEYS(response_api,
-    KEY_BOOL("enabled", "true", "store responses, so that previous_response_id works"),
-    KEY_ENUM("store_backend", "redis", response_backends,
-             "where; redis is not built: the state file (global.state.path) where there is one, else memory"),
-    KEY_INT("ttl_seconds", "86400", NOT_NEGATIVE, "how long; 0: for ever"),
-    KEY_INT("max_responses", "1000", NOT_NEGATIVE, "the oldest make room; 0: no bound"),
-    K(FIELD_BYTES, "max_bytes", "256MiB", "the same for their bytes", OURS),
-    KEY_TEXT("path", NONE, "sqlite: the file; empty: global.state.path", OURS),
+#define RESPONSES(type_, member_, key_, default_, ...) \
+    F(type_, struct draft, config.response_api.member_, key_, default_, __VA_ARGS__)
+TABLE(response_api, struct draft,
+    RESPONSES(FIELD_BOOL, is_enabled, "enabled", "true", "store responses, so that previous_response_id works"),
+    RESPONSES(FIELD_ENUM, backend, "store_backend", "redis",
+              "where; redis is not built: the state file (global.state.path) where there is one, else memory",
+              .names = response_backends),
+    RESPONSES(FIELD_INT, ttl_s, "ttl_seconds", "86400", "how long; 0: for ever", NOT_NEGATIVE),
+    RESPONSES(FIELD_INT, max_responses, "max_responses", "1000", "the oldest make room; 0: no bound", NOT_NEGATIVE),
+    RESPONSES(FIELD_BYTES, max_bytes, "max_bytes", "256MiB", "the same for their bytes", OURS),
+    RESPONSES(FIELD_STR, path, "path", NONE, "sqlite: the file; empty: global.state.path", OURS),
     KEY_MAP("redis", response_redis, "the shared store", .flags = FIELD_OPTIONAL | FIELD_NOT_BUILT));
 
 WORDS(replay_backends, "memory", "redis", "postgres", "milvus", "qdrant");

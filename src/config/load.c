@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "config/tables.h"
 
 enum { FILE_BYTES_MAX = 64 * 1024 * 1024 };             /* a configuration, not a data set */
@@ -25,11 +26,9 @@ static const char *env_process(const char *name)
 static str text_hash(struct arena *a, str text)
 {
     unsigned char digest[SHA256_DIGEST_LENGTH];
-    char hex[2 * SHA256_DIGEST_LENGTH + 1];
     SHA256((const unsigned char *)(text.len ? text.ptr : ""), text.len, digest);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    return arena_str(a, str_of(hex));
+    char *hex = arena_alloc(a, 2 * sizeof digest);
+    return (str){ hex, (size_t)(hex_write(hex, digest, sizeof digest) - hex) };
 }
 
 static str directory_of(struct arena *a, const char *file)
@@ -308,6 +307,19 @@ struct config *config_load(struct arena *a, str text, const char *file,
     }
     config_findings_settle(out, strict);
     return out->n_by_severity[SEVERITY_ERROR] ? NULL : c;
+}
+
+const struct value *config_profile_value(const struct config *c, size_t profile, const char *path)
+{
+    const struct value *recipes = value_get(c->root, S("recipes"));
+    if (profile == 0)
+        return value_path(c->root, path);
+    for (size_t i = 0; recipes && recipes->kind == VALUE_LIST && i < recipes->n_items; i++) {
+        const struct value *name = value_get(recipes->items[i], S("name"));
+        if (name && str_eq(name->text, c->profiles[profile].name))
+            return value_path(recipes->items[i], path);
+    }
+    return NULL;
 }
 
 str config_relative(const struct config *c, struct arena *a, str path)

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "base/put.h"
 #include "config/tables.h"
 #include "plugin/plugin.h"
 
@@ -25,26 +26,19 @@ static void table_print(struct schema *s, const struct fields *f, str pointer, c
 
 static void text_put(struct schema *s, const char *key, const char *text)
 {
-    jw_key(&s->w, str_of(key));
-    jw_str(&s->w, str_of(text));
+    put_str(&s->w, str_of(key), str_of(text));
 }
 
 static void annotate(struct schema *s, const char *help, unsigned flags)
 {
     if (help)
         text_put(s, "description", help);
-    if (flags & FIELD_DEPRECATED) {
-        jw_key(&s->w, S("deprecated"));
-        jw_bool(&s->w, true);
-    }
-    if (flags & FIELD_NOT_BUILT) {
-        jw_key(&s->w, S("x-not-built"));
-        jw_bool(&s->w, true);
-    }
-    if (flags & FIELD_EXTENSION) {
-        jw_key(&s->w, S("x-signalbox"));
-        jw_bool(&s->w, true);
-    }
+    if (flags & FIELD_DEPRECATED)
+        put_bool(&s->w, S("deprecated"), true);
+    if (flags & FIELD_NOT_BUILT)
+        put_bool(&s->w, S("x-not-built"), true);
+    if (flags & FIELD_EXTENSION)
+        put_bool(&s->w, S("x-signalbox"), true);
 }
 
 static void default_put(struct schema *s, const struct field *f)
@@ -83,20 +77,15 @@ static void bounds_put(struct schema *s, const struct field *f)
 {
     if (f->min == 0 && f->max == 0)
         return;
-    if (!isinf(f->min)) {
-        jw_key(&s->w, S("minimum"));
-        jw_double(&s->w, f->min);
-    }
-    if (!isinf(f->max)) {
-        jw_key(&s->w, S("maximum"));
-        jw_double(&s->w, f->max);
-    }
+    if (!isinf(f->min))
+        put_double(&s->w, S("minimum"), f->min);
+    if (!isinf(f->max))
+        put_double(&s->w, S("maximum"), f->max);
 }
 
 static void enum_put(struct schema *s, const struct field *f)
 {
-    jw_key(&s->w, S("enum"));
-    jw_begin(&s->w, '[');
+    put_open(&s->w, S("enum"), '[');
     for (size_t i = 0; f->names && f->names[i]; i++)
         jw_str(&s->w, str_of(f->names[i]));
     jw_end(&s->w, ']');
@@ -104,8 +93,7 @@ static void enum_put(struct schema *s, const struct field *f)
 
 static void type_list(struct schema *s, const char *const *types)
 {
-    jw_key(&s->w, S("type"));
-    jw_begin(&s->w, '[');
+    put_open(&s->w, S("type"), '[');
     for (size_t i = 0; types[i]; i++)
         jw_str(&s->w, str_of(types[i]));
     jw_end(&s->w, ']');
@@ -122,8 +110,7 @@ static void scalar_print(struct schema *s, const struct field *f)
     static const char *const number_or_text[] = { "string", "number", NULL };
     switch (f->type) {
     case FIELD_BOOL: case FIELD_INT: case FIELD_FLOAT:
-        jw_key(&s->w, S("anyOf"));
-        jw_begin(&s->w, '[');
+        put_open(&s->w, S("anyOf"), '[');
         jw_begin(&s->w, '{');
         text_put(s, "type", f->type == FIELD_BOOL ? "boolean"
                           : f->type == FIELD_INT ? "integer" : "number");
@@ -133,8 +120,7 @@ static void scalar_print(struct schema *s, const struct field *f)
         jw_end(&s->w, ']');
         break;
     case FIELD_ENUM:
-        jw_key(&s->w, S("anyOf"));
-        jw_begin(&s->w, '[');
+        put_open(&s->w, S("anyOf"), '[');
         jw_begin(&s->w, '{');
         enum_put(s, f);
         jw_end(&s->w, '}');
@@ -168,8 +154,7 @@ static void scalar_print(struct schema *s, const struct field *f)
 static void strings_print(struct schema *s, const struct field *f)
 {
     text_put(s, "type", "array");
-    jw_key(&s->w, S("items"));
-    jw_begin(&s->w, '{');
+    put_open(&s->w, S("items"), '{');
     if (f->names && !(f->flags & FIELD_OPEN))
         enum_put(s, f);
     else
@@ -196,8 +181,7 @@ static void field_print(struct schema *s, const struct field *f, str pointer)
         break;
     case FIELD_STRING_MAP:
         text_put(s, "type", "object");
-        jw_key(&s->w, S("additionalProperties"));
-        jw_begin(&s->w, '{');
+        put_open(&s->w, S("additionalProperties"), '{');
         text_type(s);
         jw_end(&s->w, '}');
         break;
@@ -224,20 +208,15 @@ static void field_print(struct schema *s, const struct field *f, str pointer)
 /* What `configuration` may hold depends on `type`. */
 static void plugin_types_print(struct schema *s, str pointer)
 {
-    jw_key(&s->w, S("allOf"));
-    jw_begin(&s->w, '[');
+    put_open(&s->w, S("allOf"), '[');
     for (size_t i = 0; plugin_all[i]; i++) {
         const struct plugin_ops *ops = plugin_all[i];
         str rest = str_of(ops->aliases);
         jw_begin(&s->w, '{');
-        jw_key(&s->w, S("if"));
-        jw_begin(&s->w, '{');
-        jw_key(&s->w, S("properties"));
-        jw_begin(&s->w, '{');
-        jw_key(&s->w, S("type"));
-        jw_begin(&s->w, '{');
-        jw_key(&s->w, S("enum"));
-        jw_begin(&s->w, '[');
+        put_open(&s->w, S("if"), '{');
+        put_open(&s->w, S("properties"), '{');
+        put_open(&s->w, S("type"), '{');
+        put_open(&s->w, S("enum"), '[');
         jw_str(&s->w, str_of(ops->type));
         while (rest.len)
             jw_str(&s->w, str_cut(&rest, ' '));
@@ -245,10 +224,8 @@ static void plugin_types_print(struct schema *s, str pointer)
         jw_end(&s->w, '}');
         jw_end(&s->w, '}');
         jw_end(&s->w, '}');
-        jw_key(&s->w, S("then"));
-        jw_begin(&s->w, '{');
-        jw_key(&s->w, S("properties"));
-        jw_begin(&s->w, '{');
+        put_open(&s->w, S("then"), '{');
+        put_open(&s->w, S("properties"), '{');
         jw_key(&s->w, S("configuration"));
         table_print(s, &ops->fields,
                     arena_printf(s->a, STR_FMT "/allOf/%zu/then/properties/configuration",
@@ -285,10 +262,8 @@ static void table_print(struct schema *s, const struct fields *f, str pointer, c
     if (f->n && s->n < TABLES_MAX)
         s->printed[s->n++] = (struct printed){ f, pointer };
     text_put(s, "type", "object");
-    jw_key(&s->w, S("additionalProperties"));
-    jw_bool(&s->w, false);
-    jw_key(&s->w, S("properties"));
-    jw_begin(&s->w, '{');
+    put_bool(&s->w, S("additionalProperties"), false);
+    put_open(&s->w, S("properties"), '{');
     size_t n_required = 0;
     for (size_t i = 0; i < f->n; i++) {
         const struct field *one = &f->items[i];
@@ -300,8 +275,7 @@ static void table_print(struct schema *s, const struct fields *f, str pointer, c
     }
     jw_end(&s->w, '}');
     if (n_required) {
-        jw_key(&s->w, S("required"));
-        jw_begin(&s->w, '[');
+        put_open(&s->w, S("required"), '[');
         for (size_t i = 0; i < f->n; i++)
             if (field_is_key(&f->items[i]) && f->items[i].flags & FIELD_REQUIRED)
                 jw_str(&s->w, str_of(f->items[i].key));
@@ -328,10 +302,8 @@ void config_schema_json(struct buf *out)
     text_put(&s, "type", "object");
     jw_key(&s.w, S("anyOf"));                           /* a flat file from before v0.3 has neither */
     jw_raw(&s.w, S("[{\"required\":[\"routing\"]},{\"required\":[\"global\"]}]"));
-    jw_key(&s.w, S("additionalProperties"));
-    jw_bool(&s.w, false);
-    jw_key(&s.w, S("properties"));
-    jw_begin(&s.w, '{');
+    put_bool(&s.w, S("additionalProperties"), false);
+    put_open(&s.w, S("properties"), '{');
     for (size_t i = 0; i < document_fields.n; i++) {
         const struct field *one = &document_fields.items[i];
         jw_key(&s.w, str_of(one->key));

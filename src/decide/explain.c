@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/put.h"
 #include "decide/engine.h"
 
 enum state { STATE_OPEN, STATE_NO, STATE_UNKNOWN, STATE_YES };
@@ -33,24 +34,6 @@ static const char *why_unknown(const struct decide_scratch *s, uint32_t slot)
 
 /* ---- JSON ---- */
 
-static void jw_text(struct json_writer *w, const char *key, str value)
-{
-    jw_key(w, str_of(key));
-    jw_str(w, value);
-}
-
-static void jw_truth(struct json_writer *w, const char *key, bool value)
-{
-    jw_key(w, str_of(key));
-    jw_bool(w, value);
-}
-
-static void jw_number(struct json_writer *w, const char *key, double value)
-{
-    jw_key(w, str_of(key));
-    jw_double(w, value);
-}
-
 /* Confidences come from floats: seven digits are all they have. */
 static void jw_confidence(struct json_writer *w, double value)
 {
@@ -75,7 +58,7 @@ static void bounds_json(const struct number_predicate *p, struct json_writer *w)
     jw_begin(w, '{');
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         if (!isnan(all[i].v))
-            jw_number(w, all[i].key, all[i].v);
+            put_double(w, str_of(all[i].key), all[i].v);
     }
     jw_end(w, '}');
 }
@@ -84,21 +67,21 @@ static void leaf_json(const struct decide_scratch *s, const struct node *n, enum
                       struct json_writer *w)
 {
     const struct rule *r = n->rule;
-    jw_text(w, "signal_type", r->type);
-    jw_text(w, "signal_name", r->name);
+    put_str(w, S("signal_type"), r->type);
+    put_str(w, S("signal_name"), r->name);
     if (r->label.len)
-        jw_text(w, "label", r->label);
+        put_str(w, S("label"), r->label);
     if (n->slot == NO_INDEX)
         return;
     if (r->has_predicate) {
         jw_key(w, S("predicate"));
         bounds_json(&r->predicate, w);
         if (!isnan(s->raw.value[n->slot]))
-            jw_number(w, "value", s->raw.value[n->slot]);
+            put_double(w, S("value"), s->raw.value[n->slot]);
     }
     if (state != STATE_OPEN && !bit_is(s->known, n->bit)) {
-        jw_truth(w, "unknown", true);
-        jw_text(w, "unknown_reason", str_of(why_unknown(s, n->slot)));
+        put_bool(w, S("unknown"), true);
+        put_str(w, S("unknown_reason"), str_of(why_unknown(s, n->slot)));
     }
 }
 
@@ -109,17 +92,16 @@ static void node_json(const struct policy *p, const struct decide_scratch *s, ui
     struct outlook o = node_outlook(p, s, at);
     enum state state = outlook_state(&o);
     jw_begin(w, '{');
-    jw_text(w, "node_type", str_of(node_type(n)));
+    put_str(w, S("node_type"), str_of(node_type(n)));
     if (n->rule && n->rule->kind == RULE_LEAF)
         leaf_json(s, n, state, w);
-    jw_truth(w, "matched", state == STATE_YES);
+    put_bool(w, S("matched"), state == STATE_YES);
     jw_key(w, S("confidence"));
     jw_confidence(w, state == STATE_YES ? o.confidence.lo : 0);
     if (state == STATE_OPEN)
-        jw_truth(w, "not_evaluated", true);
+        put_bool(w, S("not_evaluated"), true);
     if (n->next > at + 1) {
-        jw_key(w, S("children"));
-        jw_begin(w, '[');
+        put_open(w, S("children"), '[');
         for (uint32_t c = at + 1; c < n->next; c = p->nodes[c].next)
             node_json(p, s, c, w);
         jw_end(w, ']');
@@ -135,16 +117,14 @@ void decide_trace_json(const struct policy *p, const struct decide_scratch *s,
         const struct choice *c = &p->choices[i];
         const struct outlook *o = &s->outlook[i];
         jw_begin(w, '{');
-        jw_text(w, "decision_name", c->conf->name);
-        jw_truth(w, "matched", o->is_certain);
+        put_str(w, S("decision_name"), c->conf->name);
+        put_bool(w, S("matched"), o->is_certain);
         jw_key(w, S("confidence"));
         jw_confidence(w, o->lo == 2 ? node_outlook(p, s, c->tree.root).confidence.lo : 0);
         if (o->lo == 1 && o->hi == 1)
-            jw_truth(w, "unknown", true);
-        jw_key(w, S("priority"));
-        jw_int(w, c->conf->priority);
-        jw_key(w, S("tier"));
-        jw_int(w, c->conf->tier);
+            put_bool(w, S("unknown"), true);
+        put_int(w, S("priority"), c->conf->priority);
+        put_int(w, S("tier"), c->conf->tier);
         jw_key(w, S("root_trace"));
         node_json(p, s, c->tree.root, w);
         jw_end(w, '}');
@@ -233,10 +213,10 @@ void decide_unknown_json(const struct policy *p, const struct decide_scratch *s,
         if (p->is_hidden[i] || (state != STATE_UNKNOWN && state != STATE_OPEN))
             continue;
         jw_begin(w, '{');
-        jw_text(w, "type", p->type[i]);
-        jw_text(w, "name", p->name[i]);
-        jw_text(w, "reason", str_of(state == STATE_OPEN ? "not evaluated" : why_unknown(s, i)));
-        jw_truth(w, "used", p->is_used[i]);
+        put_str(w, S("type"), p->type[i]);
+        put_str(w, S("name"), p->name[i]);
+        put_str(w, S("reason"), str_of(state == STATE_OPEN ? "not evaluated" : why_unknown(s, i)));
+        put_bool(w, S("used"), p->is_used[i]);
         jw_end(w, '}');
     }
     jw_end(w, ']');

@@ -5,9 +5,9 @@
  * machines are small. The reader forgives what bridges get wrong (no index, no start, input whole in the start event, no
  * event names); the writer opens a text or thinking block only when there is something in it, because agents send back
  * what they got and the API refuses empty texts. */
+#include "base/put.h"
 #include "dialect/anthropic.h"
 #include "dialect/anthropic_parts.h"
-#include "dialect/put.h"
 #include "dialect/ripple.h"
 
 #include <time.h>
@@ -366,21 +366,11 @@ static const struct dialect_ops *stream_from(const struct stream_writer *s)
     return is_invoke ? &dialect_anthropic : s->c->from;
 }
 
-/* "event: NAME\ndata: {"type":"NAME"": the caller goes on with members. */
-static void event_begin(struct json_writer *w, struct buf *out, str name)
+static struct json_writer typed_event(str name, struct buf *out)       /* which repeats its name in `type` */
 {
-    *w = (struct json_writer){ .out = out };
-    buf_str(out, S("event: "));
-    buf_str(out, name);
-    buf_str(out, S("\ndata: "));
-    jw_begin(w, '{');
-    put_str(w, S("type"), name);
-}
-
-static void event_end(struct json_writer *w)
-{
-    jw_end(w, '}');
-    buf_str(w->out, S("\n\n"));
+    struct json_writer w = event_begin(name, out);
+    put_str(&w, S("type"), name);
+    return w;
 }
 
 static void write_start(struct stream_writer *s, const struct delta *d, struct buf *out)
@@ -393,7 +383,7 @@ static void write_start(struct stream_writer *s, const struct delta *d, struct b
     if (s->is_started)
         return;
     s->is_started = true;
-    event_begin(&w, out, S("message_start"));
+    w = typed_event(S("message_start"), out);
     put_open(&w, S("message"), '{');
     put_str(&w, S("id"), d && d->id.len ? d->id : arena_printf(c->a, "msg_" STR_FMT, STR_ARG(c->request_id)));
     put_str(&w, S("type"), S("message"));
@@ -413,8 +403,7 @@ static void write_start(struct stream_writer *s, const struct delta *d, struct b
 
 static void write_block_start(struct stream_writer *s, const struct block *b, struct buf *out)
 {
-    struct json_writer w;
-    event_begin(&w, out, S("content_block_start"));
+    struct json_writer w = typed_event(S("content_block_start"), out);
     put_int(&w, S("index"), s->next);
     jw_key(&w, S("content_block"));
     anthropic_block_write(&w, b, s->c, stream_from(s), true);
@@ -440,8 +429,7 @@ static void write_block_delta(struct stream_writer *s, str type, str key, str va
 
 static void write_block_stop(struct stream_writer *s, struct buf *out)
 {
-    struct json_writer w;
-    event_begin(&w, out, S("content_block_stop"));
+    struct json_writer w = typed_event(S("content_block_stop"), out);
     put_int(&w, S("index"), s->next++);
     event_end(&w);
 }
@@ -450,8 +438,7 @@ static void write_block_stop(struct stream_writer *s, struct buf *out)
 static void write_envelope(struct stream_writer *s, str wrapped, struct buf *out)
 {
     struct block b = { .kind = BLOCK_SEALED_REASONING, .sealed = wrapped };
-    struct json_writer w;
-    event_begin(&w, out, S("content_block_start"));
+    struct json_writer w = typed_event(S("content_block_start"), out);
     put_int(&w, S("index"), s->next);
     jw_key(&w, S("content_block"));
     anthropic_block_write(&w, &b, s->c, &dialect_anthropic, true);
@@ -583,7 +570,7 @@ static void write_stop(struct stream_writer *s, const struct delta *d, struct bu
         stop = S("refusal");
     else if (!stop.len)
         stop = S("end_turn");
-    event_begin(&w, out, S("message_delta"));
+    w = typed_event(S("message_delta"), out);
     put_open(&w, S("delta"), '{');
     put_str(&w, S("stop_reason"), stop);
     jw_key(&w, S("stop_sequence"));
@@ -630,12 +617,12 @@ static void stream_writer_delta(void *writer, const struct delta *d, struct buf 
         write_stop(s, d, out);
         break;
     case DELTA_PING:
-        event_begin(&w, out, S("ping"));
+        w = typed_event(S("ping"), out);
         event_end(&w);
         break;
     case DELTA_ERROR: write_error(s, d->failure, out); break;
     case DELTA_END:
-        event_begin(&w, out, S("message_stop"));
+        w = typed_event(S("message_stop"), out);
         event_end(&w);
         s->is_over = true;
         break;
@@ -736,7 +723,8 @@ static int error_status(const struct failure *f)
 
 /* ---- counts and models ---- */
 
-void anthropic_count_write(int64_t tokens, struct buf *out)
+/* {"input_tokens":14} */
+static void count_write(int64_t tokens, struct buf *out)
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
@@ -770,15 +758,6 @@ void anthropic_model_write(const struct anthropic_model *m, struct buf *out)
     model_write(&w, m);
 }
 
-static void put_or_null(struct json_writer *w, str key, str text)
-{
-    jw_key(w, key);
-    if (text.len)
-        jw_str(w, text);
-    else
-        jw_null(w);
-}
-
 void anthropic_models_write(const struct anthropic_model *models, size_t n, bool has_more, struct buf *out)
 {
     struct json_writer w = { .out = out };
@@ -801,10 +780,11 @@ static int request_write(const struct prompt *p, const struct target *to, struct
 }
 
 const struct dialect_ops dialect_anthropic = {
-    .name = "anthropic", .label = "anthropic",
+    .name = "anthropic", .label = "anthropic", .names_model_as_asked = true,
     .request_read = anthropic_request_read, .request_write = request_write,
     .reply_read = anthropic_reply_read, .reply_write = anthropic_reply_write,
     .reader_new = stream_reader_new, .reader_event = stream_reader_event, .reader_free = stream_reader_free,
     .writer_new = stream_writer_new, .writer_delta = stream_writer_delta,
     .error_read = error_read, .error_write = error_write, .error_status = error_status,
+    .carries_foreign = anthropic_carries_wrap, .count_read = anthropic_count_read, .count_write = count_write,
 };

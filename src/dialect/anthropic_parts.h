@@ -12,6 +12,8 @@ int anthropic_prompt_read(struct arena *a, const struct json *j, enum body_kind 
 int anthropic_request_read(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out,
                            struct err *e);
 int anthropic_reply_read(struct arena *a, const struct json *j, struct reply *out, struct err *e);
+/* POST /v1/messages/count_tokens: a request without max_tokens. */
+int anthropic_count_read(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e);
 /* One block of a message's content, opaque strings as on the wire. 0 or -1. */
 int anthropic_block_read(const struct reading *f, const struct spot *at, jref n, struct block *out);
 /* Adds what this usage object says to *u (its members are sums, absent ones keep their value); unknown members to `rest`. */
@@ -45,6 +47,7 @@ bool anthropic_is_family(const struct dialect_ops *d);
  * it is: "sealed" (sealed reasoning), "thought" (signature of this thinking block), "next" and "last" (signature of
  * the block behind or before). */
 str anthropic_wrap(struct arena *a, str origin, const char *role, str data);
+bool anthropic_carries_wrap(str body);                     /* some JSON string of it begins as an envelope does */
 bool anthropic_unwrap(str wire, str *origin, str *role, str *data);
 /* Where b's opaque data came from, given the dialect of its prompt or reply; "" : Anthropic's own. */
 str anthropic_origin(const struct block *b, const struct dialect_ops *d);

@@ -5,8 +5,6 @@
 #include "dialect/anthropic.h"
 #include "dialect/anthropic_parts.h"
 
-#include <math.h>
-
 /* ---- opaque data of others ---- */
 
 #define WRAP_MARK "sbx1:"
@@ -34,7 +32,7 @@ bool anthropic_unwrap(str wire, str *origin, str *role, str *data)
     return origin->len > 0;
 }
 
-bool anthropic_carries_foreign(str body)
+bool anthropic_carries_wrap(str body)
 {
     const str before = S("\"sb"), behind = S("x1:");    /* the rarest letter of WRAP_MARK is looked for: bodies are large */
     for (str rest = str_from(body, before.len); rest.len; rest = str_from(rest, 1)) {
@@ -47,7 +45,6 @@ bool anthropic_carries_foreign(str body)
     }
     return false;
 }
-
 
 /* ---- blocks ---- */
 
@@ -504,11 +501,7 @@ int anthropic_prompt_read(struct arena *a, const struct json *j, enum body_kind 
         [STREAM] = S("stream"), [TEMPERATURE] = S("temperature"), [TOP_P] = S("top_p"), [TOP_K] = S("top_k"),
         [METADATA] = S("metadata"), [SERVICE_TIER] = S("service_tier"),
     };
-    *out = (struct prompt){
-        .dialect = &dialect_anthropic, .includes_usage = 1, .parallel_tool_calls = -1,
-        .temperature = (double)NAN, .top_p = (double)NAN, .top_k = -1, .presence_penalty = (double)NAN,
-        .frequency_penalty = (double)NAN, .logprobs = -1, .top_logprobs = -1, .schema_strict = -1,
-    };
+    *out = prompt_new(&dialect_anthropic);
     const struct reading f = { a, j, e };
     jref v[N];
     if (!json_is(j, 0, JSON_OBJECT))
@@ -550,8 +543,9 @@ int anthropic_request_read(struct arena *a, const struct json *j, const struct r
     return anthropic_prompt_read(a, j, BODY_MESSAGES, out, e);
 }
 
-int anthropic_count_read(struct arena *a, const struct json *j, struct prompt *out, struct err *e)
+int anthropic_count_read(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e)
 {
+    (void)at;
     return anthropic_prompt_read(a, j, BODY_COUNT, out, e);
 }
 

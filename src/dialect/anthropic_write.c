@@ -6,10 +6,10 @@
  * refused with the client's own name for it. */
 #include "dialect/anthropic.h"
 #include "dialect/anthropic_parts.h"
-#include "dialect/put.h"
 
 #include <math.h>
 
+#include "base/put.h"
 #include "base/utf8.h"
 
 enum { NAME_MAX_BYTES = 128, CALL_ID_MAX = 256, BUDGET_MIN = 1024, DEFAULT_MAX_TOKENS = 4096 };

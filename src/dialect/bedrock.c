@@ -5,7 +5,8 @@
  * the stop. Its events are binary frames on the wire (provider/event_stream.h); here an event is a type and JSON, whatever
  * framed it, and the writer spells frames as server-sent events, for whoever frames them. Exceptions come as events, too. */
 #include "dialect/bedrock_parts.h"
-#include "dialect/put.h"
+
+#include "base/put.h"
 
 /* ---- reading streams ---- */
 
@@ -335,25 +336,9 @@ static void *stream_writer_new(const struct answer_context *c)
     return s;
 }
 
-static void event_begin(struct json_writer *w, struct buf *out, str name)
-{
-    *w = (struct json_writer){ .out = out };
-    buf_str(out, S("event: "));
-    buf_str(out, name);
-    buf_str(out, S("\ndata: "));
-    jw_begin(w, '{');
-}
-
-static void event_end(struct json_writer *w)
-{
-    jw_end(w, '}');
-    buf_str(w->out, S("\n\n"));
-}
-
 static void put_index(struct json_writer *w, const struct stream_writer *s)
 {
-    jw_key(w, S("contentBlockIndex"));
-    jw_int(w, s->index);
+    put_int(w, S("contentBlockIndex"), s->index);
 }
 
 static void write_start(struct stream_writer *s, struct buf *out)
@@ -362,7 +347,7 @@ static void write_start(struct stream_writer *s, struct buf *out)
     if (s->is_started)
         return;
     s->is_started = true;
-    event_begin(&w, out, S("messageStart"));
+    w = event_begin(S("messageStart"), out);
     put_str(&w, S("role"), S("assistant"));
     event_end(&w);
 }
@@ -372,7 +357,7 @@ static void write_delta(struct stream_writer *s, str wrapper, str key, str text,
 {
     struct json_writer w;
     s->is_written = true;
-    event_begin(&w, out, S("contentBlockDelta"));
+    w = event_begin(S("contentBlockDelta"), out);
     put_index(&w, s);
     put_open(&w, S("delta"), '{');
     if (wrapper.len)
@@ -388,7 +373,7 @@ static void close_block(struct stream_writer *s, struct buf *out)
 {
     struct json_writer w;
     if (s->is_block && s->is_written) {
-        event_begin(&w, out, S("contentBlockStop"));
+        w = event_begin(S("contentBlockStop"), out);
         put_index(&w, s);
         event_end(&w);
         s->index++;
@@ -407,7 +392,7 @@ static void open_block(struct stream_writer *s, const struct block *b, struct bu
     if (b->kind != BLOCK_TOOL_CALL)
         return;
     s->is_written = true;
-    event_begin(&w, out, S("contentBlockStart"));
+    w = event_begin(S("contentBlockStart"), out);
     put_index(&w, s);
     put_open(&w, S("start"), '{');
     put_open(&w, S("toolUse"), '{');
@@ -433,11 +418,10 @@ static void write_piece(struct stream_writer *s, str text, struct buf *out)
 static void write_stop(struct stream_writer *s, const struct delta *d, struct buf *out)
 {
     struct usage estimate = { .prompt_tokens = s->c->prompt_tokens };
-    struct json_writer w;
-    event_begin(&w, out, S("messageStop"));
+    struct json_writer w = event_begin(S("messageStop"), out);
     put_str(&w, S("stopReason"), s->c->from == &dialect_bedrock && d->stop_text.len ? d->stop_text : bedrock_stop_name(d->stop));
     event_end(&w);
-    event_begin(&w, out, S("metadata"));
+    w = event_begin(S("metadata"), out);
     jw_key(&w, S("usage"));
     bedrock_usage_write(&w, d->usage ? d->usage : &estimate);
     put_raw(&w, S("metrics"), S("{\"latencyMs\":0}"));
@@ -455,7 +439,7 @@ static void write_error(struct stream_writer *s, const struct failure *f, struct
         type = S("modelStreamErrorException");  /* the only one left that a stream may have */
     memcpy(name, type.ptr, type.len);
     name[0] = (char)(name[0] | 0x20);
-    event_begin(&w, out, (str){ name, type.len });
+    w = event_begin((str){ name, type.len }, out);
     put_str(&w, S("message"), f->message);
     event_end(&w);
     s->is_over = true;

@@ -4,8 +4,6 @@
  * and back. A content block is a union: an object with one member, whose name is its type. */
 #include "dialect/bedrock_parts.h"
 
-#include <math.h>
-
 /* ---- formats ---- */
 
 static const struct { enum block_kind kind; str format, media_type; } formats[] = {
@@ -414,11 +412,9 @@ int bedrock_request_read(struct arena *a, const struct json *j, const struct req
         [MESSAGES] = S("messages"), [SYSTEM] = S("system"), [INFERENCE] = S("inferenceConfig"), [TOOLS] = S("toolConfig"),
         [OUTPUT] = S("outputConfig"), [TIER] = S("serviceTier"), [METADATA] = S("requestMetadata"),
     };
-    *out = (struct prompt){
-        .dialect = &dialect_bedrock, .model = at->model, .is_streaming = at->is_streaming, .includes_usage = 1,
-        .parallel_tool_calls = -1, .temperature = (double)NAN, .top_p = (double)NAN, .top_k = -1, .presence_penalty = (double)NAN,
-        .frequency_penalty = (double)NAN, .logprobs = -1, .top_logprobs = -1, .schema_strict = -1,
-    };
+    *out = prompt_new(&dialect_bedrock);
+    out->model = at->model;
+    out->is_streaming = at->is_streaming;
     const struct reading f = { a, j, e };
     jref v[N];
     if (!json_is(j, 0, JSON_OBJECT))

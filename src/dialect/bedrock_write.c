@@ -5,10 +5,10 @@
  * so the writer has to know whose model it is: by the id, since that is all a request has. */
 #include "dialect/anthropic_parts.h"
 #include "dialect/bedrock_parts.h"
-#include "dialect/put.h"
 
 #include <math.h>
 
+#include "base/put.h"
 #include "base/utf8.h"
 
 enum { NAME_MAX_BYTES = 64, DOCUMENT_NAME_MAX = 200, METADATA_ENTRIES_MAX = 16 };

@@ -10,6 +10,7 @@
 #endif
 
 #include "base/map.h"
+#include "base/put.h"
 #include "dialect/openai_chat_parse.h"
 
 /* ---- sizes of JSON that nobody writes ---- */
@@ -451,6 +452,14 @@ bool usage_count_read(const struct json *j, jref n, int64_t *out)
     return true;
 }
 
+struct prompt prompt_new(const struct dialect_ops *d)
+{
+    return (struct prompt){
+        .dialect = d, .includes_usage = 1, .parallel_tool_calls = -1, .temperature = (double)NAN, .top_p = (double)NAN, .top_k = -1,
+        .presence_penalty = (double)NAN, .frequency_penalty = (double)NAN, .logprobs = -1, .top_logprobs = -1, .schema_strict = -1,
+    };
+}
+
 void members_add(struct members *m, struct arena *a, str key, str raw)
 {
     *PUSH(a, m->items, m->n) = (struct member){ key, raw };
@@ -458,10 +467,8 @@ void members_add(struct members *m, struct arena *a, str key, str raw)
 
 void members_write(const struct members *m, struct json_writer *w)
 {
-    for (size_t i = 0; i < m->n; i++) {
-        jw_key(w, m->items[i].key);
-        jw_raw(w, m->items[i].raw);
-    }
+    for (size_t i = 0; i < m->n; i++)
+        put_raw(w, m->items[i].key, m->items[i].raw);
 }
 
 /* RFC 2397; only base64, since nobody sends models anything else. Parameters of the type (charset) are left out. */

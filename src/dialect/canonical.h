@@ -135,6 +135,8 @@ struct prompt {
     struct members rest;            /* top-level members without a field here */
 };
 
+struct prompt prompt_new(const struct dialect_ops *d);      /* nothing given, and of the dialects that always tell the usage */
+
 /* ---- what comes back ---- */
 
 enum stop_reason {

@@ -75,6 +75,9 @@ struct dialect_ops {
     const char *label;              /* for headers and people: "openai", "anthropic" */
     bool ends_without_word;         /* streams end by EOF after the stop reason (Gemini, Bedrock) */
     bool is_crlf;                   /* its SSE uses CRLF */
+    /* Its clients return signed thought only to the model they asked for, by the name in the answer: an answer has the
+     * client's name for the model even where policy has put another one into the request. */
+    bool names_model_as_asked;
 
     /* 0; -1 and e starts with the JSON path: "messages[3].content: expected a string or an array, got a number".
      * Unknown members go to `rest`; null counts as absent. */
@@ -106,6 +109,14 @@ struct dialect_ops {
     void (*error_named)(str word, struct failure *out);
     void (*error_write)(const struct failure *f, struct buf *out);
     int (*error_status)(const struct failure *f);       /* NULL: f->status */
+
+    /* The rest is of dialects that clients speak to us; chat lacks it, whose requests are not read as a whole.
+     * Does this request hold opaque data of other families, which this dialect's provider would refuse? Then it must go
+     * through the canonical form even where bytes could pass. A look at the bytes: cheap, may say yes in vain. */
+    bool (*carries_foreign)(str body);
+    /* The tokens of a prompt, when a client asks for them alone. Reads as request_read, less what only an answer needs. */
+    int (*count_read)(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e);
+    void (*count_write)(int64_t tokens, struct buf *out);
 };
 
 #define X(symbol) extern const struct dialect_ops dialect_##symbol;

@@ -7,8 +7,8 @@
 
 #include <openssl/evp.h>
 
+#include "base/put.h"
 #include "base/utf8.h"
-#include "dialect/put.h"
 
 /* ---- reading ---- */
 
@@ -176,6 +176,24 @@ const struct member *rest_find(const struct members *rest, str key)
         if (str_eq(rest->items[i].key, key))
             return &rest->items[i];
     return NULL;
+}
+
+/* ---- events ---- */
+
+struct json_writer event_begin(str name, struct buf *out)
+{
+    struct json_writer w = { .out = out };
+    buf_str(out, S("event: "));
+    buf_str(out, name);
+    buf_str(out, S("\ndata: "));
+    jw_begin(&w, '{');
+    return w;
+}
+
+void event_end(struct json_writer *w)
+{
+    jw_end(w, '}');
+    buf_str(w->out, S("\n\n"));
 }
 
 /* ---- names of losses ---- */

@@ -38,6 +38,10 @@ void rest_write(struct json_writer *w, const struct members *rest, str prefix, c
 bool rest_has(const struct members *rest, str prefix);      /* "thinking": one below it */
 const struct member *rest_find(const struct members *rest, str key);
 
+/* A named event whose data is one object: the caller goes on with members. */
+struct json_writer event_begin(str name, struct buf *out);
+void event_end(struct json_writer *w);
+
 /* ---- what a loss is called in the client's own dialect ---- */
 
 enum knob {

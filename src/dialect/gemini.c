@@ -4,7 +4,7 @@
  * with the connection after a finishReason. */
 #include "dialect/gemini.h"
 
-#include "dialect/put.h"
+#include "base/put.h"
 
 /* ---- reading ---- */
 
@@ -322,12 +322,13 @@ static void writer_delta(void *writer, const struct delta *d, struct buf *out)
 
 /* ---- around it ---- */
 
-bool gemini_carries_foreign(str body)
+static bool carries_foreign(str body)
 {
     return str_find(body, S("\"c2J4MT")) >= 0;         /* base64 of "sbx1" */
 }
 
-void gemini_count_write(int64_t tokens, struct buf *out)
+/* {"totalTokens": N, ...} */
+static void count_write(int64_t tokens, struct buf *out)
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
@@ -388,4 +389,5 @@ const struct dialect_ops dialect_gemini = {
     .reader_new = reader_new, .reader_event = reader_event,
     .writer_new = writer_new, .writer_delta = writer_delta, .writer_free = writer_free,
     .error_read = gemini_error_read, .error_write = gemini_error_write,
+    .carries_foreign = carries_foreign, .count_read = gemini_count_read, .count_write = count_write,
 };

@@ -1,4 +1,4 @@
-/* dialect/gemini.h -- Google's generateContent: what its files share, and the small formats around it: counting, model lists.
+/* dialect/gemini.h -- Google's generateContent: what its files share, and the small format around it: model lists.
  *
  * Everything is a part. Thoughts are text parts with a flag, calls and their results are parts, and an opaque `thoughtSignature`
  * may stand on any of them. Names may be spelled in camelCase or snake_case (proto JSON); we write camelCase. */
@@ -11,13 +11,6 @@ enum { GEMINI_PARTS_MAX = 65536 };      /* of one request or answer; beyond: ref
 
 /* ---- around it ---- */
 
-/* Body of :countTokens, plain contents or a whole generateContentRequest, as a prompt. */
-int  gemini_count_read(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e);
-void gemini_count_write(int64_t tokens, struct buf *out);   /* {"totalTokens": N, ...} */
-
-/* opaque data of other families is in it: Google must not get the bytes as they are */
-bool gemini_carries_foreign(str body);
-
 struct gemini_model { str name, description; int64_t context_tokens, output_tokens; };      /* 0: unknown */
 void gemini_models_write(const struct gemini_model *models, size_t n, struct buf *out);     /* GET /v1beta/models */
 void gemini_model_write(const struct gemini_model *m, struct buf *out);                     /* GET /v1beta/models/{name} */
@@ -25,6 +18,8 @@ void gemini_model_write(const struct gemini_model *m, struct buf *out);         
 /* ---- gemini_read.c ---- */
 
 int gemini_request_read(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e);
+/* Body of :countTokens, plain contents or a whole generateContentRequest, as a prompt. */
+int gemini_count_read(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e);
 int gemini_reply_read(struct arena *a, const struct json *j, struct reply *out, struct err *e);
 bool gemini_error_read(struct arena *a, const struct json *j, int status, struct failure *out);
 

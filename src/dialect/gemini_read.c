@@ -5,11 +5,9 @@
  * subset ("STRING", nullable): they become JSON Schema. */
 #include "dialect/gemini.h"
 
-#include <math.h>
-
 #include "base/hash.h"
+#include "base/put.h"
 #include "dialect/anthropic_parts.h"
-#include "dialect/put.h"
 
 #define NAMES(...) static const str names[] = { __VA_ARGS__ }
 
@@ -628,12 +626,7 @@ static int request_read(const struct reading *f, jref n, const struct request_pl
     enum { MODEL, CONTENTS, SYSTEM, TOOLS, CHOICE, CONFIG, LABELS, N };
     NAMES(S("model"), S("contents"), S("systemInstruction"), S("tools"), S("toolConfig"), S("generationConfig"), S("labels"));
     jref v[N];
-    *out = (struct prompt){
-        .dialect = &dialect_gemini, .includes_usage = 1, .parallel_tool_calls = -1, .top_k = -1, .logprobs = -1,
-        .top_logprobs = -1,
-        .schema_strict = -1, .temperature = (double)NAN, .top_p = (double)NAN, .presence_penalty = (double)NAN,
-        .frequency_penalty = (double)NAN,
-    };
+    *out = prompt_new(&dialect_gemini);
     if (!json_is(f->j, n, JSON_OBJECT))
         return err_set(f->e, "malformed JSON body: expected an object");
     gemini_get(f, n, names, N, v, &out->rest, S(""));

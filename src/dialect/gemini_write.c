@@ -5,9 +5,9 @@
  * before 2.5 know no JSON Schema: theirs is cut down to the OpenAPI subset. */
 #include <stdio.h>
 
+#include "base/put.h"
 #include "dialect/anthropic_parts.h"
 #include "dialect/gemini.h"
-#include "dialect/put.h"
 
 enum {
     NAME_MAX_BYTES = 64,                /* of functions */
@@ -697,12 +697,8 @@ static void generation_write(struct request *r)
     if (r->is_own)
         put_positive(w, S("candidateCount"), p->n_answers);
     put_positive(w, S("maxOutputTokens"), p->max_tokens);
-    if (p->n_stops) {
-        put_open(w, S("stopSequences"), '[');
-        for (uint32_t i = 0; i < p->n_stops && (r->is_own || i < STOPS_MAX); i++)
-            jw_str(w, p->stops[i]);
-        jw_end(w, ']');
-    }
+    if (p->n_stops)
+        put_strs(w, S("stopSequences"), p->stops, r->is_own || p->n_stops < STOPS_MAX ? p->n_stops : STOPS_MAX);
     if (p->has_seed)
         put_int(w, S("seed"), p->seed);
     put_number(w, S("presencePenalty"), p->presence_penalty);

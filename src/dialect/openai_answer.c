@@ -2,38 +2,30 @@
 #include "dialect/openai_answer.h"
 
 #include "base/json.h"
+#include "base/put.h"
 
 static void usage_write(struct json_writer *w, const struct openai_answer *v)
 {
     jw_begin(w, '{');
-    jw_key(w, S("prompt_tokens"));
-    jw_int(w, v->prompt_tokens);
-    jw_key(w, S("completion_tokens"));
-    jw_int(w, 0);
-    jw_key(w, S("total_tokens"));
-    jw_int(w, v->prompt_tokens);
+    put_int(w, S("prompt_tokens"), v->prompt_tokens);
+    put_int(w, S("completion_tokens"), 0);
+    put_int(w, S("total_tokens"), v->prompt_tokens);
     jw_end(w, '}');
 }
 
 static void envelope_begin(struct json_writer *w, const struct openai_answer *v, const char *object)
 {
     jw_begin(w, '{');
-    jw_key(w, S("id"));
-    jw_str(w, v->id);
-    jw_key(w, S("object"));
-    jw_str(w, str_of(object));
-    jw_key(w, S("created"));
-    jw_int(w, v->created);
-    jw_key(w, S("model"));
-    jw_str(w, v->model);
-    jw_key(w, S("choices"));
-    jw_begin(w, '[');
+    put_str(w, S("id"), v->id);
+    put_str(w, S("object"), str_of(object));
+    put_int(w, S("created"), v->created);
+    put_str(w, S("model"), v->model);
+    put_open(w, S("choices"), '[');
 }
 
 static void choice_end(struct json_writer *w, const char *finish)
 {
-    jw_key(w, S("logprobs"));
-    jw_null(w);
+    put_null(w, S("logprobs"));
     jw_key(w, S("finish_reason"));
     if (finish)
         jw_str(w, str_of(finish));
@@ -47,21 +39,15 @@ void openai_answer_write(const struct openai_answer *v, struct buf *out)
     struct json_writer w = { .out = out };
     envelope_begin(&w, v, v->is_chat ? "chat.completion" : "text_completion");
     jw_begin(&w, '{');
-    jw_key(&w, S("index"));
-    jw_int(&w, 0);
+    put_int(&w, S("index"), 0);
     if (v->is_chat) {
-        jw_key(&w, S("message"));
-        jw_begin(&w, '{');
-        jw_key(&w, S("role"));
-        jw_str(&w, S("assistant"));
-        jw_key(&w, S("content"));
-        jw_str(&w, v->text);
-        jw_key(&w, S("refusal"));
-        jw_null(&w);
+        put_open(&w, S("message"), '{');
+        put_str(&w, S("role"), S("assistant"));
+        put_str(&w, S("content"), v->text);
+        put_null(&w, S("refusal"));
         jw_end(&w, '}');
     } else {
-        jw_key(&w, S("text"));
-        jw_str(&w, v->text);
+        put_str(&w, S("text"), v->text);
     }
     choice_end(&w, "stop");
     jw_end(&w, ']');
@@ -78,30 +64,21 @@ static void chunk_write(const struct openai_answer *v, struct buf *out, const ch
     buf_str(out, S("data: "));
     envelope_begin(&w, v, v->is_chat ? "chat.completion.chunk" : "text_completion");
     jw_begin(&w, '{');
-    jw_key(&w, S("index"));
-    jw_int(&w, 0);
+    put_int(&w, S("index"), 0);
     if (v->is_chat) {
-        jw_key(&w, S("delta"));
-        jw_begin(&w, '{');
-        if (role) {
-            jw_key(&w, S("role"));
-            jw_str(&w, str_of(role));
-        }
-        if (text) {
-            jw_key(&w, S("content"));
-            jw_str(&w, *text);
-        }
+        put_open(&w, S("delta"), '{');
+        if (role)
+            put_str(&w, S("role"), str_of(role));
+        if (text)
+            put_str(&w, S("content"), *text);
         jw_end(&w, '}');
     } else {
-        jw_key(&w, S("text"));
-        jw_str(&w, text ? *text : S(""));
+        put_str(&w, S("text"), text ? *text : S(""));
     }
     choice_end(&w, finish);
     jw_end(&w, ']');
-    if (v->includes_usage) {
-        jw_key(&w, S("usage"));
-        jw_null(&w);
-    }
+    if (v->includes_usage)
+        put_null(&w, S("usage"));
     jw_end(&w, '}');
     buf_str(out, S("\n\n"));
 }

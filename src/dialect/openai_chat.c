@@ -2,6 +2,7 @@
  *
  * What reasoning has beside its text goes to the side fields that gateways agreed on; docs/internals/dialect-openai-chat.md has
  * the tables. */
+#include "base/put.h"
 #include "dialect/openai_chat_parts.h"
 #include "dialect/openai_responses.h"
 
@@ -198,8 +199,7 @@ static void texts_write(struct json_writer *w, const struct reply *r, enum block
     if (text.len || (is_there && is_nullable)) {
         put_str(w, key, buf_view(&text));
     } else if (is_nullable) {
-        jw_key(w, key);
-        jw_null(w);
+        put_null(w, key);
     }
     w->out->is_failed |= text.is_failed;
     buf_free(&text);
@@ -254,8 +254,7 @@ static void logprobs_write(struct json_writer *w, str tokens)
     }
     jw_begin(w, '{');
     put_raw(w, S("content"), tokens);
-    jw_key(w, S("refusal"));
-    jw_null(w);
+    put_null(w, S("refusal"));
     jw_end(w, '}');
 }
 
@@ -388,15 +387,6 @@ bool openai_error_read(struct arena *a, const struct json *j, int status, struct
     return true;
 }
 
-static void nullable_write(struct json_writer *w, str key, str text)
-{
-    jw_key(w, key);
-    if (text.len)
-        jw_str(w, text);
-    else
-        jw_null(w);
-}
-
 void openai_error_write(const struct failure *f, struct buf *out)
 {
     static const char *const types[FAILURE_KIND_N] = {
@@ -412,8 +402,8 @@ void openai_error_write(const struct failure *f, struct buf *out)
     put_open(&w, S("error"), '{');
     put_str(&w, S("message"), f->message.len ? f->message : S("the provider gave no reason"));
     put_str(&w, S("type"), f->type.len ? f->type : str_of(types[f->kind < FAILURE_KIND_N ? f->kind : FAILURE_SERVER]));
-    nullable_write(&w, S("param"), f->param);
-    nullable_write(&w, S("code"), f->code);
+    put_or_null(&w, S("param"), f->param);
+    put_or_null(&w, S("code"), f->code);
     jw_end(&w, '}');
     jw_end(&w, '}');
 }

@@ -4,7 +4,8 @@
 #define SBX_DIALECT_OPENAI_CHAT_PARTS_H
 
 #include "dialect/fields.h"
-#include "dialect/put.h"
+
+#include "base/put.h"
 
 extern const struct dialect_ops dialect_openai_chat;
 

@@ -6,8 +6,6 @@
  * back as it was. Members of nested objects that nobody knows go to `rest` under a dotted name ("function.examples"). */
 #include "dialect/openai_chat_parts.h"
 
-#include <math.h>
-
 #include "dialect/openai_chat_parse.h"
 
 struct blocks { struct arena *a; struct block *items; uint32_t n; };
@@ -785,10 +783,8 @@ int openai_chat_request_read(struct arena *a, const struct json *j, const struct
 {
     const struct reading r = { .a = a, .j = j, .e = e };
     (void)at;                                       /* all is in the body */
-    *out = (struct prompt){
-        .includes_usage = -1, .parallel_tool_calls = -1, .temperature = NAN, .top_p = NAN, .top_k = -1, .presence_penalty = NAN,
-        .frequency_penalty = NAN, .logprobs = -1, .top_logprobs = -1, .schema_strict = -1,
-    };
+    *out = prompt_new(&dialect_openai_chat);
+    out->includes_usage = -1;
     if (!json_is(j, 0, JSON_OBJECT))
         return err_set(e, "malformed JSON body: expected an object, got %s", json_kind_name(json_kind(j, 0)));
     jref v[BODY_N];
@@ -797,7 +793,6 @@ int openai_chat_request_read(struct arena *a, const struct json *j, const struct
         return err_set(e, "messages field is required");
     if (json_kind(j, v[MESSAGES]) != JSON_ARRAY)
         return err_set(e, "messages field must be an array, got %s", json_kind_name(json_kind(j, v[MESSAGES])));
-    out->dialect = &dialect_openai_chat;
     if (settings_read(&r, v, out) < 0)
         return -1;
     if (str_trim(out->model).len == 0)

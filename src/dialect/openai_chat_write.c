@@ -1019,10 +1019,7 @@ static int stops_write(struct writing *x)
     }
     if (!n)
         return 0;
-    put_open(&x->w, S("stop"), '[');
-    for (uint32_t i = 0; i < n; i++)
-        jw_str(&x->w, p->stops[i]);
-    jw_end(&x->w, ']');
+    put_strs(&x->w, S("stop"), p->stops, n);
     return 0;
 }
 

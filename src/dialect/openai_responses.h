@@ -1,4 +1,4 @@
-/* dialect/openai_responses.h -- OpenAI's Responses API: what its three files share, and what the state store needs of it.
+/* dialect/openai_responses.h -- OpenAI's Responses API: what its four files share, and what the state store needs of it.
  *
  * The format is a list of items: messages, calls, outputs of calls, reasoning. A turn of ours holds what one answer of a model
  * would: reasoning, at most one message, then calls; so a bridge to message-shaped formats finds them together. */
@@ -6,6 +6,13 @@
 #define SBX_OPENAI_RESPONSES_H
 
 #include "dialect/dialect.h"
+
+extern const struct dialect_ops dialect_openai_responses;
+
+static inline bool responses_is_own(const struct dialect_ops *d)
+{
+    return d == &dialect_openai_responses;
+}
 
 enum {
     RESPONSES_ITEMS_MAX = 65536,        /* of one request or answer; beyond: refused */
@@ -40,13 +47,22 @@ bool responses_is_item_type(str type);      /* of an item that a provider runs i
 /* ---- openai_responses_write.c ---- */
 
 int  responses_request_write(const struct prompt *p, const struct target *to, struct translation *t, struct buf *out);
+/* {"key":value} of what the client asked for, by the names that an answer repeats. */
+void responses_told_write(const struct answer_context *c, struct json_writer *w);
+void responses_rest_except(const struct members *rest, str except, str also, struct json_writer *w);
+/* What a call of the answer is called by the client: namespace apart, custom tools known. */
+struct responses_call { str name, space; bool is_custom; };
+struct responses_call responses_call_of(const struct answer_context *c, const struct block *b, struct arena *a);
+
+/* ---- openai_responses_answer.c ---- */
+
 void responses_reply_write(const struct reply *r, const struct answer_context *c, struct buf *out);
 void responses_error_write(const struct failure *f, struct buf *out);
+void responses_count_write(int64_t tokens, struct buf *out);
 
+str  responses_inside(str array);       /* a JSON array's text without its brackets */
 /* An id: prefix (rs_, msg_, fc_, ctc_, ig_) and 32 digits made of the response's id, or the request's, and the item's place. */
 str  responses_id(char out[RESPONSES_ID_MAX], const char *prefix, const struct answer_context *c, uint32_t at);
-/* opaque data of other families is in it: OpenAI must not get the bytes as they are */
-bool responses_carries_foreign(str body);
 /* The response's own: the one it is stored under, the provider's, or one made. */
 str  responses_response_id(const struct answer_context *c, str given, char out[RESPONSES_ID_MAX]);
 
@@ -64,9 +80,6 @@ void responses_echo_write(const struct answer_context *c, const struct reply *r,
 void responses_object_write(const struct responses_state *s, str echo, struct json_writer *w);
 const char *responses_incomplete(enum stop_reason stop, bool has_refusal);     /* NULL: completed */
 
-/* What a call of the answer is called by the client: namespace apart, custom tools known. */
-struct responses_call { str name, space; bool is_custom; };
-struct responses_call responses_call_of(const struct answer_context *c, const struct block *b, struct arena *a);
 str  responses_call_id(const struct answer_context *c, const struct block *b, uint32_t at);
 str  responses_unwrap(struct arena *a, str arguments);      /* {"input": "text"} of a custom tool that travelled as a function */
 /* A block's opaque data as encrypted content; of another family than OpenAI's: in an envelope. "" : none. */
@@ -101,7 +114,5 @@ bool  responses_event_is_routine(str name);
 void *responses_writer_new(const struct answer_context *c);
 void  responses_writer_delta(void *writer, const struct delta *d, struct buf *out);
 void  responses_writer_free(void *writer);
-
-extern const struct dialect_ops dialect_openai_responses;
 
 #endif

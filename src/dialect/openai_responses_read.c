@@ -6,10 +6,8 @@
  * when it has no text. */
 #include "dialect/openai_responses.h"
 
-#include <math.h>
-
+#include "base/put.h"
 #include "dialect/anthropic_parts.h"
-#include "dialect/put.h"
 
 #define NAMES(...) static const str names[] = { __VA_ARGS__ }
 
@@ -691,12 +689,7 @@ int responses_request_read(struct arena *a, const struct json *j, const struct r
     str instructions = { 0 };
     int is_streaming = at && at->is_streaming;
     jref v[N];
-    *out = (struct prompt){
-        .dialect = &dialect_openai_responses, .includes_usage = 1, .parallel_tool_calls = -1, .top_k = -1, .logprobs = -1,
-        .top_logprobs = -1, .schema_strict = -1, .temperature = (double)NAN, .top_p = (double)NAN,
-        .presence_penalty = (double)NAN,
-        .frequency_penalty = (double)NAN,
-    };
+    *out = prompt_new(&dialect_openai_responses);
     if (!json_is(j, 0, JSON_OBJECT))
         return err_set(e, "malformed JSON body: expected an object, got %s", json_kind_name(json_kind(j, 0)));
     fields_get(&f, 0, names, N, v, &out->rest, S(""));

@@ -5,9 +5,9 @@
  * one, read the same. The writer collects what it sends, because every `.done` repeats it and the last event holds all items. */
 #include <stdio.h>
 
+#include "base/put.h"
 #include "dialect/anthropic_parts.h"
 #include "dialect/openai_responses.h"
-#include "dialect/put.h"
 
 /* ---- reading ---- */
 
@@ -513,22 +513,12 @@ void responses_writer_free(void *writer)
         buf_free(bufs[i]);
 }
 
-static struct json_writer event_begin(struct writer *w, const char *type, struct buf *out)
+static struct json_writer numbered_event(struct writer *w, const char *type, struct buf *out)
 {
-    struct json_writer j = { .out = out };
-    buf_str(out, S("event: "));
-    buf_str(out, str_of(type));
-    buf_str(out, S("\ndata: "));
-    jw_begin(&j, '{');
+    struct json_writer j = event_begin(str_of(type), out);
     put_str(&j, S("type"), str_of(type));
     put_int(&j, S("sequence_number"), w->seq++);
     return j;
-}
-
-static void event_end(struct json_writer *j)
-{
-    jw_end(j, '}');
-    buf_str(j->out, S("\n\n"));
 }
 
 static void item_place(const struct writer *w, struct json_writer *j)
@@ -539,7 +529,7 @@ static void item_place(const struct writer *w, struct json_writer *j)
 
 static void response_event(struct writer *w, const char *type, struct responses_state s, struct buf *out)
 {
-    struct json_writer j = event_begin(w, type, out);
+    struct json_writer j = numbered_event(w, type, out);
     s.id = w->id;
     s.model = w->model;
     s.service_tier = w->tier;
@@ -612,7 +602,7 @@ static void item_write(const struct writer *w, const char *status, bool is_begin
 
 static void item_event(struct writer *w, const char *type, const char *status, bool is_begin, struct buf *out)
 {
-    struct json_writer j = event_begin(w, type, out);
+    struct json_writer j = numbered_event(w, type, out);
     put_int(&j, S("output_index"), w->at);
     jw_key(&j, S("item"));
     item_write(w, status, is_begin, &j);
@@ -682,7 +672,7 @@ static void item_close(struct writer *w, const char *status, struct buf *out)
 
 static void part_event(struct writer *w, const char *type, const struct responses_part *part, struct buf *out)
 {
-    struct json_writer j = event_begin(w, type, out);
+    struct json_writer j = numbered_event(w, type, out);
     item_place(w, &j);
     put_int(&j, S("content_index"), w->part);
     jw_key(&j, S("part"));
@@ -692,7 +682,7 @@ static void part_event(struct writer *w, const char *type, const struct response
 
 static void summary_part_event(struct writer *w, const char *type, str text, struct buf *out)
 {
-    struct json_writer j = event_begin(w, type, out);
+    struct json_writer j = numbered_event(w, type, out);
     item_place(w, &j);
     put_int(&j, S("summary_index"), 0);
     put_open(&j, S("part"), '{');
@@ -724,7 +714,7 @@ static void write_block(struct writer *w, const struct block *b, struct buf *out
 
 static void delta_event(struct writer *w, const char *type, str text, struct buf *out)
 {
-    struct json_writer j = event_begin(w, type, out);
+    struct json_writer j = numbered_event(w, type, out);
     item_place(w, &j);
     if (is_message(w->kind))
         put_int(&j, S("content_index"), w->part);
@@ -774,7 +764,7 @@ static void close_message_part(struct writer *w, struct buf *out)
     struct responses_part part = { .kind = w->kind, .text = buf_view(&w->text), .annotations = buf_view(&w->citations),
                                    .logprobs = buf_view(&w->logprobs) };
     bool is_text = w->kind == BLOCK_TEXT;
-    struct json_writer j = event_begin(w, is_text ? "response.output_text.done" : "response.refusal.done", out);
+    struct json_writer j = numbered_event(w, is_text ? "response.output_text.done" : "response.refusal.done", out);
     item_place(w, &j);
     put_int(&j, S("content_index"), w->part);
     put_str(&j, is_text ? S("text") : S("refusal"), part.text);
@@ -804,7 +794,7 @@ static void close_call(struct writer *w, struct buf *out)
         write_piece(w, S("{}"), out);
     }
     const char *type = is_custom ? "response.custom_tool_call_input.done" : "response.function_call_arguments.done";
-    struct json_writer j = event_begin(w, type, out);
+    struct json_writer j = numbered_event(w, type, out);
     item_place(w, &j);
     if (!is_custom)
         put_str(&j, S("name"), w->call.name);
@@ -816,7 +806,7 @@ static void close_reasoning(struct writer *w, struct buf *out)
 {
     if (!w->has_summary)
         return;
-    struct json_writer j = event_begin(w, "response.reasoning_summary_text.done", out);
+    struct json_writer j = numbered_event(w, "response.reasoning_summary_text.done", out);
     item_place(w, &j);
     put_int(&j, S("summary_index"), 0);
     put_str(&j, S("text"), buf_view(&w->text));
@@ -855,7 +845,7 @@ static void write_citation(struct writer *w, str raw, struct buf *out)
     struct json_writer all = { .out = &w->citations, .need_comma = before > 0 };
     if (!w->is_open || w->kind != BLOCK_TEXT || !responses_citation_write(w->c->a, raw, (int64_t)w->text.len, &all))
         return;
-    struct json_writer j = event_begin(w, "response.output_text.annotation.added", out);
+    struct json_writer j = numbered_event(w, "response.output_text.annotation.added", out);
     item_place(w, &j);
     put_int(&j, S("content_index"), w->part);
     put_int(&j, S("annotation_index"), w->n_citations++);
@@ -865,10 +855,9 @@ static void write_citation(struct writer *w, str raw, struct buf *out)
 
 static void write_logprobs(struct writer *w, str array)
 {
-    array = str_trim(json_compact(w->c->a, array));
-    if (!w->is_open || w->kind != BLOCK_TEXT || array.len <= 2)
+    str inside = responses_inside(json_compact(w->c->a, array));
+    if (!w->is_open || w->kind != BLOCK_TEXT || !inside.len)
         return;
-    str inside = str_from(str_upto(array, array.len - 1), 1);
     struct buf *to[] = { &w->logprobs, &w->fresh_logprobs };
     for (size_t i = 0; i < COUNT_OF(to); i++) {
         if (to[i]->len)
@@ -883,12 +872,10 @@ static void write_failure(struct writer *w, const struct failure *f, struct buf 
 {
     w->is_over = true;
     if (!w->is_started) {
-        struct json_writer j = event_begin(w, "error", out);
-        jw_key(&j, S("code"));
-        f->code.len ? jw_str(&j, f->code) : jw_null(&j);
+        struct json_writer j = numbered_event(w, "error", out);
+        put_or_null(&j, S("code"), f->code);
         put_str(&j, S("message"), f->message);
-        jw_key(&j, S("param"));
-        f->param.len ? jw_str(&j, f->param) : jw_null(&j);
+        put_or_null(&j, S("param"), f->param);
         event_end(&j);
         return;
     }
@@ -959,4 +946,5 @@ const struct dialect_ops dialect_openai_responses = {
     .event_is_routine = responses_event_is_routine,
     .writer_new = responses_writer_new, .writer_delta = responses_writer_delta, .writer_free = responses_writer_free,
     .error_read = responses_error_read, .error_write = responses_error_write,
+    .carries_foreign = anthropic_carries_wrap, .count_read = responses_request_read, .count_write = responses_count_write,
 };

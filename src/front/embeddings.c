@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "pipeline/relay.h"
 
 enum { INPUTS_MAX = 2048 };             /* OpenAI's bound */
@@ -21,17 +22,13 @@ static void answer_write(struct buf *out, const struct req *r, const float *vect
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
-    jw_key(&w, S("object"));
-    jw_str(&w, S("list"));
-    jw_key(&w, S("data"));
-    jw_begin(&w, '[');
+    put_str(&w, S("object"), S("list"));
+    put_open(&w, S("data"), '[');
     for (uint32_t i = 0; i < n; i++) {
         const float *v = vectors + (size_t)i * dim;
         jw_begin(&w, '{');
-        jw_key(&w, S("object"));
-        jw_str(&w, S("embedding"));
-        jw_key(&w, S("index"));
-        jw_int(&w, i);
+        put_str(&w, S("object"), S("embedding"));
+        put_int(&w, S("index"), i);
         jw_key(&w, S("embedding"));
         if (is_base64) {
             size_t bytes = dim * sizeof *v;
@@ -47,14 +44,10 @@ static void answer_write(struct buf *out, const struct req *r, const float *vect
         jw_end(&w, '}');
     }
     jw_end(&w, ']');
-    jw_key(&w, S("model"));
-    jw_str(&w, r->model->name);
-    jw_key(&w, S("usage"));
-    jw_begin(&w, '{');
-    jw_key(&w, S("prompt_tokens"));
-    jw_int(&w, (int64_t)tokens);
-    jw_key(&w, S("total_tokens"));
-    jw_int(&w, (int64_t)tokens);
+    put_str(&w, S("model"), r->model->name);
+    put_open(&w, S("usage"), '{');
+    put_int(&w, S("prompt_tokens"), (int64_t)tokens);
+    put_int(&w, S("total_tokens"), (int64_t)tokens);
     jw_end(&w, '}');
     jw_end(&w, '}');
 }

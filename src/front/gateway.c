@@ -9,11 +9,9 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/rand.h"
-#include "dialect/anthropic.h"
-#include "dialect/gemini.h"
 #include "dialect/openai_chat_parse.h"
-#include "dialect/openai_responses.h"
 #include "dialect/openai_text_parse.h"
 #include "front/decode.h"
 #include "front/embeddings.h"
@@ -46,12 +44,6 @@ int64_t gateway_in_flight(void)
 
 /* ---- identity of a request ---- */
 
-static void hex_put(char *to, uint64_t v, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++, v >>= 4)
-        to[i] = "0123456789abcdef"[v & 15];
-}
-
 static void request_id_make(struct req *r)
 {
     str given = http_get(&r->head, S("x-request-id"));
@@ -64,9 +56,9 @@ static void request_id_make(struct req *r)
     static _Thread_local uint64_t state;
     if (!state)
         state = rand_system();
+    uint64_t chance[] = { rand_next(&state), rand_next(&state) };
     memcpy(r->id_text, "req_", 4);
-    hex_put(r->id_text + 4, rand_next(&state), 16);
-    hex_put(r->id_text + 20, rand_next(&state), 8);
+    hex_write(r->id_text + 4, chance, 12);
     r->request_id = (str){ r->id_text, 28 };
 }
 
@@ -235,9 +227,7 @@ static int foreign_parse(struct req *r, struct err *e)
     r->prompt = ARENA_NEW(r->a, struct prompt);
     if (r->dialect->request_read(r->a, &r->json, &r->place, r->prompt, e) < 0)
         return -1;
-    r->is_prompt_changed = r->dialect == &dialect_anthropic ? anthropic_carries_foreign(r->body)
-                         : r->dialect == &dialect_openai_responses ? responses_carries_foreign(r->body)
-                         : r->dialect == &dialect_gemini && gemini_carries_foreign(r->body);
+    r->is_prompt_changed = r->dialect->carries_foreign(r->body);
     prompt_chat(r->a, r->prompt, &r->chat);
     return 0;
 }
@@ -247,7 +237,7 @@ static int body_parse(struct req *r)
     struct err e = { 0 };
     if (json_read(r) < 0)
         return -1;
-    int rc = r->dialect && r->dialect != &dialect_openai_chat ? foreign_parse(r, &e)
+    int rc = req_is_foreign(r) ? foreign_parse(r, &e)
            : r->endpoint == ENDPOINT_CHAT ? openai_chat_parse(r->a, &r->json, SIZES_AS_SENT, &r->chat, &e)
            : r->endpoint == ENDPOINT_COMPLETIONS ? openai_completions_parse(r->a, &r->json, &r->chat, &e)
            : openai_embeddings_parse(r->a, &r->json, &r->chat, &e);
@@ -324,7 +314,7 @@ static WAITS int answer_model(struct req *r)
         return embeddings_answer(r);
     if (r->order[0]->n_backends && r->order[0]->backends[0].provider == &provider_explain)
         return explain_answer(r);
-    if (r->chat.is_streaming && r->endpoint != ENDPOINT_EMBEDDINGS && (!r->dialect || r->dialect == &dialect_openai_chat))
+    if (r->chat.is_streaming && r->endpoint != ENDPOINT_EMBEDDINGS && !req_is_foreign(r))
         body_ask_usage(r);
     if (arena_exhausted(r->a)) {
         req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
@@ -364,68 +354,34 @@ WAITS bool gateway_json(struct req *r, int *rc)
     return false;
 }
 
-static WAITS int serve_dialect(struct req *r, const struct dialect_ops *d)
-{
-    r->endpoint = ENDPOINT_CHAT;
-    r->dialect = d;
-    return answer_model(r);
-}
-
-static WAITS int serve_chat(struct req *r)        { return serve_dialect(r, &dialect_openai_chat); }
-static WAITS int serve_messages(struct req *r)    { return serve_dialect(r, &dialect_anthropic); }
-static WAITS int serve_responses(struct req *r)   { return serve_dialect(r, &dialect_openai_responses); }
+static WAITS int serve_chat(struct req *r)        { r->endpoint = ENDPOINT_CHAT; return answer_model(r); }
+static WAITS int serve_completions(struct req *r) { r->endpoint = ENDPOINT_COMPLETIONS; return answer_model(r); }
+static WAITS int serve_embeddings(struct req *r)  { r->endpoint = ENDPOINT_EMBEDDINGS; return answer_model(r); }
 
 /* How many tokens a prompt has, as we estimate it: the provider's own count would cost a call, and there may be several. */
-static WAITS int serve_count(struct req *r, const struct dialect_ops *d,
-                             int (*read)(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out,
-                                         struct err *e),
-                             void (*answer)(int64_t tokens, struct buf *out))
+static WAITS int serve_count(struct req *r)
 {
     struct err e = { 0 };
-    r->dialect = d;
     r->endpoint = ENDPOINT_CHAT;
     int rc = body_receive(r);
     if (rc < 0)
         return r->fail.status ? refuse(r) : -1;
     r->prompt = ARENA_NEW(r->a, struct prompt);
-    if (json_read(r) < 0 || (read(r->a, &r->json, &r->place, r->prompt, &e) < 0 && shape_refuse(r, &e) < 0))
+    if (json_read(r) < 0 || (r->dialect->count_read(r->a, &r->json, &r->place, r->prompt, &e) < 0 && shape_refuse(r, &e) < 0))
         return relay_fail(r);
     prompt_chat(r->a, r->prompt, &r->chat);
     facts_build(&r->facts, r->a, &r->chat);
     struct buf out = { 0 };
-    answer((int64_t)r->facts.prompt_tokens, &out);
+    r->dialect->count_write((int64_t)r->facts.prompt_tokens, &out);
     rc = relay_own(r, 200, S("application/json"), buf_view(&out));
     buf_free(&out);
     return rc;
-}
-
-/* {"object":"response.input_tokens","input_tokens":14} */
-static void responses_count_write(int64_t tokens, struct buf *out)
-{
-    buf_printf(out, "{\"object\":\"response.input_tokens\",\"input_tokens\":%lld}", (long long)tokens);
-}
-
-static WAITS int serve_input_tokens(struct req *r)
-{
-    return serve_count(r, &dialect_openai_responses, dialect_openai_responses.request_read, responses_count_write);
-}
-
-static int anthropic_count_at(struct arena *a, const struct json *j, const struct request_place *at, struct prompt *out, struct err *e)
-{
-    (void)at;
-    return anthropic_count_read(a, j, out, e);
-}
-
-static WAITS int serve_count_tokens(struct req *r)
-{
-    return serve_count(r, &dialect_anthropic, anthropic_count_at, anthropic_count_write);
 }
 
 /* POST /v1beta/models/MODEL:generateContent | :streamGenerateContent | :countTokens */
 static WAITS int serve_gemini(struct req *r)
 {
     str path = r->head.path, verb = { 0 };
-    r->dialect = &dialect_gemini;
     path = str_from(path, (size_t)str_find(path, S("/models/")) + sizeof "/models/" - 1);
     for (size_t i = path.len; i-- > 0 && verb.len == 0; )
         if (path.ptr[i] == ':') {
@@ -434,7 +390,7 @@ static WAITS int serve_gemini(struct req *r)
         }
     r->place.is_streaming = str_eq(verb, S("streamGenerateContent"));
     if (str_eq(verb, S("countTokens")))
-        return serve_count(r, &dialect_gemini, gemini_count_read, gemini_count_write);
+        return serve_count(r);
     bool has_body = r->head.is_chunked || r->head.content_length > 0;
     if (!r->place.is_streaming && !str_eq(verb, S("generateContent"))) {
         req_fail(r, 404, "invalid_request_error", "unknown_url", "path", "endpoint not found: :" STR_FMT " (there are generateContent, "
@@ -446,11 +402,8 @@ static WAITS int serve_gemini(struct req *r)
                  "alt: streams are sent as server-sent events only; add ?alt=sse");
         return has_body ? refuse(r) : relay_fail(r);
     }
-    return serve_dialect(r, &dialect_gemini);
+    return serve_chat(r);
 }
-
-static WAITS int serve_completions(struct req *r) { r->endpoint = ENDPOINT_COMPLETIONS; return answer_model(r); }
-static WAITS int serve_embeddings(struct req *r)  { r->endpoint = ENDPOINT_EMBEDDINGS; return answer_model(r); }
 
 /* Agents look here before their first request. */
 static WAITS int serve_root(struct req *r)
@@ -470,28 +423,20 @@ static WAITS int serve_ready(struct req *r)
     return relay_own(r, 200, S("application/json"), S("{\"status\":\"ready\"}\n"));
 }
 
-/* Who asks for the list says by its headers which one it can read. */
-static WAITS int models_list(struct req *r, const struct dialect_ops *d)
+static WAITS int models_list(struct req *r)
 {
     struct buf out = { 0 };
-    r->dialect = d;
-    if (d == &dialect_anthropic)
-        models_anthropic(r->snap, r->a, &out);
-    else if (d == &dialect_gemini)
-        models_gemini(r->snap, r->a, &out);
-    else
-        models_json(r->snap, &out);
+    models_all(r->snap, r->a, r->dialect, &out);
     int rc = relay_own(r, 200, S("application/json"), buf_view(&out));
     buf_free(&out);
     return rc;
 }
 
-static WAITS int model_show(struct req *r, const struct dialect_ops *d, str name)
+static WAITS int model_show(struct req *r, str name)
 {
     struct buf out = { 0 };
     int rc;
-    r->dialect = d;
-    if (models_one(r->snap, name, d, &out)) {
+    if (models_one(r->snap, name, r->dialect, &out)) {
         rc = relay_own(r, 200, S("application/json"), buf_view(&out));
     } else {
         req_fail(r, 404, "invalid_request_error", "model_not_found", "unknown_model", "model '" STR_FMT "' is not available",
@@ -502,6 +447,7 @@ static WAITS int model_show(struct req *r, const struct dialect_ops *d, str name
     return rc;
 }
 
+/* Who asks for the list says by its headers which one it can read. */
 static const struct dialect_ops *lister(const struct req *r)
 {
     return http_has(&r->head, S("anthropic-version")) ? &dialect_anthropic
@@ -510,22 +456,19 @@ static const struct dialect_ops *lister(const struct req *r)
 
 static WAITS int serve_models(struct req *r)
 {
-    return models_list(r, lister(r));
+    r->dialect = lister(r);
+    return models_list(r);
 }
 
 static WAITS int serve_model(struct req *r)
 {
-    return model_show(r, lister(r), http_path_decode(str_from(r->head.path, sizeof "/v1/models/" - 1), r->a));
-}
-
-static WAITS int serve_gemini_models(struct req *r)
-{
-    return models_list(r, &dialect_gemini);
+    r->dialect = lister(r);
+    return model_show(r, http_path_decode(str_from(r->head.path, sizeof "/v1/models/" - 1), r->a));
 }
 
 static WAITS int serve_gemini_model(struct req *r)
 {
-    return model_show(r, &dialect_gemini, http_path_decode(str_from(r->head.path, sizeof "/v1beta/models/" - 1), r->a));
+    return model_show(r, http_path_decode(str_from(r->head.path, sizeof "/v1beta/models/" - 1), r->a));
 }
 
 #define DOOR(method_, path_) .method = { method_, sizeof method_ - 1 }, .path = { path_, sizeof path_ - 1 }
@@ -538,10 +481,10 @@ static const struct door {
     { DOOR("POST", "/v1/chat/completions"), .dialect = &dialect_openai_chat, .serve = serve_chat },
     { DOOR("POST", "/v1/completions"), .serve = serve_completions },
     { DOOR("POST", "/v1/embeddings"), .serve = serve_embeddings },
-    { DOOR("POST", "/v1/messages"), .dialect = &dialect_anthropic, .serve = serve_messages },
-    { DOOR("POST", "/v1/messages/count_tokens"), .dialect = &dialect_anthropic, .serve = serve_count_tokens },
-    { DOOR("POST", "/v1/responses"), .dialect = &dialect_openai_responses, .serve = serve_responses },
-    { DOOR("POST", "/v1/responses/input_tokens"), .dialect = &dialect_openai_responses, .serve = serve_input_tokens },
+    { DOOR("POST", "/v1/messages"), .dialect = &dialect_anthropic, .serve = serve_chat },
+    { DOOR("POST", "/v1/messages/count_tokens"), .dialect = &dialect_anthropic, .serve = serve_count },
+    { DOOR("POST", "/v1/responses"), .dialect = &dialect_openai_responses, .serve = serve_chat },
+    { DOOR("POST", "/v1/responses/input_tokens"), .dialect = &dialect_openai_responses, .serve = serve_count },
     { DOOR("GET", "/v1/responses/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = responses_serve_get },
     { DOOR("DELETE", "/v1/responses/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = responses_serve_delete },
     { DOOR("POST", "/v1/responses/"), .is_prefix = true, .dialect = &dialect_openai_responses, .serve = responses_serve_post },
@@ -553,7 +496,7 @@ static const struct door {
     { DOOR("POST", "/v1/models/"), .is_prefix = true, .dialect = &dialect_gemini, .serve = serve_gemini },
     { DOOR("GET", "/v1/models"), .serve = serve_models },
     { DOOR("GET", "/v1/models/"), .is_prefix = true, .serve = serve_model },
-    { DOOR("GET", "/v1beta/models"), .dialect = &dialect_gemini, .serve = serve_gemini_models },
+    { DOOR("GET", "/v1beta/models"), .dialect = &dialect_gemini, .serve = models_list },
     { DOOR("GET", "/v1beta/models/"), .is_prefix = true, .dialect = &dialect_gemini, .serve = serve_gemini_model },
     { DOOR("GET", "/"), .is_free = true, .serve = serve_root },
     { DOOR("GET", "/health"), .is_free = true, .serve = serve_health },

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "dialect/anthropic.h"
 #include "dialect/gemini.h"
 
@@ -10,30 +11,18 @@ static void entry(struct json_writer *w, const struct snap *s, str id, const cha
                   bool is_default, str description)
 {
     jw_begin(w, '{');
-    jw_key(w, S("id"));
-    jw_str(w, id);
-    jw_key(w, S("object"));
-    jw_str(w, S("model"));
-    jw_key(w, S("created"));
-    jw_int(w, (int64_t)(s->built_wall_ns / NS_PER_S));
-    jw_key(w, S("owned_by"));
-    jw_str(w, str_of(owner));
-    if (description.len) {
-        jw_key(w, S("description"));
-        jw_str(w, description);
-    }
-    jw_key(w, S("routing"));
-    jw_begin(w, '{');
-    jw_key(w, S("resolution"));
-    jw_str(w, recipe ? S("virtual") : S("passthrough"));
-    jw_key(w, S("selectable"));
-    jw_bool(w, true);
-    jw_key(w, S("default_route"));
-    jw_bool(w, is_default);
-    if (recipe) {
-        jw_key(w, S("recipe"));
-        jw_str(w, recipe->profile->name);
-    }
+    put_str(w, S("id"), id);
+    put_str(w, S("object"), S("model"));
+    put_int(w, S("created"), (int64_t)(s->built_wall_ns / NS_PER_S));
+    put_str(w, S("owned_by"), str_of(owner));
+    if (description.len)
+        put_str(w, S("description"), description);
+    put_open(w, S("routing"), '{');
+    put_str(w, S("resolution"), recipe ? S("virtual") : S("passthrough"));
+    put_bool(w, S("selectable"), true);
+    put_bool(w, S("default_route"), is_default);
+    if (recipe)
+        put_str(w, S("recipe"), recipe->profile->name);
     jw_end(w, '}');
     jw_end(w, '}');
 }
@@ -51,14 +40,12 @@ static void model_entry(struct json_writer *w, const struct snap *s, size_t i)
     entry(w, s, s->models.entries[i].key, "upstream-endpoint", NULL, false, m->card ? m->card->description : S(""));
 }
 
-void models_json(const struct snap *s, struct buf *out)
+static void models_json(const struct snap *s, struct buf *out)
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
-    jw_key(&w, S("object"));
-    jw_str(&w, S("list"));
-    jw_key(&w, S("data"));
-    jw_begin(&w, '[');
+    put_str(&w, S("object"), S("list"));
+    put_open(&w, S("data"), '[');
     for (size_t i = 0; i < s->virtuals.n; i++)
         virtual_entry(&w, s, i);
     for (size_t i = 0; s->config->include_config_models_in_list && i < s->models.n; i++)
@@ -118,7 +105,7 @@ static struct gemini_model gemini_entry(const struct snap *s, str name, const st
     return (struct gemini_model){ .name = name, .description = text, .context_tokens = window_of_card(m) };
 }
 
-void models_anthropic(const struct snap *s, struct arena *a, struct buf *out)
+static void models_anthropic(const struct snap *s, struct arena *a, struct buf *out)
 {
     const struct model **models;
     str *names;
@@ -129,7 +116,7 @@ void models_anthropic(const struct snap *s, struct arena *a, struct buf *out)
     anthropic_models_write(list, n, false, out);
 }
 
-void models_gemini(const struct snap *s, struct arena *a, struct buf *out)
+static void models_gemini(const struct snap *s, struct arena *a, struct buf *out)
 {
     const struct model **models;
     str *names;
@@ -138,6 +125,16 @@ void models_gemini(const struct snap *s, struct arena *a, struct buf *out)
     for (size_t i = 0; i < n; i++)
         list[i] = gemini_entry(s, names[i], models[i]);
     gemini_models_write(list, n, out);
+}
+
+void models_all(const struct snap *s, struct arena *a, const struct dialect_ops *d, struct buf *out)
+{
+    if (d == &dialect_anthropic)
+        models_anthropic(s, a, out);
+    else if (d == &dialect_gemini)
+        models_gemini(s, a, out);
+    else
+        models_json(s, out);
 }
 
 bool models_one(const struct snap *s, str name, const struct dialect_ops *d, struct buf *out)

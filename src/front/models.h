@@ -4,9 +4,7 @@
 
 #include "pipeline/snap.h"
 
-void models_json(const struct snap *s, struct buf *out);                    /* OpenAI's */
-void models_anthropic(const struct snap *s, struct arena *a, struct buf *out);
-void models_gemini(const struct snap *s, struct arena *a, struct buf *out);
+void models_all(const struct snap *s, struct arena *a, const struct dialect_ops *d, struct buf *out);
 /* One of them; false: no such model. */
 bool models_one(const struct snap *s, str name, const struct dialect_ops *d, struct buf *out);
 

@@ -6,8 +6,9 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
+#include "base/put.h"
 #include "dialect/openai_responses.h"
-#include "dialect/put.h"
 #include "front/gateway.h"
 #include "observe/log.h"
 #include "pipeline/key.h"
@@ -23,31 +24,15 @@ enum {
 
 /* ---- the store ---- */
 
-static str setting(const struct snap *s, const char *key, str otherwise)
-{
-    struct value *all = value_path(s->config->global, "services.response_api");
-    struct value *v = all ? value_get(all, str_of(key)) : NULL;
-    return v && v->kind == VALUE_SCALAR && v->text.len ? v->text : otherwise;
-}
-
-static int64_t number(const struct snap *s, const char *key, int64_t otherwise)
-{
-    uint64_t v;
-    str text = setting(s, key, S(""));
-    return text.len && bytes_parse(text, &v) && v < INT64_MAX ? (int64_t)v : otherwise;
-}
-
 /* VSR's default is Redis, which is not built: the state file then, where there is one, else memory. */
 static struct response_store_conf store_conf(const struct snap *s)
 {
-    str backend = setting(s, "store_backend", S("redis"));
-    str path = setting(s, "path", s->config->tenancy.state.path);
-    if (str_eq(backend, S("redis")))
-        backend = path.len ? S("sqlite") : S("memory");
+    const struct response_api_conf *k = &s->config->response_api;
+    str path = k->path.len ? k->path : s->config->tenancy.state.path;
     return (struct response_store_conf){
-        .backend = backend, .path = path, .ttl_s = number(s, "ttl_seconds", 86400),
-        .max_responses = number(s, "max_responses", 1000),
-        .max_bytes = number(s, "max_bytes", 256 << 20), .chain_bytes = (int64_t)s->config->limits.decoded_body_bytes,
+        .backend = !str_eq(k->backend, S("redis")) ? k->backend : path.len ? S("sqlite") : S("memory"), .path = path,
+        .ttl_s = k->ttl_s, .max_responses = k->max_responses, .max_bytes = (int64_t)k->max_bytes,
+        .chain_bytes = (int64_t)s->config->limits.decoded_body_bytes,
     };
 }
 
@@ -63,7 +48,7 @@ struct response_store *responses_store(const struct snap *s, struct err *e)
     static struct { struct response_store_conf conf; struct response_store *store; } stores[STORES_MAX];
     static unsigned n;
     static struct arena *texts;
-    if (!str_eq(setting(s, "enabled", S("true")), S("true")))
+    if (!s->config->response_api.is_enabled)
         return NULL;
     struct response_store_conf conf = store_conf(s);
     struct response_store *found = NULL;
@@ -117,9 +102,9 @@ str responses_owner(struct req *r)
         if (!key.len)
             continue;
         SHA256((const unsigned char *)key.ptr, key.len, hash);
-        return arena_printf(r->a, "listener/%02x%02x%02x%02x%02x%02x%02x%02x", hash[0], hash[1], hash[2], hash[3], hash[4],
-                            hash[5],
-                            hash[6], hash[7]);
+        char owner[16];
+        hex_write(owner, hash, sizeof owner / 2);
+        return joined(r->a, S("listener/"), (str){ owner, sizeof owner });
     }
     return S("");
 }
@@ -486,14 +471,14 @@ static WAITS int answer(struct req *r, struct buf *body)
     return rc;
 }
 
-/* What is left of the path behind `prefix`, cut at slashes. */
-static void path_parts(struct req *r, str prefix, str parts[3])
+struct door_path { str id, list, item; };    /* PREFIX ID[/LIST[/ITEM]]; id "" : leads nowhere */
+
+static struct door_path door_path_of(const struct req *r, str prefix)
 {
-    str rest = str_from(r->head.path, prefix.len);
-    for (int i = 0; i < 3; i++)
+    str rest = str_from(r->head.path, prefix.len), parts[3];
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
         parts[i] = http_path_decode(str_cut(&rest, '/'), r->a);
-    if (rest.len)
-        parts[0] = S("");
+    return (struct door_path){ rest.len ? S("") : parts[0], parts[1], parts[2] };
 }
 
 static WAITS int no_path(struct req *r)
@@ -501,6 +486,23 @@ static WAITS int no_path(struct req *r)
     req_fail(r, 404, "invalid_request_error", "unknown_url", "path", "there is no " STR_FMT " " STR_FMT, STR_ARG(r->head.method),
              STR_ARG(r->head.path));
     return relay_fail(r);
+}
+
+/* The store, and where in it the path leads; `list` is what the one below an id is called. NULL: refused, the handler returns *rc. */
+static WAITS struct response_store *store_enter(struct req *r, str prefix, str list, struct door_path *at, int *rc)
+{
+    struct response_store *s = store_of(r);
+    *at = door_path_of(r, prefix);
+    if (s && at->id.len && (!at->list.len || str_eq(at->list, list)))
+        return s;
+    *rc = s ? no_path(r) : relay_fail(r);
+    return NULL;
+}
+
+static WAITS int fail_serve(struct req *r, int rc, const struct err *e, const char *what, str id)
+{
+    store_fail(r, rc, e, NULL, what, id);
+    return r->is_client_gone ? -1 : relay_fail(r);
 }
 
 static WAITS int list_write(struct req *r, const struct stored_items *items, bool has_more)
@@ -513,10 +515,8 @@ static WAITS int list_write(struct req *r, const struct stored_items *items, boo
     for (size_t i = 0; i < items->n; i++)
         jw_raw(&w, items->items[i].json);
     jw_end(&w, ']');
-    jw_key(&w, S("first_id"));
-    items->n ? jw_str(&w, items->items[0].id) : jw_null(&w);
-    jw_key(&w, S("last_id"));
-    items->n ? jw_str(&w, items->items[items->n - 1].id) : jw_null(&w);
+    put_or_null(&w, S("first_id"), items->n ? items->items[0].id : S(""));
+    put_or_null(&w, S("last_id"), items->n ? items->items[items->n - 1].id : S(""));
     put_bool(&w, S("has_more"), has_more);
     jw_end(&w, '}');
     return answer(r, &out);
@@ -541,40 +541,28 @@ static WAITS int list_serve(struct req *r, struct response_store *s, str id, boo
     struct stored_page page = { .after = http_query_get(r->head.query, S("after"), r->a), .limit = (unsigned)limit,
                                 .is_descending = !str_eq(order, S("asc")), .inputs_only = inputs_only };
     int rc = response_store_page(s, responses_owner(r), id, &page, now_s(), r->a, &items, &has_more, store_deadline(r), &e);
-    if (rc < 0) {
-        store_fail(r, rc, &e, NULL, what, id);
-        return r->is_client_gone ? -1 : relay_fail(r);
-    }
-    return list_write(r, &items, has_more);
-}
-
-static WAITS int fail_serve(struct req *r, int rc, const struct err *e, const char *what, str id)
-{
-    store_fail(r, rc, e, NULL, what, id);
-    return r->is_client_gone ? -1 : relay_fail(r);
+    return rc < 0 ? fail_serve(r, rc, &e, what, id) : list_write(r, &items, has_more);
 }
 
 WAITS int responses_serve_get(struct req *r)
 {
     struct err e = { 0 };
     struct stored_response found;
-    str parts[3];
-    path_parts(r, S("/v1/responses/"), parts);
-    struct response_store *s = store_of(r);
+    struct door_path at;
+    int rc;
+    struct response_store *s = store_enter(r, S("/v1/responses/"), S("input_items"), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || parts[2].len || (parts[1].len && !str_eq(parts[1], S("input_items"))))
+        return rc;
+    if (at.item.len)
         return no_path(r);
-    if (parts[1].len)
-        return list_serve(r, s, parts[0], true, "Response");
+    if (at.list.len)
+        return list_serve(r, s, at.id, true, "Response");
     if (str_eq(http_query_get(r->head.query, S("stream"), r->a), S("true"))) {
         bad(r, "stream", "unsupported_parameter", "a stored response is not streamed again");
         return relay_fail(r);
     }
-    int rc = response_find(r, s, parts[0], &found, &e);
-    if (rc < 0)
-        return fail_serve(r, rc, &e, "Response", parts[0]);
-    return relay_own(r, 200, S("application/json"), found.json);
+    rc = response_find(r, s, at.id, &found, &e);
+    return rc < 0 ? fail_serve(r, rc, &e, "Response", at.id) : relay_own(r, 200, S("application/json"), found.json);
 }
 
 static WAITS int deleted(struct req *r, str id, str object)
@@ -592,15 +580,13 @@ static WAITS int deleted(struct req *r, str id, str object)
 WAITS int responses_serve_delete(struct req *r)
 {
     struct err e = { 0 };
-    str parts[3];
-    path_parts(r, S("/v1/responses/"), parts);
-    struct response_store *s = store_of(r);
+    struct door_path at;
+    int rc;
+    struct response_store *s = store_enter(r, S("/v1/responses/"), S(""), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || parts[1].len)
-        return no_path(r);
-    int rc = response_store_delete(s, responses_owner(r), parts[0], now_s(), store_deadline(r), &e);
-    return rc < 0 ? fail_serve(r, rc, &e, "Response", parts[0]) : deleted(r, parts[0], S("response"));
+        return rc;
+    rc = response_store_delete(s, responses_owner(r), at.id, now_s(), store_deadline(r), &e);
+    return rc < 0 ? fail_serve(r, rc, &e, "Response", at.id) : deleted(r, at.id, S("response"));
 }
 
 /* Only answers that are made in the background can be cancelled, and none is. */
@@ -608,19 +594,18 @@ WAITS int responses_serve_post(struct req *r)
 {
     struct err e = { 0 };
     struct stored_response found;
-    str parts[3];
+    struct door_path at = door_path_of(r, S("/v1/responses/"));
     int rc = 0;
-    path_parts(r, S("/v1/responses/"), parts);
     if ((r->head.is_chunked || r->head.content_length > 0) && !gateway_json(r, &rc))
         return rc;
-    if (!parts[0].len || !str_eq(parts[1], S("cancel")) || parts[2].len)
+    if (!at.id.len || !str_eq(at.list, S("cancel")) || at.item.len)
         return no_path(r);
     struct response_store *s = store_of(r);
     if (!s)
         return relay_fail(r);
-    rc = response_find(r, s, parts[0], &found, &e);
+    rc = response_find(r, s, at.id, &found, &e);
     if (rc < 0)
-        return fail_serve(r, rc, &e, "Response", parts[0]);
+        return fail_serve(r, rc, &e, "Response", at.id);
     req_fail(r, 400, "invalid_request_error", "response_not_cancellable", "shape",
              "only responses that are made in the background can be cancelled; this one is finished");
     return relay_fail(r);
@@ -684,73 +669,69 @@ WAITS int conversations_serve_get(struct req *r)
 {
     struct err e = { 0 };
     struct stored_conversation c;
-    str parts[3];
-    path_parts(r, S("/v1/conversations/"), parts);
-    struct response_store *s = store_of(r);
+    struct door_path at;
+    int rc;
+    struct response_store *s = store_enter(r, S("/v1/conversations/"), S("items"), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || (parts[1].len && !str_eq(parts[1], S("items"))))
-        return no_path(r);
-    if (parts[2].len)
-        return item_tell(r, s, parts[0], parts[2]);
-    if (parts[1].len)
-        return list_serve(r, s, parts[0], false, "Conversation");
-    int rc = conversation_get(s, responses_owner(r), parts[0], now_s(), r->a, &c, store_deadline(r), &e);
-    return rc < 0 ? fail_serve(r, rc, &e, "Conversation", parts[0]) : conversation_tell(r, &c);
+        return rc;
+    if (at.item.len)
+        return item_tell(r, s, at.id, at.item);
+    if (at.list.len)
+        return list_serve(r, s, at.id, false, "Conversation");
+    rc = conversation_get(s, responses_owner(r), at.id, now_s(), r->a, &c, store_deadline(r), &e);
+    return rc < 0 ? fail_serve(r, rc, &e, "Conversation", at.id) : conversation_tell(r, &c);
 }
 
 WAITS int conversations_serve_post(struct req *r)
 {
     struct err e = { 0 };
     struct stored_conversation c;
-    str parts[3];
+    struct door_path at;
     int rc = 0;
-    path_parts(r, S("/v1/conversations/"), parts);
     if (!gateway_json(r, &rc))
         return rc;
-    struct response_store *s = store_of(r);
+    struct response_store *s = store_enter(r, S("/v1/conversations/"), S("items"), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || parts[2].len || (parts[1].len && !str_eq(parts[1], S("items"))))
+        return rc;
+    if (at.item.len)
         return no_path(r);
     str owner = responses_owner(r);
-    if (parts[1].len) {
+    if (at.list.len) {
         struct stored_items items = items_of(r->a, &r->json, json_get(&r->json, 0, S("items")));
         if (!items.n) {
             bad(r, "items", "invalid_value", "expected an array of items");
             return relay_fail(r);
         }
-        rc = conversation_append(s, owner, parts[0], &items, now_s(), store_deadline(r), &e);
-        return rc < 0 ? fail_serve(r, rc, &e, "Conversation", parts[0]) : list_write(r, &items, false);
+        rc = conversation_append(s, owner, at.id, &items, now_s(), store_deadline(r), &e);
+        return rc < 0 ? fail_serve(r, rc, &e, "Conversation", at.id) : list_write(r, &items, false);
     }
-    rc = conversation_get(s, owner, parts[0], now_s(), r->a, &c, store_deadline(r), &e);
+    rc = conversation_get(s, owner, at.id, now_s(), r->a, &c, store_deadline(r), &e);
     if (rc < 0)
-        return fail_serve(r, rc, &e, "Conversation", parts[0]);
+        return fail_serve(r, rc, &e, "Conversation", at.id);
     if (!metadata_of(r, &c.metadata))
         return relay_fail(r);
     rc = conversation_put(s, &c, now_s(), store_deadline(r), &e);
-    return rc < 0 ? fail_serve(r, rc, &e, "Conversation", parts[0]) : conversation_tell(r, &c);
+    return rc < 0 ? fail_serve(r, rc, &e, "Conversation", at.id) : conversation_tell(r, &c);
 }
 
 WAITS int conversations_serve_delete(struct req *r)
 {
     struct err e = { 0 };
     struct stored_conversation c;
-    str parts[3];
-    path_parts(r, S("/v1/conversations/"), parts);
-    struct response_store *s = store_of(r);
+    struct door_path at;
+    int rc;
+    struct response_store *s = store_enter(r, S("/v1/conversations/"), S("items"), &at, &rc);
     if (!s)
-        return relay_fail(r);
-    if (!parts[0].len || (parts[1].len && (!str_eq(parts[1], S("items")) || !parts[2].len)))
+        return rc;
+    if (at.list.len && !at.item.len)
         return no_path(r);
     str owner = responses_owner(r);
-    int rc;
-    if (!parts[1].len) {
-        rc = conversation_delete(s, owner, parts[0], now_s(), store_deadline(r), &e);
-        return rc < 0 ? fail_serve(r, rc, &e, "Conversation", parts[0]) : deleted(r, parts[0], S("conversation.deleted"));
+    if (!at.list.len) {
+        rc = conversation_delete(s, owner, at.id, now_s(), store_deadline(r), &e);
+        return rc < 0 ? fail_serve(r, rc, &e, "Conversation", at.id) : deleted(r, at.id, S("conversation.deleted"));
     }
-    rc = conversation_drop(s, owner, parts[0], parts[2], now_s(), store_deadline(r), &e);
+    rc = conversation_drop(s, owner, at.id, at.item, now_s(), store_deadline(r), &e);
     if (rc == 0)
-        rc = conversation_get(s, owner, parts[0], now_s(), r->a, &c, store_deadline(r), &e);
-    return rc < 0 ? fail_serve(r, rc, &e, "Item", parts[2]) : conversation_tell(r, &c);
+        rc = conversation_get(s, owner, at.id, now_s(), r->a, &c, store_deadline(r), &e);
+    return rc < 0 ? fail_serve(r, rc, &e, "Item", at.item) : conversation_tell(r, &c);
 }

@@ -168,72 +168,64 @@ static long head_end(struct h1 *h, str bytes, size_t *from)
     return 0;
 }
 
-/* What the framing rules of RFC 9112 demand beyond what llhttp checks. */
-static int head_check(struct h1 *h, struct http_head *head)
+static int length_read(struct h1 *h, str value, int64_t *out)
 {
-    unsigned n_host = 0, n_length = 0, n_coding = 0;
-    head->content_length = -1;
-    head->keep_alive = head->minor >= 1;
-    for (unsigned i = 0; i < head->n_headers; i++) {
-        str name = head->headers[i].name, value = head->headers[i].value;
-        while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
-            value.len--;
-        head->headers[i].value = value;
-        if (name.len == 0 || name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t')
-            return refuse(h, 400, "white space before the colon of a header");
-        switch (name.len) {
-        case 4:
-            n_host += str_ieq(name, S("host"));
-            break;
-        case 6:
-            if (str_ieq(name, S("expect"))) {
-                if (!str_ieq(value, S("100-continue")))
-                    return refuse(h, 417, "unknown expectation");
-                head->expects_continue = true;
-            }
-            break;
-        case 10:
-            if (str_ieq(name, S("connection"))) {
-                if (http_token_in(value, S("close")))
-                    head->keep_alive = false;
-                else if (head->minor == 0 && http_token_in(value, S("keep-alive")))
-                    head->keep_alive = true;
-            }
-            break;
-        case 14:
-            if (str_ieq(name, S("content-length"))) {
-                if (value.len == 0 || value.len > 18)
-                    return refuse(h, 400, "content-length is not a number");
-                int64_t n = 0;
-                for (size_t k = 0; k < value.len; k++) {
-                    if (value.ptr[k] < '0' || value.ptr[k] > '9')
-                        return refuse(h, 400, "content-length is not a number");
-                    n = n * 10 + value.ptr[k] - '0';
-                }
-                head->content_length = n;
-                n_length++;
-            }
-            break;
-        case 17:
-            if (str_ieq(name, S("transfer-encoding"))) {
-                if (!str_ieq(value, S("chunked")))
-                    return refuse(h, 501, "only the transfer coding 'chunked' is understood");
-                head->is_chunked = true;
-                n_coding++;
-            }
-            break;
-        default:
-            break;
-        }
+    int64_t n = 0;
+    bool is_number = value.len > 0 && value.len <= 18;
+    for (size_t i = 0; i < value.len && is_number; i++) {
+        is_number = value.ptr[i] >= '0' && value.ptr[i] <= '9';
+        n = n * 10 + value.ptr[i] - '0';
     }
-    if (n_length > 1 || n_coding > 1 || (n_length && n_coding))
-        return refuse(h, 400, "conflicting content-length and transfer-encoding");
-    if (n_coding && head->minor == 0)
-        return refuse(h, 400, "transfer-encoding in an HTTP/1.0 message");
-    if (h->side == H1_RESPONSES)
+    if (!is_number)
+        return refuse(h, 400, "content-length is not a number");
+    *out = n;
+    return 0;
+}
+
+struct framing { unsigned n_host, n_length, n_coding; };
+
+/* The few headers that say how the message is framed; told by their length first, for most are none of them. */
+static int framing_read(struct h1 *h, struct http_head *head, str name, str value, struct framing *f)
+{
+    switch (name.len) {
+    case 4:
+        f->n_host += str_ieq(name, S("host"));
         return 0;
-    if (n_host > 1 || (n_host == 0 && head->minor >= 1))
-        return refuse(h, 400, n_host ? "more than one host header" : "the host header is missing");
+    case 6:
+        if (!str_ieq(name, S("expect")))
+            return 0;
+        if (!str_ieq(value, S("100-continue")))
+            return refuse(h, 417, "unknown expectation");
+        head->expects_continue = true;
+        return 0;
+    case 10:
+        if (str_ieq(name, S("connection"))) {
+            if (http_token_in(value, S("close")))
+                head->keep_alive = false;
+            else if (head->minor == 0 && http_token_in(value, S("keep-alive")))
+                head->keep_alive = true;
+        }
+        return 0;
+    case 14:
+        if (!str_ieq(name, S("content-length")))
+            return 0;
+        f->n_length++;
+        return length_read(h, value, &head->content_length);
+    case 17:
+        if (!str_ieq(name, S("transfer-encoding")))
+            return 0;
+        if (!str_ieq(value, S("chunked")))
+            return refuse(h, 501, "only the transfer coding 'chunked' is understood");
+        head->is_chunked = true;
+        f->n_coding++;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int target_read(struct h1 *h, struct http_head *head)
+{
     str target = head->target;
     if (target.ptr != head->method.ptr + head->method.len + 1 || target.ptr[target.len + 1] != 'H')
         return refuse(h, 400, "the request line has more than one space in a row");
@@ -254,6 +246,34 @@ static int head_check(struct h1 *h, struct http_head *head)
     if (!has_path)                              /* RFC 9110 4.2.3: an empty path is "/" */
         head->path = S("/");
     return 0;
+}
+
+/* What the framing rules of RFC 9112 demand beyond what llhttp checks. */
+static int head_check(struct h1 *h, struct http_head *head)
+{
+    struct framing f = { 0 };
+    head->content_length = -1;
+    head->keep_alive = head->minor >= 1;
+    for (unsigned i = 0; i < head->n_headers; i++) {
+        str name = head->headers[i].name, value = head->headers[i].value;
+        while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
+            value.len--;
+        head->headers[i].value = value;
+        if (name.len == 0 || name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t')
+            return refuse(h, 400, "white space before the colon of a header");
+        int rc = framing_read(h, head, name, value, &f);
+        if (rc < 0)
+            return rc;
+    }
+    if (f.n_length > 1 || f.n_coding > 1 || (f.n_length && f.n_coding))
+        return refuse(h, 400, "conflicting content-length and transfer-encoding");
+    if (f.n_coding && head->minor == 0)
+        return refuse(h, 400, "transfer-encoding in an HTTP/1.0 message");
+    if (h->side == H1_RESPONSES)
+        return 0;
+    if (f.n_host > 1 || (f.n_host == 0 && head->minor >= 1))
+        return refuse(h, 400, f.n_host ? "more than one host header" : "the host header is missing");
+    return target_read(h, head);
 }
 
 static int head_parse(struct h1 *h, struct arena *a, str bytes, struct http_head *out,

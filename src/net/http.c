@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 
 str http_get(const struct http_head *h, str name)
 {
@@ -75,14 +76,6 @@ bool http_is_hop_by_hop(str name)
     }
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static str percent_decode(struct arena *a, str s, bool is_form)
 {
     char *to = arena_alloc(a, s.len + 1);
@@ -114,6 +107,18 @@ str http_query_get(str query, str name, struct arena *a)
 str http_path_decode(str path, struct arena *a)
 {
     return percent_decode(a, path, false);
+}
+
+void http_path_encode(str s, const char *also, struct buf *out)
+{
+    static const char digits[] = "0123456789ABCDEF";            /* RFC 3986, 2.1: in upper case */
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if ((c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && (strchr("-._~", c) || strchr(also, c))))
+            buf_char(out, (char)c);
+        else
+            buf_str(out, (str){ (char[]){ '%', digits[c >> 4], digits[c & 15] }, 3 });
+    }
 }
 
 str http_date(void)

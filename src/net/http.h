@@ -29,6 +29,8 @@ bool http_is_named_in_connection(const struct http_head *h, str name);  /* RFC 9
 bool http_is_hop_by_hop(str name);                          /* RFC 9110 7.6.1, and content-length */
 str  http_query_get(str query, str name, struct arena *a);  /* percent-decoded; "" if absent */
 str  http_path_decode(str path, struct arena *a);           /* %2F and the like */
+/* Percent-encodes all but letters, digits, -._~ and what `also` holds. */
+void http_path_encode(str s, const char *also, struct buf *out);
 
 /* "Wed, 25 Nov 2026 16:00:00 GMT", made once a second per thread. */
 str  http_date(void);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/rand.h"
 #include "net/h1.h"
@@ -27,26 +28,13 @@
 
 enum { FLAG_SAMPLED = 1, FLAG_RANDOM = 2 };     /* Level 2 defines both and no more */
 
-static bool hex_read(str text, uint8_t *to, size_t n)   /* lower case only, section 3.2.2 */
+static bool hex_at(str text, size_t at, uint8_t *to, size_t n)
 {
-    for (size_t i = 0; i < 2 * n; i++) {
-        char c = text.ptr[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (digit < 0)
-            return false;
-        to[i / 2] = (uint8_t)(i % 2 ? to[i / 2] | digit : digit << 4);
-    }
-    return true;
-}
-
-static char *hex_write(char *to, const uint8_t *bytes, size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < n; i++) {
-        *to++ = digits[bytes[i] >> 4];
-        *to++ = digits[bytes[i] & 15];
-    }
-    return to;
+    str digits = str_upto(str_from(text, at), 2 * n);
+    for (size_t i = 0; i < digits.len; i++)
+        if (digits.ptr[i] >= 'A' && digits.ptr[i] <= 'F')
+            return false;                       /* section 3.2.2: lower case only */
+    return hex_read(digits, to, n);
 }
 
 static bool all_zero(const uint8_t *bytes, size_t n)
@@ -62,15 +50,13 @@ static bool all_zero(const uint8_t *bytes, size_t n)
 bool trace_parent_parse(str text, struct trace_parent *out)
 {
     uint8_t version, flags;
-    if (text.len < TRACE_PARENT_LEN || !hex_read(text, &version, 1) || version == 0xff)
+    if (text.len < TRACE_PARENT_LEN || !hex_at(text, 0, &version, 1) || version == 0xff)
         return false;
     if (text.len > TRACE_PARENT_LEN && (version == 0 || text.ptr[TRACE_PARENT_LEN] != '-'))
         return false;
     if (text.ptr[2] != '-' || text.ptr[35] != '-' || text.ptr[52] != '-')
         return false;
-    if (!hex_read(str_from(text, 3), out->trace_id, 16)
-        || !hex_read(str_from(text, 36), out->span_id, 8)
-        || !hex_read(str_from(text, 53), &flags, 1))
+    if (!hex_at(text, 3, out->trace_id, 16) || !hex_at(text, 36, out->span_id, 8) || !hex_at(text, 53, &flags, 1))
         return false;
     out->flags = flags & (FLAG_SAMPLED | FLAG_RANDOM);
     return !all_zero(out->trace_id, 16) && !all_zero(out->span_id, 8);

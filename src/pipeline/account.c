@@ -130,21 +130,38 @@ static size_t signals_list(const struct req *r, str *list, size_t max)
     return n;
 }
 
+static size_t phases_list(const struct times *t, struct access_phase out[4])
+{
+    size_t n = 0;
+    if (t->body > t->start)
+        out[n++] = (struct access_phase){ "read", t->body - t->start };
+    if (t->routed > t->body && t->body)
+        out[n++] = (struct access_phase){ "route", t->routed - t->body };
+    if (t->connect_ns)
+        out[n++] = (struct access_phase){ "connect", t->connect_ns };
+    if (t->first_byte > t->sent && t->sent)
+        out[n++] = (struct access_phase){ "first_byte", t->first_byte - t->sent };
+    return n;
+}
+
+/* Body and headers, for replay. */
+static void capture(const struct req *r, struct access_record *a)
+{
+    struct access_header *h = ARENA_ARRAY(r->a, struct access_header, r->head.n_headers);
+    for (unsigned i = 0; i < r->head.n_headers; i++)
+        h[i] = (struct access_header){ r->head.headers[i].name, r->head.headers[i].value };
+    a->headers = h;
+    a->n_headers = r->head.n_headers;
+    a->body = r->body;
+    a->body_is_json = r->json.n > 0;
+}
+
 static void access_line(struct req *r, double cost)
 {
     str signals[ACCESS_LIST_MAX];
     static const char *const dialects[] = { "openai_chat", "openai_completions", "openai_embeddings", "" };
     const struct times *t = &r->t;
     struct access_phase phases[4];
-    size_t n = 0;
-    if (t->body > t->start)
-        phases[n++] = (struct access_phase){ "read", t->body - t->start };
-    if (t->routed > t->body && t->body)
-        phases[n++] = (struct access_phase){ "route", t->routed - t->body };
-    if (t->connect_ns)
-        phases[n++] = (struct access_phase){ "connect", t->connect_ns };
-    if (t->first_byte > t->sent && t->sent)
-        phases[n++] = (struct access_phase){ "first_byte", t->first_byte - t->sent };
     struct access_record a = ACCESS_RECORD_EMPTY;
     a.ts = clock_wall() - (t->end - t->start);
     a.request_id = r->request_id;
@@ -197,18 +214,11 @@ static void access_line(struct req *r, double cost)
         a.ttft_ns = (int64_t)(t->first_byte - t->start);
     a.duration_ns = (int64_t)(t->end - t->start);
     a.phases = phases;
-    a.n_phases = n;
+    a.n_phases = phases_list(t, phases);
     a.signals = signals;
     a.n_signals = signals_list(r, signals, COUNT_OF(signals));
-    if (access_captures()) {
-        a.body = r->body;
-        a.body_is_json = r->json.n > 0;
-        struct access_header *h = ARENA_ARRAY(r->a, struct access_header, r->head.n_headers);
-        for (unsigned i = 0; i < r->head.n_headers; i++)
-            h[i] = (struct access_header){ r->head.headers[i].name, r->head.headers[i].value };
-        a.headers = h;
-        a.n_headers = r->head.n_headers;
-    }
+    if (access_captures())
+        capture(r, &a);
     char id[33];
     if (r->trace) {
         trace_id_text(r->trace, id);

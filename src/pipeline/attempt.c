@@ -539,6 +539,67 @@ static int body_translate(struct req *r, const struct backend *b, struct buf *ou
     return rc;
 }
 
+/* The head of an answer; 100 Continue and other interim responses pass. 0, or what came instead. */
+static WAITS int head_await(struct req *r, struct answer *a, uint64_t until)
+{
+    int n, n_interim = 0;
+    do
+        n = h1_read_head(&a->up->in, r->a, HEAD_MAX, &a->head, until, false);
+    while (n == 1 && a->head.status < 200 && a->head.status != 101 && ++n_interim < INTERIM_MAX);
+    if (n == 1)
+        return a->head.status >= 200 ? 0 : -EBADMSG;
+    return n == 0 ? -ECONNRESET : n == -EAGAIN ? -ETIMEDOUT : n;
+}
+
+static bool is_broken_connection(int rc)        /* rather than one of our own reasons, silence, or nonsense */
+{
+    return rc != -ENOMEM && rc != -ECANCELED && rc != -EACCES && rc != -ETIMEDOUT && rc != -EBADMSG;
+}
+
+/* No head came over a connection that stood; it is dropped by now. */
+static enum outcome attempt_broken(struct req *r, const struct backend *b, struct try *t, int rc, const char *phase)
+{
+    if (rc == -ENOMEM) {
+        atomic_store(&b->state->is_probing, false);
+        req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
+        return FAILED_FINAL;
+    }
+    if (rc == -ECANCELED)
+        return CLIENT_GONE;
+    backend_failed(b, clock_now());
+    t->reason = rc == -EACCES ? RETRY_CONNECT : rc == -ETIMEDOUT ? RETRY_TIMEOUT : RETRY_RESET;
+    if (rc == -EBADMSG)
+        req_fail(r, 502, "upstream_error", "upstream_protocol_error", "upstream_protocol",
+                 "the provider of model '" STR_FMT "' sent something that is not HTTP", STR_ARG(b->model->name));
+    else if (rc != -EACCES)                     /* without a token nothing was sent, and why is said already */
+        note_failure(r, b, rc, phase, rc == -ECONNRESET || rc == -EPIPE ? "it closed the connection" : NULL);
+    return FAILED_RETRYABLE;
+}
+
+/* An answer that says no; its body is read at once, for the sake of the connection and of the client. */
+static WAITS enum outcome attempt_refused(struct req *r, const struct backend *b, struct answer *a, struct try *t)
+{
+    int status = answer_status(b, &a->head);
+    t->reason = status_reason(status);
+    t->wait_ns = http_retry_after_ns(&a->head);
+    if (t->reason == RETRY_429 || t->reason == RETRY_GATEWAY)
+        if (t->wait_ns)
+            atomic_store(&b->state->retry_at, clock_now() + t->wait_ns);
+    if (status >= 500)
+        backend_failed(b, clock_now());
+    else
+        backend_succeeded(b);
+    int rc = error_body_read(r, a, deadline_min(r->attempt_deadline, r->t.first_byte, b->model->idle_ns));
+    if (rc == -ECANCELED)
+        return CLIENT_GONE;
+    if (rc < 0) {
+        client_drop(a->up);
+        a->up = NULL;
+        a->body_is_read = true;
+    }
+    return t->reason ? FAILED_RETRYABLE : FAILED_FINAL;
+}
+
 /* `translated`: the body in the provider's dialect, if it needs one. It is let go when it has been sent: the next request
  * writes into memory that is still warm, and a silent stream does not hold it. */
 static WAITS enum outcome attempt_send(struct req *r, const struct backend *b, struct answer *a, struct try *t,
@@ -580,69 +641,26 @@ static WAITS enum outcome attempt_send(struct req *r, const struct backend *b, s
         buf_free(translated);
         if (rc == 0 || rc == -EPIPE || rc == -ECONNRESET) {     /* an answer may be there even so */
             phase = "first byte";
-            int n, n_interim = 0;
-            do                                   /* 100 Continue and other interim responses */
-                n = h1_read_head(&a->up->in, r->a, HEAD_MAX, &a->head, until, false);
-            while (n == 1 && a->head.status < 200 && a->head.status != 101 && ++n_interim < INTERIM_MAX);
-            if (n == 1 && a->head.status >= 200)
+            rc = head_await(r, a, until);
+            if (rc == 0)
                 break;
-            rc = n == 1 ? -EBADMSG : n == 0 ? -ECONNRESET : n == -EAGAIN ? -ETIMEDOUT : n;
         }
         a->head = (struct http_head){ 0 };      /* what a refused head had said is nobody's answer */
         bool was_reused = a->up->is_reused;
         client_drop(a->up);
         a->up = NULL;
-        if (rc == -ENOMEM) {
-            atomic_store(&b->state->is_probing, false);
-            req_fail(r, 503, "overloaded_error", "overloaded", "memory", "out of memory; try again");
-            return FAILED_FINAL;
-        }
-        if (rc == -ECANCELED)
-            return CLIENT_GONE;
-        if (rc == -EACCES) {                    /* no token: nothing was sent */
-            t->reason = RETRY_CONNECT;
-            backend_failed(b, clock_now());
-            return FAILED_RETRYABLE;
-        }
         /* A kept connection that died before a byte came was closed by the peer while idle: send it
          * again on a fresh one. This is not a retry in the sense of the budget. */
-        if (was_reused && fresh == 0 && rc != -ETIMEDOUT && rc != -EBADMSG)
-            continue;
-        t->reason = rc == -ETIMEDOUT ? RETRY_TIMEOUT : RETRY_RESET;
-        if (rc == -EBADMSG)
-            req_fail(r, 502, "upstream_error", "upstream_protocol_error", "upstream_protocol",
-                     "the provider of model '" STR_FMT "' sent something that is not HTTP", STR_ARG(m->name));
-        else
-            note_failure(r, b, rc, phase, rc == -ECONNRESET || rc == -EPIPE ? "it closed the connection" : NULL);
-        backend_failed(b, clock_now());
-        return FAILED_RETRYABLE;
+        if (!was_reused || fresh > 0 || !is_broken_connection(rc))
+            return attempt_broken(r, b, t, rc, phase);
     }
     r->t.first_byte = clock_now();
     if (a->up->is_half_sent)                    /* it does not want the rest: nothing can follow on this connection */
         a->head.keep_alive = false;
-    if (a->head.status < 400) {
-        backend_succeeded(b);
-        return GOT_ANSWER;
-    }
-    int status = answer_status(b, &a->head);
-    t->reason = status_reason(status);
-    t->wait_ns = http_retry_after_ns(&a->head);
-    if (t->reason == RETRY_429 || t->reason == RETRY_GATEWAY)
-        if (t->wait_ns)
-            atomic_store(&b->state->retry_at, clock_now() + t->wait_ns);
-    if (status >= 500)
-        backend_failed(b, clock_now());
-    else
-        backend_succeeded(b);
-    int rc = error_body_read(r, a, deadline_min(r->attempt_deadline, r->t.first_byte, m->idle_ns));
-    if (rc == -ECANCELED)
-        return CLIENT_GONE;
-    if (rc < 0) {
-        client_drop(a->up);
-        a->up = NULL;
-        a->body_is_read = true;
-    }
-    return t->reason ? FAILED_RETRYABLE : FAILED_FINAL;
+    if (a->head.status >= 400)
+        return attempt_refused(r, b, a, t);
+    backend_succeeded(b);
+    return GOT_ANSWER;
 }
 
 static WAITS enum outcome attempt_once(struct req *r, const struct backend *b, struct answer *a, struct try *t)

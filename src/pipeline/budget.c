@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "pipeline/key.h"
 #include "pipeline/meter.h"
 #include "pipeline/snap.h"
@@ -255,8 +256,7 @@ int budgets_delete(str name, struct err *e)
 
 static void usd(struct json_writer *w, const char *key, int64_t micro)
 {
-    jw_key(w, str_of(key));
-    jw_double(w, (double)micro / 1e6);
+    put_double(w, str_of(key), (double)micro / 1e6);
 }
 
 struct subjects { struct json_writer *w; int64_t amount, n; };
@@ -267,21 +267,11 @@ static void subject_write(void *arg, str subject, int64_t spent, int64_t reserve
     if (s->n++ >= 1000)
         return;
     jw_begin(s->w, '{');
-    jw_key(s->w, S("subject"));
-    jw_str(s->w, subject);
+    put_str(s->w, S("subject"), subject);
     usd(s->w, "spent_usd", spent);
     usd(s->w, "reserved_usd", reserved);
     usd(s->w, "left_usd", s->amount > spent + reserved ? s->amount - spent - reserved : 0);
     jw_end(s->w, '}');
-}
-
-static void strings_write(struct json_writer *w, const char *key, const struct strings *list)
-{
-    jw_key(w, str_of(key));
-    jw_begin(w, '[');
-    for (size_t i = 0; i < list->n; i++)
-        jw_str(w, list->items[i]);
-    jw_end(w, ']');
 }
 
 static void match_write(struct json_writer *w, const struct match_conf *m)
@@ -290,13 +280,10 @@ static void match_write(struct json_writer *w, const struct match_conf *m)
         { "key", m->key }, { "user", m->user }, { "team", m->team }, { "group", m->group }, { "project", m->project },
         { "model", m->model }, { "entrypoint", m->entrypoint },
     };
-    jw_key(w, S("match"));
-    jw_begin(w, '{');
+    put_open(w, S("match"), '{');
     for (size_t i = 0; i < COUNT_OF(lines); i++)
-        if (lines[i].value.len) {
-            jw_key(w, str_of(lines[i].key));
-            jw_str(w, lines[i].value);
-        }
+        if (lines[i].value.len)
+            put_str(w, str_of(lines[i].key), lines[i].value);
     jw_end(w, '}');
 }
 
@@ -305,40 +292,29 @@ static void budget_write(struct json_writer *w, const struct budget_conf *c, con
     int64_t now = (int64_t)(clock_wall() / NS_PER_S);
     char time[32];
     jw_begin(w, '{');
-    jw_key(w, S("name"));
-    jw_str(w, c->name);
-    if (c->description.len) {
-        jw_key(w, S("description"));
-        jw_str(w, c->description);
-    }
-    jw_key(w, S("source"));
-    jw_str(w, str_of(source));
+    put_str(w, S("name"), c->name);
+    if (c->description.len)
+        put_str(w, S("description"), c->description);
+    put_str(w, S("source"), str_of(source));
     match_write(w, &c->match);
-    strings_write(w, "per", &c->per);
+    put_strs(w, S("per"), c->per.items, c->per.n);
     usd(w, "amount_usd", rule->amount);
-    jw_key(w, S("period"));
-    jw_str(w, str_of(names[rule->period]));
-    jw_key(w, S("on_budget"));
-    jw_str(w, rule->reroutes ? S("reroute") : S("refuse"));
-    jw_key(w, S("hard"));
-    jw_bool(w, rule->is_hard);
-    jw_key(w, S("reserve"));
-    jw_str(w, rule->reserves_expected ? S("expected") : S("max_tokens"));
-    strings_write(w, "reroute_to", &c->money.reroute_to);
+    put_str(w, S("period"), str_of(names[rule->period]));
+    put_str(w, S("on_budget"), rule->reroutes ? S("reroute") : S("refuse"));
+    put_bool(w, S("hard"), rule->is_hard);
+    put_str(w, S("reserve"), rule->reserves_expected ? S("expected") : S("max_tokens"));
+    put_strs(w, S("reroute_to"), c->money.reroute_to.items, c->money.reroute_to.n);
     if (rule->period != PERIOD_TOTAL) {
         jw_key(w, S("resets_at"));
         uint64_t end = (uint64_t)period_end(rule->period, period_start(rule->period, now)) * NS_PER_S;
         jw_str(w, (str){ time, clock_iso(end, time) });
     }
     struct subjects subjects = { w, rule->amount, 0 };
-    jw_key(w, S("subjects"));
-    jw_begin(w, '[');
+    put_open(w, S("subjects"), '[');
     meters_money(rule, now, subject_write, &subjects);
     jw_end(w, ']');
-    if (subjects.n > 1000) {
-        jw_key(w, S("subjects_left_out"));
-        jw_int(w, subjects.n - 1000);
-    }
+    if (subjects.n > 1000)
+        put_int(w, S("subjects_left_out"), subjects.n - 1000);
     jw_end(w, '}');
 }
 

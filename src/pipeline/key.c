@@ -17,8 +17,10 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "base/put.h"
 #include "front/server.h"
 #include "pipeline/budget.h"
 #include "pipeline/meter.h"
@@ -83,26 +85,11 @@ static void secret_hash(str secret, uint8_t out[KEY_HASH])
         EVP_Digest(bytes, secret.len, out, &n, sha256(), NULL);
 }
 
-static bool hex_read(str text, uint8_t out[KEY_HASH])
-{
-    if (text.len != 2 * KEY_HASH)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = (char)(text.ptr[i] | 0x20);
-        int v = text.ptr[i] >= '0' && text.ptr[i] <= '9' ? text.ptr[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (v < 0)
-            return false;
-        out[i / 2] = (uint8_t)(i % 2 ? out[i / 2] | v : v << 4);
-    }
-    return true;
-}
-
 static str hex_of(struct arena *a, const uint8_t hash[KEY_HASH])
 {
-    char text[2 * KEY_HASH + 1];
-    for (int i = 0; i < KEY_HASH; i++)
-        snprintf(text + 2 * i, 3, "%02x", hash[i]);
-    return arena_str(a, str_of(text));
+    char *text = arena_alloc(a, 2 * KEY_HASH);
+    hex_write(text, hash, KEY_HASH);
+    return (str){ text, 2 * KEY_HASH };
 }
 
 /* Letters and digits from the kernel's chance; 62 does not divide 256, so large bytes are thrown away. */
@@ -158,7 +145,7 @@ static bool key_compile(struct arena *a, struct key_conf *c, struct key *k, stru
     date_parse(c->expires, &k->expires);
     date_parse(c->created, &k->created);
     if (c->secret_sha256.len) {
-        if (!hex_read(c->secret_sha256, k->hash))
+        if (!hex_read(c->secret_sha256, k->hash, KEY_HASH))
             return err_set(e, "secret_sha256: 64 hex digits are needed") == 0;
     } else {
         str id, secret;
@@ -168,7 +155,7 @@ static bool key_compile(struct arena *a, struct key_conf *c, struct key *k, stru
             memset(k->hash, 0, sizeof k->hash);
     }
     if (c->previous_sha256.len) {
-        if (!hex_read(c->previous_sha256, k->previous))
+        if (!hex_read(c->previous_sha256, k->previous, KEY_HASH))
             return err_set(e, "previous_sha256: 64 hex digits are needed") == 0;
         k->has_previous = date_parse(c->previous_until, &k->previous_until);
     }
@@ -931,23 +918,10 @@ int key_permits(struct req *r)
 
 /* ---- telling ---- */
 
-static void text_member(struct json_writer *w, const char *key, str value)
-{
-    if (!value.len)
-        return;
-    jw_key(w, str_of(key));
-    jw_str(w, value);
-}
-
 static void list_member(struct json_writer *w, const char *key, const struct strings *list)
 {
-    if (!list->n)
-        return;
-    jw_key(w, str_of(key));
-    jw_begin(w, '[');
-    for (size_t i = 0; i < list->n; i++)
-        jw_str(w, list->items[i]);
-    jw_end(w, ']');
+    if (list->n)
+        put_strs(w, str_of(key), list->items, list->n);
 }
 
 static void time_member(struct json_writer *w, const char *key, int64_t seconds)
@@ -956,18 +930,15 @@ static void time_member(struct json_writer *w, const char *key, int64_t seconds)
     if (seconds <= 0)
         return;
     size_t n = clock_iso((uint64_t)seconds * NS_PER_S, time);
-    jw_key(w, str_of(key));
-    jw_str(w, (str){ time, n });
+    put_str(w, str_of(key), (str){ time, n });
 }
 
 static void spent_see(void *arg, str subject, int64_t spent, int64_t reserved)
 {
     struct json_writer *w = arg;
     (void)subject;
-    jw_key(w, S("spent_usd"));
-    jw_double(w, (double)spent / 1e6);
-    jw_key(w, S("reserved_usd"));
-    jw_double(w, (double)reserved / 1e6);
+    put_double(w, S("spent_usd"), (double)spent / 1e6);
+    put_double(w, S("reserved_usd"), (double)reserved / 1e6);
 }
 
 static void limits_member(struct json_writer *w, const struct key *k)
@@ -978,26 +949,20 @@ static void limits_member(struct json_writer *w, const struct key *k)
         { "input_tokens_per_minute", c->input_tokens_per_minute }, { "output_tokens_per_minute", c->output_tokens_per_minute },
         { "concurrent", c->concurrent },
     };
-    jw_key(w, S("limits"));
-    jw_begin(w, '{');
+    put_open(w, S("limits"), '{');
     for (size_t i = 0; i < COUNT_OF(rates); i++)
-        if (rates[i].value) {
-            jw_key(w, str_of(rates[i].key));
-            jw_int(w, rates[i].value);
-        }
+        if (rates[i].value)
+            put_int(w, str_of(rates[i].key), rates[i].value);
     jw_end(w, '}');
     for (unsigned i = 0; i < k->n_rules; i++) {
         const struct limit_rule *rule = &k->rules[i];
         if (!rule->has_money)
             continue;
-        jw_key(w, S("budget"));
-        jw_begin(w, '{');
-        jw_key(w, S("amount_usd"));
-        jw_double(w, (double)rule->amount / 1e6);
-        text_member(w, "period", str_of(period_name(rule->period)));
-        text_member(w, "on_budget", rule->reroutes ? S("reroute") : S("refuse"));
-        jw_key(w, S("hard"));
-        jw_bool(w, rule->is_hard);
+        put_open(w, S("budget"), '{');
+        put_double(w, S("amount_usd"), (double)rule->amount / 1e6);
+        put_text(w, S("period"), str_of(period_name(rule->period)));
+        put_text(w, S("on_budget"), rule->reroutes ? S("reroute") : S("refuse"));
+        put_bool(w, S("hard"), rule->is_hard);
         meters_money(rule, (int64_t)(clock_wall() / NS_PER_S), spent_see, w);
         jw_end(w, '}');
     }
@@ -1007,13 +972,13 @@ static void key_write(const struct key *k, struct json_writer *w)
 {
     const struct key_conf *c = k->conf;
     jw_begin(w, '{');
-    text_member(w, "id", c->id);
-    text_member(w, "source", k->is_runtime ? S("api") : S("configuration"));
-    text_member(w, "description", c->description);
-    text_member(w, "owner", c->owner);
-    text_member(w, "team", c->team);
-    text_member(w, "project", c->project);
-    text_member(w, "role", c->role);
+    put_text(w, S("id"), c->id);
+    put_text(w, S("source"), k->is_runtime ? S("api") : S("configuration"));
+    put_text(w, S("description"), c->description);
+    put_text(w, S("owner"), c->owner);
+    put_text(w, S("team"), c->team);
+    put_text(w, S("project"), c->project);
+    put_text(w, S("role"), c->role);
     list_member(w, "groups", &c->groups);
     list_member(w, "models", &c->models);
     list_member(w, "entrypoints", &c->entrypoints);
@@ -1021,8 +986,7 @@ static void key_write(const struct key *k, struct json_writer *w)
     time_member(w, "expires", k->expires);
     time_member(w, "previous_until", k->has_previous ? k->previous_until : 0);
     time_member(w, "last_used", atomic_load(&k->used_at));
-    jw_key(w, S("disabled"));
-    jw_bool(w, c->is_disabled);
+    put_bool(w, S("disabled"), c->is_disabled);
     limits_member(w, k);
     jw_end(w, '}');
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "base/rand.h"
 #include "observe/log.h"
 
@@ -352,20 +353,13 @@ void learning_sessions_write(struct learning *l, size_t limit, struct buf *out)
         char key[17];
         snprintf(key, sizeof key, "%016llx", (unsigned long long)list[i].key);
         jw_begin(&w, '{');
-        jw_key(&w, S("session"));
-        jw_str(&w, str_of(key));
-        jw_key(&w, S("model"));
-        jw_str(&w, list[i].model < l->n_models ? l->models[list[i].model]->name : S(""));
-        jw_key(&w, S("turns"));
-        jw_int(&w, list[i].turns);
-        jw_key(&w, S("switches"));
-        jw_int(&w, list[i].switches);
-        jw_key(&w, S("failures"));
-        jw_int(&w, list[i].failures);
-        jw_key(&w, S("tokens"));
-        jw_float(&w, list[i].tokens);
-        jw_key(&w, S("seen"));
-        jw_int(&w, (int64_t)list[i].seen_s);
+        put_str(&w, S("session"), str_of(key));
+        put_str(&w, S("model"), list[i].model < l->n_models ? l->models[list[i].model]->name : S(""));
+        put_int(&w, S("turns"), list[i].turns);
+        put_int(&w, S("switches"), list[i].switches);
+        put_int(&w, S("failures"), list[i].failures);
+        put_float(&w, S("tokens"), list[i].tokens);
+        put_int(&w, S("seen"), (int64_t)list[i].seen_s);
         jw_end(&w, '}');
     }
     pthread_mutex_unlock(&l->lock);

@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/keys.h"
+#include "base/put.h"
 #include "observe/log.h"
 #include "pipeline/route.h"
 #include "select/learner.h"
@@ -29,77 +29,6 @@ static const double margins[] = { [SET_DECISION] = 0, [SET_TIER] = .03, [SET_GLO
 static const double price_weights[] = { [SET_DECISION] = .04, [SET_TIER] = .06, [SET_GLOBAL] = .10 };
 static const double latency_weight = .02;       /* of a second to the first token, at most one */
 static const double unknown_quality = .5, unknown_deviation = .25, card_deviation = .15;
-
-struct conf_draft {
-    bool enabled, adapts, protects;
-    str set, scope, session_header, conversation_header, state_dir, table;
-    int64_t idle_s, turns_min;
-    double margin, stability, scale, floor;
-    uint64_t checkpoint_ns, window_ns;
-    double budget_usd;
-    bool slides;
-    int64_t output_tokens;
-};
-
-#define DRAFT(type, member, key, value) F(type, struct conf_draft, member, key, value, "")
-static const struct field headers_table[] = {
-    DRAFT(FIELD_STR, session_header, "session", "x-session-id"),
-    DRAFT(FIELD_STR, conversation_header, "conversation", "x-conversation-id"),
-};
-static const struct fields headers_fields = FIELDS(struct conf_draft, headers_table);
-static const struct field tuning_table[] = {
-    DRAFT(FIELD_INT, idle_s, "idle_timeout_seconds", "300"),
-    DRAFT(FIELD_INT, turns_min, "min_turns_before_switch", "1"),
-    DRAFT(FIELD_FLOAT, margin, "switch_margin", "0.05"),
-    DRAFT(FIELD_FLOAT, stability, "stability_weight", "1"),
-};
-static const struct fields tuning_fields = FIELDS(struct conf_draft, tuning_table);
-static const struct field affinity_table[] = {     /* and those of tuning */
-    DRAFT(FIELD_BOOL, enabled, "enabled", "true"),
-};
-static const struct fields affinity_fields = FIELDS(struct conf_draft, affinity_table);
-static const struct field protection_table[] = {
-    DRAFT(FIELD_BOOL, protects, "enabled", "true"),
-    DRAFT(FIELD_STR, scope, "scope", "conversation"),
-};
-static const struct fields protection_fields = FIELDS(struct conf_draft, protection_table);
-static const struct field adaptation_table[] = {
-    DRAFT(FIELD_BOOL, adapts, "enabled", "true"),
-    DRAFT(FIELD_STR, set, "candidate_set", "decision"),
-    DRAFT(FIELD_FLOAT, scale, "exploration", "0.3"),
-    DRAFT(FIELD_FLOAT, floor, "exploration_floor", "0.01"),
-};
-static const struct fields adaptation_fields = FIELDS(struct conf_draft, adaptation_table);
-static const struct field pacing_table[] = {
-    DRAFT(FIELD_FLOAT, budget_usd, "budget_usd", "0"),
-    DRAFT(FIELD_DURATION, window_ns, "window", "24h"),
-    DRAFT(FIELD_BOOL, slides, "sliding", "false"),
-    DRAFT(FIELD_INT, output_tokens, "max_output_tokens", "4096"),
-};
-static const struct fields pacing_fields = FIELDS(struct conf_draft, pacing_table);
-static const struct field learning_table[] = {
-    DRAFT(FIELD_BOOL, enabled, "enabled", "false"),
-    DRAFT(FIELD_STR, state_dir, "state_dir", NULL),
-    DRAFT(FIELD_STR, table, "table", NULL),
-    DRAFT(FIELD_DURATION, checkpoint_ns, "checkpoint", "60s"),
-};
-static const struct fields learning_fields = FIELDS(struct conf_draft, learning_table);
-
-/* The keys were checked when the document was read: here are no findings. A block is read for the keys of one table only. */
-static void block_read(struct arena *a, const struct value *root, const char *path, const struct fields *f, struct conf_draft *d)
-{
-    const struct value *v = root && path[0] ? value_path(root, path) : root;
-    for (size_t i = 0; i < f->n; i++) {
-        const struct field *k = &f->items[i];
-        struct err e = { 0 };
-        struct value *given = v ? value_get(v, str_of(k->key)) : NULL;
-        void *to = (char *)d + k->offset;
-        if (given && given->kind == VALUE_SCALAR && field_parse(a, k, given, to, &e))
-            continue;
-        if (k->default_text)
-            field_parse(a, k, value_scalar(a, str_of(k->default_text)), to, &e);
-    }
-}
 
 static enum candidate_set set_of(str name, enum candidate_set fallback)
 {
@@ -120,11 +49,11 @@ static double number_of(const struct value *v, double fallback)
     return v && v->kind == VALUE_SCALAR && str_double(v->text, &d) && d >= 0 ? d : fallback;
 }
 
-static struct decision_learning decision_read(const struct value *decision, const struct conf_draft *d)
+static struct decision_learning decision_read(const struct value *decision, const struct router_learning_conf *k)
 {
     const struct value *v = decision ? value_get(decision, S("adaptations")) : NULL;
-    enum candidate_set set = set_of(d->set, SET_DECISION);
-    struct decision_learning out = { LEARNING_APPLY, LEARNING_APPLY, set, d->margin, d->stability };
+    enum candidate_set set = set_of(k->candidate_set, SET_DECISION);
+    struct decision_learning out = { LEARNING_APPLY, LEARNING_APPLY, set, k->holds.margin, k->holds.stability };
     if (!v)
         return out;
     enum learning_mode both = mode_of(value_get(v, S("mode")), LEARNING_APPLY);
@@ -132,8 +61,8 @@ static struct decision_learning decision_read(const struct value *decision, cons
     out.adaptation = mode_of(value_path(v, "adaptation.mode"), both);
     out.protection = mode_of(value_path(v, "protection.mode"), both);
     out.set = set_of(named && named->kind == VALUE_SCALAR ? named->text : S(""), set);
-    out.margin = number_of(value_path(v, "protection.switch_margin"), d->margin);
-    out.stability = number_of(value_path(v, "protection.stability_weight"), d->stability);
+    out.margin = number_of(value_path(v, "protection.switch_margin"), k->holds.margin);
+    out.stability = number_of(value_path(v, "protection.stability_weight"), k->holds.stability);
     return out;
 }
 
@@ -145,19 +74,6 @@ static const struct value *decision_value(const struct value *list, str name)
             return list->items[i];
     }
     return NULL;
-}
-
-/* The list of decisions of a profile as it was written. */
-static const struct value *decisions_of(const struct config *c, size_t profile)
-{
-    const struct value *recipes = value_get(c->root, S("recipes"));
-    const struct value *in = profile == 0 ? c->root : NULL;
-    for (size_t i = 0; !in && recipes && recipes->kind == VALUE_LIST && i < recipes->n_items; i++) {
-        const struct value *n = value_get(recipes->items[i], S("name"));
-        if (n && str_eq(n->text, c->profiles[profile].name))
-            in = recipes->items[i];
-    }
-    return in ? value_path(in, "routing.decisions") : NULL;
 }
 
 static void table_free(void *table)
@@ -188,59 +104,48 @@ static struct learner *table_read(struct arena *a, str path, struct findings *ou
  * (`global.router.session_affinity`). Nothing else is learned or kept. */
 static struct learning_conf *affinity_build(struct arena *a, const struct config *c)
 {
-    struct conf_draft d = { 0 };
-    const struct value *v = c->global ? value_path(c->global, "router.session_affinity") : NULL;
-    block_read(a, v, "", &affinity_fields, &d);
-    block_read(a, v, "", &tuning_fields, &d);
-    if (!d.enabled)
+    const struct affinity_conf *k = &c->affinity;
+    if (!k->is_enabled)
         return NULL;
     struct learning_conf *l = ARENA_NEW(a, struct learning_conf);
     *l = (struct learning_conf){
-        .protects = true, .session_header = S("x-session-id"), .conversation_header = S("x-conversation-id"),
-        .idle_s = (double)d.idle_s, .turns_min = d.turns_min, .output_tokens = 4096, .budget_window_ns = NS_PER_S,
-        .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
+        .protects = true, .session_header = c->learning.session_header, .conversation_header = c->learning.conversation_header,
+        .idle_s = (double)k->holds.idle_s, .turns_min = k->holds.turns_min, .output_tokens = c->learning.output_tokens,
+        .budget_window_ns = NS_PER_S, .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
     };
     for (size_t p = 0; p < c->n_profiles; p++) {
         l->decisions[p] = ARENA_ARRAY(a, struct decision_learning, c->profiles[p].n_decisions);
         for (size_t i = 0; i < c->profiles[p].n_decisions; i++)
             l->decisions[p][i] = (struct decision_learning){ .adaptation = LEARNING_BYPASS, .protection = LEARNING_APPLY,
-                                                             .set = SET_DECISION, .margin = d.margin, .stability = d.stability };
+                                                             .set = SET_DECISION, .margin = k->holds.margin,
+                                                             .stability = k->holds.stability };
     }
     return l;
 }
 
 struct learning_conf *learning_conf_build(struct arena *a, const struct config *c, struct findings *out)
 {
-    const struct value *v = c->global ? value_path(c->global, "router.learning") : NULL;
-    struct conf_draft d = { 0 };
-    block_read(a, v, "", &learning_fields, &d);
-    if (!d.enabled)
+    const struct router_learning_conf *k = &c->learning;
+    if (!k->is_enabled)
         return affinity_build(a, c);
-    block_read(a, v, "adaptation", &adaptation_fields, &d);
-    block_read(a, v, "protection", &protection_fields, &d);
-    block_read(a, v, "protection.identity.headers", &headers_fields, &d);
-    block_read(a, v, "protection.tuning", &tuning_fields, &d);
-    block_read(a, v, "pacing", &pacing_fields, &d);
     struct learning_conf *l = ARENA_NEW(a, struct learning_conf);
     *l = (struct learning_conf){
-        .adapts = d.adapts, .protects = d.protects, .is_whole_session = str_eq(d.scope, S("session")),
-            .session_header = d.session_header,
-        .conversation_header = d.conversation_header, .idle_s = (double)d.idle_s, .scale = d.scale, .floor = d.floor,
-            .turns_min = d.turns_min,
-        .state_dir = config_relative(c, a, d.state_dir), .checkpoint_ns = d.checkpoint_ns,
-        .budget_usd = d.budget_usd > 0 && d.budget_usd < 9e9 ? d.budget_usd : 0, .budget_window_ns = d.window_ns > NS_PER_S
-            ? d.window_ns : NS_PER_S,
-        .budget_slides = d.slides, .output_tokens = d.output_tokens > 0 ? d.output_tokens : 4096,
-        .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
+        .adapts = k->adapts, .protects = k->protects, .is_whole_session = str_eq(k->scope, S("session")),
+        .session_header = k->session_header, .conversation_header = k->conversation_header,
+        .idle_s = (double)k->holds.idle_s, .turns_min = k->holds.turns_min, .scale = k->scale, .floor = k->floor,
+        .state_dir = config_relative(c, a, k->state_dir), .checkpoint_ns = k->checkpoint_ns,
+        .budget_usd = k->budget_usd < 9e9 ? k->budget_usd : 0,
+        .budget_window_ns = k->window_ns > NS_PER_S ? k->window_ns : NS_PER_S, .budget_slides = k->window_slides,
+        .output_tokens = k->output_tokens, .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
     };
     for (size_t p = 0; p < c->n_profiles; p++) {
-        const struct value *list = decisions_of(c, p);
+        const struct value *list = config_profile_value(c, p, "routing.decisions");
         l->decisions[p] = ARENA_ARRAY(a, struct decision_learning, c->profiles[p].n_decisions);
         for (size_t i = 0; i < c->profiles[p].n_decisions; i++)
-            l->decisions[p][i] = decision_read(decision_value(list, c->profiles[p].decisions[i].name), &d);
+            l->decisions[p][i] = decision_read(decision_value(list, c->profiles[p].decisions[i].name), k);
     }
-    if (d.table.len)
-        l->table = table_read(a, config_relative(c, a, d.table), out);
+    if (k->table.len)
+        l->table = table_read(a, config_relative(c, a, k->table), out);
     return l;
 }
 
@@ -687,82 +592,60 @@ void learning_answer_form(struct req *r, bool is_failed)
 
 /* ---- the log ---- */
 
-static void log_str(struct json_writer *w, const char *key, str v)
-{
-    jw_key(w, str_of(key));
-    jw_str(w, v);
-}
-
-static void log_double(struct json_writer *w, const char *key, double v)
-{
-    if (isnan(v))
-        return;
-    jw_key(w, str_of(key));
-    jw_double(w, v);
-}
-
 static void log_hex(struct json_writer *w, const char *key, uint64_t v)
 {
     char text[17];
-    log_str(w, key, (str){ text, (size_t)snprintf(text, sizeof text, "%016llx", (unsigned long long)v) });
+    put_str(w, str_of(key), (str){ text, (size_t)snprintf(text, sizeof text, "%016llx", (unsigned long long)v) });
 }
 
 static void arms_log(struct json_writer *w, const struct learned *n)
 {
     const struct chosen *c = &n->chosen;
-    log_double(w, "scale", c->rules.scale);
-    log_double(w, "floor", c->rules.floor);
-    log_double(w, "margin", c->rules.margin);
+    put_number(w, S("scale"), c->rules.scale);
+    put_number(w, S("floor"), c->rules.floor);
+    put_number(w, S("margin"), c->rules.margin);
     log_hex(w, "kind", n->kind);
-    jw_key(w, S("arms"));
-    jw_begin(w, '[');
+    put_open(w, S("arms"), '[');
     for (uint32_t i = 0; i < c->n; i++) {
         jw_begin(w, '{');
-        log_str(w, "model", n->offers[i].model);
-        log_double(w, "mean", c->arms[i].mean);
-        log_double(w, "deviation", c->arms[i].deviation);
-        log_double(w, "count", c->arms[i].count);
-        if (c->arms[i].pending) {
-            jw_key(w, S("pending"));
-            jw_int(w, c->arms[i].pending);
-        }
-        if (c->arms[i].is_out) {
-            jw_key(w, S("out"));
-            jw_bool(w, true);
-        }
-        log_double(w, "expected", n->offers[i].expected);
-        log_double(w, "penalty", n->offers[i].penalty);
-        log_double(w, "cost", n->offers[i].cost);
-        log_double(w, "chance", c->chances[i]);
+        put_str(w, S("model"), n->offers[i].model);
+        put_number(w, S("mean"), c->arms[i].mean);
+        put_number(w, S("deviation"), c->arms[i].deviation);
+        put_number(w, S("count"), c->arms[i].count);
+        if (c->arms[i].pending)
+            put_int(w, S("pending"), c->arms[i].pending);
+        if (c->arms[i].is_out)
+            put_bool(w, S("out"), true);
+        put_number(w, S("expected"), n->offers[i].expected);
+        put_number(w, S("penalty"), n->offers[i].penalty);
+        put_number(w, S("cost"), n->offers[i].cost);
+        put_number(w, S("chance"), c->chances[i]);
         jw_end(w, '}');
     }
     jw_end(w, ']');
-    log_str(w, "base", n->base);
-    log_str(w, "proposal", n->proposal);
-    log_str(w, "model", n->model);
-    log_str(w, "action", str_of(n->action));
+    put_str(w, S("base"), n->base);
+    put_str(w, S("proposal"), n->proposal);
+    put_str(w, S("model"), n->model);
+    put_str(w, S("action"), str_of(n->action));
     if (n->has_session) {
-        log_str(w, "session", str_of(n->session_choice.reason ? n->session_choice.reason : ""));
-        log_double(w, "needed", n->session_choice.needed);
+        put_str(w, S("session"), str_of(n->session_choice.reason ? n->session_choice.reason : ""));
+        put_number(w, S("needed"), n->session_choice.needed);
     }
 }
 
 /* What a selector without learning was given and made of it. */
 static void pick_log(struct json_writer *w, const struct req *r)
 {
-    jw_key(w, S("candidates"));
-    jw_begin(w, '[');
+    put_open(w, S("candidates"), '[');
     for (size_t i = 0; i < r->plan->conf->n_refs && i < LEARNING_ARMS_MAX; i++) {
         const struct model *m = r->plan->candidates[i];
         jw_begin(w, '{');
-        log_str(w, "model", r->plan->conf->refs[i].model);
-        if (!isnan(r->pick.scores[i])) {
-            jw_key(w, S("score"));
-            jw_float(w, r->pick.scores[i]);
-        }
+        put_str(w, S("model"), r->plan->conf->refs[i].model);
+        if (!isnan(r->pick.scores[i]))
+            put_float(w, S("score"), r->pick.scores[i]);
         if (m && m->conf->pricing.is_set) {
-            log_double(w, "prompt_price", m->conf->pricing.prompt);
-            log_double(w, "completion_price", m->conf->pricing.completion);
+            put_number(w, S("prompt_price"), m->conf->pricing.prompt);
+            put_number(w, S("completion_price"), m->conf->pricing.completion);
         }
         jw_end(w, '}');
     }

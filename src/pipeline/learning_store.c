@@ -18,7 +18,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "observe/log.h"
 
 enum {
@@ -30,13 +32,10 @@ enum {
 
 /* ---- small readers ---- */
 
-static uint64_t hex_read(str s)
+static uint64_t hex_or_zero(str s)
 {
-    uint64_t v = 0;
-    for (size_t i = 0; i < s.len && i < 16; i++) {
-        char c = s.ptr[i];
-        v = v << 4 | (uint64_t)(c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0);
-    }
+    uint64_t v;
+    hex_u64(s, &v);
     return v;
 }
 
@@ -65,36 +64,11 @@ static void key_hex(struct json_writer *w, const char *key, uint64_t v)
     jw_str(w, (str){ digits, (size_t)snprintf(digits, sizeof digits, "%llx", (unsigned long long)v) });
 }
 
-static void key_int(struct json_writer *w, const char *key, uint64_t v)
-{
-    jw_key(w, str_of(key));
-    jw_int(w, (int64_t)v);
-}
-
-static void key_str(struct json_writer *w, const char *key, str v)
-{
-    jw_key(w, str_of(key));
-    jw_str(w, v);
-}
-
-static void key_double(struct json_writer *w, const char *key, double v)
-{
-    jw_key(w, str_of(key));
-    jw_double(w, v);
-}
-
-static void key_float(struct json_writer *w, const char *key, float v)
-{
-    jw_key(w, str_of(key));
-    jw_float(w, v);
-}
-
 /* ---- cells: [model, kind, n, rest, squares, wide] ---- */
 
 static void cells_write(struct json_writer *w, const struct cells *c)
 {
-    jw_key(w, S("cells"));
-    jw_begin(w, '[');
+    put_open(w, S("cells"), '[');
     for (uint32_t i = 0; i < c->cap; i++) {
         const struct cell *at = &c->slots[i];
         if (!at->key || (at->n == 0 && at->wide == 0))
@@ -124,7 +98,7 @@ static bool cells_read(const struct json *j, jref list, const uint32_t *map, uin
         uint64_t kind = 0;
         JSON_EACH_ITEM(j, item, part) {
             if (i == 1)
-                kind = hex_read(json_str(j, part, a));
+                kind = hex_or_zero(json_str(j, part, a));
             else if (i < 6 && (!json_double(j, part, &v[i]) || !isfinite(v[i])))
                 return false;
             i++;
@@ -145,17 +119,16 @@ static bool cells_read(const struct json *j, jref list, const uint32_t *map, uin
 
 static void models_write(struct json_writer *w, const struct learning *l)
 {
-    jw_key(w, S("models"));
-    jw_begin(w, '[');
+    put_open(w, S("models"), '[');
     for (uint32_t i = 0; i < l->n_models; i++) {
         const struct learned_model *m = l->models[i];
         jw_begin(w, '{');
-        key_str(w, "name", m->name);
-        key_int(w, "calls", m->calls);
-        key_int(w, "outcomes", m->outcomes);
-        key_double(w, "reward", m->reward);
-        key_int(w, "failures", m->failures);
-        key_int(w, "changes", m->changes);
+        put_str(w, S("name"), m->name);
+        put_int(w, S("calls"), m->calls);
+        put_int(w, S("outcomes"), m->outcomes);
+        put_double(w, S("reward"), m->reward);
+        put_int(w, S("failures"), m->failures);
+        put_int(w, S("changes"), m->changes);
         jw_end(w, '}');
     }
     jw_end(w, ']');
@@ -214,8 +187,8 @@ static struct json_writer event(struct learning *l, struct buf *line, const char
 {
     struct json_writer w = { .out = line };
     jw_begin(&w, '{');
-    key_int(&w, "s", l->seq);
-    key_str(&w, "t", str_of(kind));
+    put_int(&w, S("s"), l->seq);
+    put_str(&w, S("t"), str_of(kind));
     return w;
 }
 
@@ -225,16 +198,16 @@ void journal_decided(struct learning *l, const struct decided *d)
     if (!is_kept(l))
         return;
     struct json_writer w = event(l, &line, "decided");
-    key_str(&w, "id", d->id);
-    key_str(&w, "model", d->model);
+    put_str(&w, S("id"), d->id);
+    put_str(&w, S("model"), d->model);
     key_hex(&w, "kind", d->kind);
     key_hex(&w, "session", d->session);
-    key_int(&w, "at", d->now_s);
-    key_double(&w, "expected", d->expected);
-    key_double(&w, "mean", d->mean);
-    key_double(&w, "deviation", d->deviation);
-    key_double(&w, "propensity", d->propensity);
-    key_double(&w, "cost", d->cost);
+    put_int(&w, S("at"), d->now_s);
+    put_double(&w, S("expected"), d->expected);
+    put_double(&w, S("mean"), d->mean);
+    put_double(&w, S("deviation"), d->deviation);
+    put_double(&w, S("propensity"), d->propensity);
+    put_double(&w, S("cost"), d->cost);
     jw_end(&w, '}');
     append(l, &line);
 }
@@ -245,10 +218,10 @@ void journal_said(struct learning *l, str id, enum outcome_source source, struct
     if (!is_kept(l))
         return;
     struct json_writer w = event(l, &line, "said");
-    key_str(&w, "id", id);
-    key_str(&w, "source", str_of(outcome_sources[source]));
-    key_float(&w, "reward", say.reward);
-    key_float(&w, "weight", say.weight);
+    put_str(&w, S("id"), id);
+    put_str(&w, S("source"), str_of(outcome_sources[source]));
+    put_float(&w, S("reward"), say.reward);
+    put_float(&w, S("weight"), say.weight);
     jw_end(&w, '}');
     append(l, &line);
 }
@@ -259,9 +232,8 @@ void journal_reset(struct learning *l, uint32_t model, const struct seen *after,
     if (!is_kept(l))
         return;
     struct json_writer w = event(l, &line, "changed");
-    key_str(&w, "model", l->models[model]->name);
-    jw_key(&w, S("after"));
-    jw_begin(&w, '[');
+    put_str(&w, S("model"), l->models[model]->name);
+    put_open(&w, S("after"), '[');
     for (uint32_t i = 0; i < n; i++) {
         jw_begin(&w, '[');
         key_hex(&w, NULL, after[i].kind);
@@ -282,8 +254,8 @@ static double share(const struct json *j, const char *key, double fallback)
 static void replay_decided(struct learning *l, const struct json *j, struct arena *a, bool is_known)
 {
     struct decided d = {
-        .id = text(j, 0, "id", a), .model = text(j, 0, "model", a), .kind = hex_read(text(j, 0, "kind", a)),
-        .session = hex_read(text(j, 0, "session", a)), .now_s = whole(j, 0, "at"), .expected = share(j, "expected", .5),
+        .id = text(j, 0, "id", a), .model = text(j, 0, "model", a), .kind = hex_or_zero(text(j, 0, "kind", a)),
+        .session = hex_or_zero(text(j, 0, "session", a)), .now_s = whole(j, 0, "at"), .expected = share(j, "expected", .5),
         .mean = share(j, "mean", .5), .deviation = share(j, "deviation", .25),
         .propensity = number(j, 0, "propensity", (double)NAN), .cost = number(j, 0, "cost", (double)NAN),
     };
@@ -324,7 +296,7 @@ static void replay_changed(struct learning *l, const struct json *j, struct aren
         if (n == CHANGE_WINDOW || !json_is(j, item, JSON_ARRAY) || json_count(j, item) != 3
             || !json_double(j, item + 2, &reward) || !json_double(j, item + 3, &expected))
             return;
-        after[n++] = (struct seen){ hex_read(json_str(j, item + 1, a)), (float)reward, (float)expected };
+        after[n++] = (struct seen){ hex_or_zero(json_str(j, item + 1, a)), (float)reward, (float)expected };
     }
     learned_reset(l, m, after, n);
 }
@@ -382,19 +354,18 @@ static void state_write(const struct learning *l, struct buf *out, bool is_expor
 {
     struct json_writer w = { .out = out };
     jw_begin(&w, '{');
-    key_int(&w, "version", STATE_VERSION);
-    key_str(&w, "instance", str_of(l->instance));
-    key_int(&w, "seq", l->seq);
+    put_int(&w, S("version"), STATE_VERSION);
+    put_str(&w, S("instance"), str_of(l->instance));
+    put_int(&w, S("seq"), l->seq);
     models_write(&w, l);
     cells_write(&w, &l->own);
     if (!is_export) {
-        key_double(&w, "answered", l->answered);
-        jw_key(&w, S("peers"));
-        jw_begin(&w, '[');
+        put_double(&w, S("answered"), l->answered);
+        put_open(&w, S("peers"), '[');
         for (uint32_t i = 0; i < l->n_peers; i++) {
             jw_begin(&w, '{');
-            key_str(&w, "instance", str_of(l->peers[i].instance));
-            key_int(&w, "seq", l->peers[i].seq);
+            put_str(&w, S("instance"), str_of(l->peers[i].instance));
+            put_int(&w, S("seq"), l->peers[i].seq);
             cells_write(&w, &l->peers[i].cells);
             jw_end(&w, '}');
         }
@@ -734,37 +705,35 @@ void learning_show(struct learning *l, struct buf *out)
     struct json_writer w = { .out = out };
     pthread_mutex_lock(&l->lock);
     jw_begin(&w, '{');
-    key_str(&w, "instance", str_of(l->instance));
-    key_int(&w, "seq", l->seq);
-    key_str(&w, "directory", l->journal.fd >= 0 ? str_of(l->journal.dir) : S(""));
-    key_int(&w, "decisions_remembered", l->memory.n);
-    key_double(&w, "outcomes_per_decision", l->answered);
-    key_int(&w, "cells", l->own.used);
-    jw_key(&w, S("models"));
-    jw_begin(&w, '[');
+    put_str(&w, S("instance"), str_of(l->instance));
+    put_int(&w, S("seq"), l->seq);
+    put_str(&w, S("directory"), l->journal.fd >= 0 ? str_of(l->journal.dir) : S(""));
+    put_int(&w, S("decisions_remembered"), l->memory.n);
+    put_double(&w, S("outcomes_per_decision"), l->answered);
+    put_int(&w, S("cells"), l->own.used);
+    put_open(&w, S("models"), '[');
     for (uint32_t i = 0; i < l->n_models; i++) {
         const struct learned_model *m = l->models[i];
         struct belief b = cells_belief(&l->own, &l->near, i, CELL_ALL, 0, .25);
         jw_begin(&w, '{');
-        key_str(&w, "name", m->name);
-        key_int(&w, "calls", m->calls);
-        key_int(&w, "pending", m->pending);
-        key_int(&w, "outcomes", m->outcomes);
-        key_double(&w, "mean_reward", m->outcomes ? m->reward / (double)m->outcomes : (double)NAN);
-        key_double(&w, "offset", b.mean);
-        key_double(&w, "offset_deviation", b.deviation);
-        key_int(&w, "changes", m->changes);
-        key_str(&w, "form", str_of(breaker_name(&m->breaker)));
+        put_str(&w, S("name"), m->name);
+        put_int(&w, S("calls"), m->calls);
+        put_int(&w, S("pending"), m->pending);
+        put_int(&w, S("outcomes"), m->outcomes);
+        put_double(&w, S("mean_reward"), m->outcomes ? m->reward / (double)m->outcomes : (double)NAN);
+        put_double(&w, S("offset"), b.mean);
+        put_double(&w, S("offset_deviation"), b.deviation);
+        put_int(&w, S("changes"), m->changes);
+        put_str(&w, S("form"), str_of(breaker_name(&m->breaker)));
         jw_end(&w, '}');
     }
     jw_end(&w, ']');
-    jw_key(&w, S("peers"));
-    jw_begin(&w, '[');
+    put_open(&w, S("peers"), '[');
     for (uint32_t i = 0; i < l->n_peers; i++) {
         jw_begin(&w, '{');
-        key_str(&w, "instance", str_of(l->peers[i].instance));
-        key_int(&w, "seq", l->peers[i].seq);
-        key_int(&w, "cells", l->peers[i].cells.used);
+        put_str(&w, S("instance"), str_of(l->peers[i].instance));
+        put_int(&w, S("seq"), l->peers[i].seq);
+        put_int(&w, S("cells"), l->peers[i].cells.used);
         jw_end(&w, '}');
     }
     jw_end(&w, ']');

@@ -119,14 +119,9 @@ static void foreign_read(struct req *r, str json_text)
         r->on_reply(r, &reply);
 }
 
-static bool is_foreign(const struct req *r)
-{
-    return r->dialect && r->dialect != &dialect_openai_chat;
-}
-
 void usage_read(struct req *r, str json_text)
 {
-    if (is_foreign(r)) {
+    if (req_is_foreign(r)) {
         foreign_read(r, json_text);
         return;
     }
@@ -215,11 +210,9 @@ static WAITS int relay_body(struct req *r, struct answer *a)
 
 /* ---- the little that is put right in an answer that passes through ---- */
 
-/* Agents that speak Messages return signed thought only to the model they asked for, by the name in the answer. So where
- * policy has put another name into the request, the client's is put back. */
 static bool is_renamed(const struct req *r)
 {
-    return r->endpoint == ENDPOINT_CHAT && r->dialect == &dialect_anthropic && !str_eq(r->backend->upstream_model, r->chat.model);
+    return req_dialect(r)->names_model_as_asked && !str_eq(r->backend->upstream_model, r->chat.model);
 }
 
 /* What the client's response follows was told to the provider as its items: it knows nothing of the response before. */
@@ -604,7 +597,7 @@ static WAITS int relay_stream(struct req *r, struct answer *a)
     str spans[H1_SPANS_MAX];
     char *scratch = loop_scratch(r->loop);
     sse_init(&s.splitter);
-    if (is_foreign(r)) {
+    if (req_is_foreign(r)) {
         s.reader = r->dialect->reader_new(r->a);
         if (r->on_reply)
             s.collector = collector_new(r->a, r->dialect);
@@ -788,7 +781,7 @@ WAITS int relay_own_answer(struct req *r, str model, str text)
     r->finish_reason = S("stop");
     r->t.sent = r->t.first_byte = clock_now();
     struct buf out = { 0 };
-    if (is_foreign(r))
+    if (req_is_foreign(r))
         translate_own_answer(r, model, text, &out);
     else if (r->chat.is_streaming)
         openai_answer_write_stream(&a, &out);
@@ -808,7 +801,7 @@ WAITS int relay_own_answer(struct req *r, str model, str text)
 
 WAITS int relay_fail(struct req *r)
 {
-    const struct dialect_ops *d = r->dialect ? r->dialect : &dialect_openai_chat;
+    const struct dialect_ops *d = req_dialect(r);
     struct failure f = translate_failure(r);
     struct buf body = { 0 };
     if (r->is_head_sent)

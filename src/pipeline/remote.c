@@ -10,6 +10,7 @@
 #include "base/field.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "base/put.h"
 #include "net/client.h"
 #include "net/url.h"
 
@@ -264,10 +265,8 @@ static str prompt_of(struct arena *a, const struct remote *r, str text)
 static void message(struct json_writer *w, str role, str content)
 {
     jw_begin(w, '{');
-    jw_key(w, S("role"));
-    jw_str(w, role);
-    jw_key(w, S("content"));
-    jw_str(w, content);
+    put_str(w, S("role"), role);
+    put_str(w, S("content"), content);
     jw_end(w, '}');
 }
 
@@ -278,26 +277,19 @@ static str body_of(struct arena *a, const struct remote *r, str text)
     text = str_upto(text, TEXT_BYTES_MAX);
     jw_begin(&w, '{');
     if (r->protocol == CLASSIFY) {
-        jw_key(&w, S("inputs"));
-        jw_str(&w, text);
+        put_str(&w, S("inputs"), text);
     } else if (r->protocol == EMBEDDINGS) {
-        jw_key(&w, S("model"));
-        jw_str(&w, r->model);
-        jw_key(&w, S("input"));
-        jw_str(&w, text);
+        put_str(&w, S("model"), r->model);
+        put_str(&w, S("input"), text);
     } else {
-        jw_key(&w, S("model"));
-        jw_str(&w, r->model);
-        jw_key(&w, S("messages"));
-        jw_begin(&w, '[');
+        put_str(&w, S("model"), r->model);
+        put_open(&w, S("messages"), '[');
         if (r->system.len)
             message(&w, S("system"), r->system);
         message(&w, S("user"), prompt_of(a, r, text));
         jw_end(&w, ']');
-        jw_key(&w, S("temperature"));
-        jw_int(&w, 0);
-        jw_key(&w, S("max_tokens"));
-        jw_int(&w, r->max_tokens);
+        put_int(&w, S("temperature"), 0);
+        put_int(&w, S("max_tokens"), r->max_tokens);
     }
     jw_end(&w, '}');
     return buf_to_arena(&b, a);

@@ -99,6 +99,18 @@ static inline uint64_t deadline_min(uint64_t limit, uint64_t from, uint64_t span
     return span && from + span < limit ? from + span : limit;
 }
 
+/* In whose words the client is answered. */
+static inline const struct dialect_ops *req_dialect(const struct req *r)
+{
+    return r->dialect ? r->dialect : &dialect_openai_chat;
+}
+
+/* Another dialect than OpenAI's chat: read as a whole, so that there is a prompt. */
+static inline bool req_is_foreign(const struct req *r)
+{
+    return req_dialect(r) != &dialect_openai_chat;
+}
+
 int req_fail(struct req *r, int status, const char *type, const char *code, const char *reason,
              const char *format, ...) __attribute__((format(printf, 6, 7)));    /* returns -1; the first failure stays */
 

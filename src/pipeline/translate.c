@@ -221,7 +221,7 @@ struct failure translate_failure(const struct req *r)
 
 void translate_stream_error(struct req *r, const struct failure *f, struct buf *out)
 {
-    const struct dialect_ops *d = r->dialect ? r->dialect : &dialect_openai_chat;
+    const struct dialect_ops *d = req_dialect(r);
     void *writer = d->writer_new(translate_context(r));
     d->writer_delta(writer, &(struct delta){ .kind = DELTA_ERROR, .failure = f }, out);
     if (d->writer_free)
@@ -279,12 +279,6 @@ struct channel {
     bool is_told;                   /* r->on_reply has been called */
 };
 
-/* Agents that speak Messages return signed thought only to the model they asked for (relay.c does the same). */
-static bool is_asked_name(const struct req *r)
-{
-    return r->dialect == &dialect_anthropic;
-}
-
 /* Converse's answers have no id: the request's is the only one that the provider will know. */
 static str head_id(const struct req *r, const struct answer *a)
 {
@@ -301,7 +295,7 @@ static void channel_take(void *arg, const struct delta *d)
         d = &named;
     }
     translate_note(c->r, d);
-    if (d->kind == DELTA_START && is_asked_name(c->r)) {
+    if (d->kind == DELTA_START && req_dialect(c->r)->names_model_as_asked) {
         named = *d;
         named.model = c->r->chat.model;
         d = &named;
@@ -558,7 +552,7 @@ static WAITS int whole_relay(struct req *r, struct answer *a)
                  STR_ARG(reply.stop_text));
         return relay_fail(r);
     }
-    if (is_asked_name(r))
+    if (req_dialect(r)->names_model_as_asked)
         reply.model = r->chat.model;
     if (reply.dialect == &dialect_gemini)
         signatures_of_reply(responses_owner(r), &reply);

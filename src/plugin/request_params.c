@@ -109,7 +109,7 @@ static void prompt_limit(struct req *r, const struct request_params_conf *c)
 static int on_send(struct req *r, const void *conf)
 {
     const struct request_params_conf *c = conf;
-    if (r->dialect && r->dialect != &dialect_openai_chat) {
+    if (req_is_foreign(r)) {
         prompt_limit(r, c);
         return PLUGIN_PASS;
     }

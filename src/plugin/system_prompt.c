@@ -41,7 +41,7 @@ static int on_send(struct req *r, const void *conf)
     const struct system_prompt_conf *c = conf;
     if (!c->enabled || c->system_prompt.len == 0 || r->endpoint != ENDPOINT_CHAT)
         return PLUGIN_PASS;
-    if (r->dialect != &dialect_openai_chat) {
+    if (req_is_foreign(r)) {
         prompt_set(r, c);
         r->injected_system_prompt = true;
         return PLUGIN_PASS;

@@ -135,7 +135,7 @@ static int on_send(struct req *r, const void *conf)
     if (!c->enabled || r->endpoint != ENDPOINT_CHAT)
         return PLUGIN_PASS;
     bool is_none = str_eq(c->mode, S("none")), is_filtered = str_eq(c->mode, S("filtered"));
-    if (r->dialect != &dialect_openai_chat) {
+    if (req_is_foreign(r)) {
         if (is_none)
             prompt_none(r->prompt, c->strip_tool_history);
         else if (is_filtered)

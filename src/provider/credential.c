@@ -15,7 +15,9 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/put.h"
 #include "net/client.h"
+#include "net/http.h"
 #include "net/url.h"
 #include "provider/jwt_sign.h"
 #include "provider/sigv4.h"
@@ -281,21 +283,11 @@ struct credential *credential_get(const struct credential_conf *c, struct err *e
 
 static void form_add(struct buf *b, str key, str value)
 {
-    static const char hex[] = "0123456789ABCDEF";
     if (b->len)
         buf_char(b, '&');
     buf_str(b, key);
     buf_char(b, '=');
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if ((c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("-._~", c))) {
-            buf_char(b, (char)c);
-        } else {
-            buf_char(b, '%');
-            buf_char(b, hex[c >> 4]);
-            buf_char(b, hex[c & 15]);
-        }
-    }
+    http_path_encode(value, "", b);
 }
 
 /* RFC 7523: the account says who it is, for which service, for one hour. */
@@ -305,16 +297,11 @@ static int assertion_write(const struct credential *k, struct buf *out, struct e
     struct json_writer w = { .out = &claims };
     int64_t now = (int64_t)(clock_wall() / NS_PER_S);
     jw_begin(&w, '{');
-    jw_key(&w, S("iss"));
-    jw_str(&w, k->account);
-    jw_key(&w, S("scope"));
-    jw_str(&w, k->scope);
-    jw_key(&w, S("aud"));
-    jw_str(&w, k->token_url);
-    jw_key(&w, S("iat"));
-    jw_int(&w, now);
-    jw_key(&w, S("exp"));
-    jw_int(&w, now + 3600);
+    put_str(&w, S("iss"), k->account);
+    put_str(&w, S("scope"), k->scope);
+    put_str(&w, S("aud"), k->token_url);
+    put_int(&w, S("iat"), now);
+    put_int(&w, S("exp"), now + 3600);
     jw_end(&w, '}');
     int rc = claims.is_failed ? err_set(e, "out of memory") : jwt_sign(k->key, k->kid, buf_view(&claims), out, e);
     buf_free(&claims);

@@ -13,6 +13,7 @@
 #include <zlib.h>
 
 #include "base/json.h"
+#include "base/put.h"
 
 enum {
     PRELUDE = 12,
@@ -112,8 +113,7 @@ static int frame_read(struct event_stream *es, const char *p, size_t total, stru
         struct json_writer w = { .out = &es->message };
         es->message.len = 0;
         jw_begin(&w, '{');
-        jw_key(&w, S("message"));
-        jw_str(&w, v[ERROR_MESSAGE]);
+        put_str(&w, S("message"), v[ERROR_MESSAGE]);
         jw_end(&w, '}');
         *out = (struct stream_event){ .name = v[ERROR_CODE], .data = buf_view(&es->message), .is_exception = true };
     }

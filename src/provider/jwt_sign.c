@@ -9,6 +9,7 @@
 #include <openssl/pem.h>
 
 #include "base/json.h"
+#include "base/put.h"
 
 enum { RSA_BITS_MIN = 2048 };
 
@@ -71,14 +72,10 @@ int jwt_sign(struct evp_pkey_st *key, str kid, str claims, struct buf *out, stru
     unsigned char signature[1024];              /* RSA of 8192 bits */
     size_t n = sizeof signature;
     jw_begin(&w, '{');
-    jw_key(&w, S("alg"));
-    jw_str(&w, S("RS256"));
-    if (kid.len) {
-        jw_key(&w, S("kid"));
-        jw_str(&w, kid);
-    }
-    jw_key(&w, S("typ"));
-    jw_str(&w, S("JWT"));
+    put_str(&w, S("alg"), S("RS256"));
+    if (kid.len)
+        put_str(&w, S("kid"), kid);
+    put_str(&w, S("typ"), S("JWT"));
     jw_end(&w, '}');
     base64url_write(buf_view(&header), &text);
     buf_char(&text, '.');

@@ -6,6 +6,8 @@
 
 #include <pthread.h>
 
+#include "net/http.h"
+
 #define OPENAI_PATHS { S("/chat/completions"), S("/completions"), S("/embeddings") }
 #define RESPONSES_PATHS { S("/responses"), S("/completions"), S("/embeddings") }
 #define BEARER .auth_header = S("authorization"), .auth_prefix = S("Bearer ")
@@ -201,30 +203,12 @@ str provider_default_host(const struct provider_ops *p, str location, struct are
 
 /* ---- paths ---- */
 
-/* Percent-encoded but for letters, digits, -._~ and what `also` holds. */
-static void segment_write(str s, const char *also, struct buf *out)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        bool is_plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("-._~", c)) ||
-                        (c && strchr(also, c));
-        if (is_plain) {
-            buf_char(out, (char)c);
-        } else {
-            buf_char(out, '%');
-            buf_char(out, hex[c >> 4]);
-            buf_char(out, hex[c & 15]);
-        }
-    }
-}
-
 static void query_version_write(str version, struct buf *out)
 {
     if (!version.len)
         return;
     buf_str(out, S("?api-version="));
-    segment_write(version, "", out);
+    http_path_encode(version, "", out);
 }
 
 /* Azure has two generations: /openai/deployments/NAME/... with a dated version, and /openai/v1/... that takes the
@@ -257,7 +241,7 @@ static void azure_path(const struct provider_place *at, bool is_streaming, struc
         }
         buf_str(out, at->base_path.len ? at->base_path : S("/openai"));
         buf_str(out, S("/deployments/"));
-        segment_write(at->model, "", out);
+        http_path_encode(at->model, "", out);
     } else {
         buf_str(out, at->base_path);    /* the configuration says it all */
     }
@@ -309,7 +293,7 @@ static void gemini_path(const struct provider_place *at, bool is_streaming, stru
     buf_str(out, is_tuned ? S("/tunedModels/") : S("/models/"));
     if (is_tuned || str_starts(model, S("models/")))
         model = str_from(model, is_tuned ? 12 : 7);
-    segment_write(model, "", out);
+    http_path_encode(model, "", out);
     method_write(is_streaming, out);
 }
 
@@ -320,16 +304,16 @@ static void vertex_place_write(const struct provider_place *at, struct buf *out)
     if (str_find(base, S("/projects/")) >= 0)
         return;                         /* the configuration says it all */
     buf_str(out, S("/projects/"));
-    segment_write(at->project, "", out);
+    http_path_encode(at->project, "", out);
     buf_str(out, S("/locations/"));
-    segment_write(at->location.len ? at->location : S("global"), "", out);
+    http_path_encode(at->location.len ? at->location : S("global"), "", out);
 }
 
 static void vertex_path(const struct provider_place *at, bool is_streaming, struct buf *out)
 {
     vertex_place_write(at, out);
     buf_str(out, S("/publishers/google/models/"));
-    segment_write(at->model, "@", out);
+    http_path_encode(at->model, "@", out);
     method_write(is_streaming, out);
 }
 
@@ -337,7 +321,7 @@ static void vertex_anthropic_path(const struct provider_place *at, bool is_strea
 {
     vertex_place_write(at, out);
     buf_str(out, S("/publishers/anthropic/models/"));
-    segment_write(at->model, "@", out);
+    http_path_encode(at->model, "@", out);
     buf_str(out, is_streaming ? S(":streamRawPredict") : S(":rawPredict"));
 }
 
@@ -357,7 +341,7 @@ static void bedrock_write(const struct provider_place *at, str call, struct buf 
 {
     buf_str(out, at->base_path);
     buf_str(out, S("/model/"));
-    segment_write(at->model, "", out);
+    http_path_encode(at->model, "", out);
     buf_str(out, call);
 }
 

@@ -9,20 +9,14 @@
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
 
-static void hex_write(const unsigned char *bytes, size_t n, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < n; i++) {
-        out[2 * i] = digits[bytes[i] >> 4];
-        out[2 * i + 1] = digits[bytes[i] & 15];
-    }
-}
+#include "base/hex.h"
+#include "net/http.h"
 
 static void digest_hex(str bytes, char out[SIGV4_HEX])
 {
     unsigned char hash[SHA256_DIGEST_LENGTH];
     SHA256((const unsigned char *)(bytes.len ? bytes.ptr : ""), bytes.len, hash);
-    hex_write(hash, sizeof hash, out);
+    hex_write(out, hash, sizeof hash);
 }
 
 static void mac(const void *key, size_t n, str text, unsigned char out[SHA256_DIGEST_LENGTH])
@@ -40,23 +34,6 @@ void sigv4_date(uint64_t wall_s, char out[SIGV4_DATE + 1])
 }
 
 /* ---- the canonical request ---- */
-
-static void path_write(str path, struct buf *out)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    if (!path.len)
-        path = S("/");
-    for (size_t i = 0; i < path.len; i++) {
-        unsigned char c = (unsigned char)path.ptr[i];
-        if ((c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("/-._~", c))) {
-            buf_char(out, (char)c);
-        } else {
-            buf_char(out, '%');
-            buf_char(out, hex[c >> 4]);
-            buf_char(out, hex[c & 15]);
-        }
-    }
-}
 
 static int compare_pairs(const void *a, const void *b)
 {
@@ -115,7 +92,7 @@ void sigv4_canonical(const struct sigv4_request *r, struct buf *out)
     digest_hex(r->body, hash);
     buf_str(out, r->method);
     buf_char(out, '\n');
-    path_write(r->path, out);
+    http_path_encode(r->path.len ? r->path : S("/"), "/", out);
     buf_char(out, '\n');
     query_write(r->query, out);
     buf_char(out, '\n');
@@ -165,7 +142,7 @@ void sigv4_authorization(const struct sigv4_keys *k, const char *date, str regio
     buf_add(&text, hash, sizeof hash);
     key_derive(k->secret_access_key, day, region, service, key);
     mac(key, sizeof key, text.is_failed ? S("") : buf_view(&text), signature);
-    hex_write(signature, sizeof signature, hex);
+    hex_write(hex, signature, sizeof signature);
     buf_printf(out, "AWS4-HMAC-SHA256 Credential=" STR_FMT "/" STR_FMT "/" STR_FMT "/" STR_FMT "/aws4_request, SignedHeaders=",
                STR_ARG(k->access_key_id), STR_ARG(day), STR_ARG(region), STR_ARG(service));
     names_write(r, out);

@@ -31,6 +31,7 @@ static const struct {
     { "bad-value", SEVERITY_ERROR, 1, "routing: {decisions: [{name: d, plugins: [{type: jailbreak}]}]}" },
     { "bad-value", SEVERITY_WARNING, 1,
       "routing: {signals: {keywords: [{name: k, operator: OR, method: fuzzy, keywords: [x]}]}}" },
+    { "wrong-type", SEVERITY_ERROR, 2, "routing: {}\nglobal: {router: {learning: {pacing: {window: soon}}}}" },
     { "block-mismatch", SEVERITY_ERROR, 1,
       "routing: {decisions: [{name: d, algorithm: {type: static, hybrid: {}}}]}" },
     { "block-mismatch", SEVERITY_ERROR, 1,

@@ -72,9 +72,9 @@ static void user_settings_lie_over_the_defaults(void **state)
 {
     (void)state;
     struct loaded l = load("global:\n"
-                           "  router: {auto_model_names: [mine]}\n"
+                           "  router: {auto_model_names: [mine], learning: {protection: {tuning: {switch_margin: 0.2}}}}\n"
                            "  limits: {in_flight: 7, drain: 5s}\n"
-                           "  services: {observability: {tracing: {sampling: {type: always_off}}}}\n"
+                           "  services: {observability: {tracing: {sampling: {type: always_off}}}, response_api: {enabled: no}}\n"
                            "  model_catalog: {embeddings: {semantic: {embedding_config: {top_k: 0}}}}\n");
     must_load(&l);
     const struct config *c = l.config;
@@ -84,6 +84,11 @@ static void user_settings_lie_over_the_defaults(void **state)
     assert_int_equal(c->limits.connections, 16384);
     assert_string_equal(c->observability.trace_sampling.ptr, "always_off");
     assert_true(c->observability.tracing_enabled);
+    assert_false(c->response_api.is_enabled);
+    assert_int_equal(c->response_api.ttl_s, 86400);
+    assert_float_equal(c->learning.holds.margin, 0.2, 1e-12);
+    assert_int_equal(c->learning.holds.idle_s, 300);
+    assert_float_equal(c->affinity.holds.margin, 0.05, 1e-12);
     const char *embedding = "model_catalog.embeddings.semantic.embedding_config";
     const struct value *v = value_path(c->global, embedding);
     assert_string_equal(value_get(v, S("top_k"))->text.ptr, "0");

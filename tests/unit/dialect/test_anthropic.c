@@ -124,8 +124,8 @@ static void a_count_needs_no_max_tokens(void **state)
     struct prompt p;
     struct err e = { 0 };
     struct buf b = { 0 };
-    assert_int_equal(anthropic_count_read(a, talk_json(S("{\"model\":\"m\",\"messages\":[]}")), &p, &e), 0);
-    anthropic_count_write(14, &b);
+    assert_int_equal(dialect_anthropic.count_read(a, talk_json(S("{\"model\":\"m\",\"messages\":[]}")), NULL, &p, &e), 0);
+    dialect_anthropic.count_write(14, &b);
     assert_text(buf_to_arena(&b, a), "{\"input_tokens\":14}");
 }
 
@@ -480,7 +480,7 @@ static void foreign_opaque_data_makes_the_round_trip(void **state)
         "\"content\":%s}]}", arena_cstr(a, content));
     str body = buf_to_arena(&b, a);
     struct prompt p = talk_prompt(&dialect_anthropic, body.ptr);
-    assert_true(anthropic_carries_foreign(body));
+    assert_true(dialect_anthropic.carries_foreign(body));
     assert_int_equal(p.turns[0].n, 3);
     assert_text(p.turns[0].blocks[0].signature, "sig");
     assert_text(p.turns[0].blocks[1].signature, "tool:sig");

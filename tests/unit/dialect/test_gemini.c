@@ -330,7 +330,7 @@ static void foreign_opaque_data_goes_round_as_base64(void **state)
     str parts = talk_at(got, "candidates.0.content");
     str next = arena_printf(a, "{\"contents\":[" STR_FMT ",{\"role\":\"user\",\"parts\":[{\"text\":\"q\"}]}]}", STR_ARG(parts));
     (void)state;
-    assert_true(gemini_carries_foreign(next));
+    assert_true(dialect_gemini.carries_foreign(next));
     struct kit_request k = kit_request(OWN, "anthropic", next, "claude", false);
     assert_int_equal(k.rc, 0);
     kit_has(k.body, "{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"EqSig\"}");
@@ -431,7 +431,7 @@ static void counting_and_listing(void **state)
         "\"tools\":[{\"functionDeclarations\":[{\"name\":\"f\"}]}]}}")), NULL, &p, &e), 0);
     assert_int_equal(p.n_tools, 1);
     assert_text(p.model, "g");
-    gemini_count_write(31, &out);
+    dialect_gemini.count_write(31, &out);
     assert_text(buf_to_arena(&out, a), "{\"totalTokens\":31,\"promptTokensDetails\":[{\"modality\":\"TEXT\","
         "\"tokenCount\":31}]}");
     gemini_models_write((struct gemini_model[]){ { S("a\"b"), S("d"), 100, 0 } }, 1, &out);

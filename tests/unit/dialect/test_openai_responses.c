@@ -344,7 +344,7 @@ static void foreign_opaque_data_goes_round(void **state)
     }
     buf_str(&next, S("{\"role\":\"user\",\"content\":\"more\"}]}"));
     str body = buf_to_arena(&next, a);
-    assert_true(responses_carries_foreign(body));
+    assert_true(dialect_openai_responses.carries_foreign(body));
     struct kit_request k = kit_request(OWN, "anthropic", body, "claude", false);
     assert_int_equal(k.rc, 0);
     kit_has(k.body, "\"thinking\":\"hm\",\"signature\":\"EqSig==\"");
