@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/keys.h"
 #include "observe/log.h"
+#include "pipeline/ask.h"
 #include "pipeline/route.h"
 #include "select/learner.h"
 #include "select/pacing.h"
@@ -769,6 +770,17 @@ static void pick_log(struct json_writer *w, const struct req *r)
     jw_end(w, ']');
 }
 
+/* The selector's question to a model, under VSR's names. */
+static void helper_log(struct json_writer *w, const struct ask_answer *h)
+{
+    log_str(w, "prompt_helper_model", h->model);
+    log_double(w, "prompt_helper_prompt_tokens", (double)h->usage.prompt_tokens);
+    log_double(w, "prompt_helper_completion_tokens", (double)h->usage.completion_tokens);
+    log_double(w, "prompt_helper_total_tokens", (double)(h->usage.prompt_tokens + h->usage.completion_tokens));
+    log_double(w, "prompt_helper_latency_ms", round((double)h->took_ns / 1e3) / 1e3);
+    log_double(w, "prompt_helper_cost", h->cost);
+}
+
 str learning_log(struct req *r)
 {
     struct buf out = { 0 };
@@ -778,6 +790,10 @@ str learning_log(struct req *r)
     jw_begin(&w, '{');
     log_hex(&w, "seed", r->facts.seed);
     log_hex(&w, "text_hash", hash_stable(r->facts.evaluation_text, 0));
+    if (r->helper)
+        helper_log(&w, r->helper);
+    if (r->pick.fallback)
+        log_str(&w, "fallback", str_of(r->pick.fallback));
     if (r->learned)
         arms_log(&w, r->learned);
     else

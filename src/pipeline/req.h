@@ -9,6 +9,7 @@
 #include "observe/trace.h"
 #include "pipeline/snap.h"
 
+struct ask_answer;                       /* pipeline/ask.h */
 struct caller;
 struct reservation;
 struct learned;                     /* pipeline/learning_request.h */
@@ -79,6 +80,7 @@ struct req {
     uint32_t n_attempts;
     int status;                     /* sent to the client */
     bool is_head_sent, is_client_gone;
+    bool is_inner;                  /* a call of ours for another request: its caller pays, and has made no request more */
     uint64_t relayed_bytes, n_events;
     str finish_reason, response_id, response_model;
     uint64_t deadline;
@@ -89,6 +91,7 @@ struct req {
     struct caller *caller;          /* pipeline/key.h; NULL before key_admit */
     struct reservation *reservation;    /* pipeline/limit.c; NULL: no limit applies */
     str session_id; bool has_session_id;        /* pipeline/session.h */
+    struct ask_answer *helper;           /* what the selector asked a model; NULL: nothing */
     struct learned *learned;        /* what was learned did to it; NULL: learning is off or had no say */
     bool injected_system_prompt;
 };
