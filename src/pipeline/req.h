@@ -78,6 +78,7 @@ struct req {
     struct times t;
     struct usage usage;
     uint32_t n_attempts;
+    uint64_t dice;                  /* of the attempts: facts.seed is the decision's and stays what is logged */
     int status;                     /* sent to the client */
     bool is_head_sent, is_client_gone;
     bool is_inner;                  /* a call of ours for another request: its caller pays, and has made no request more */
