@@ -9,6 +9,7 @@
 #include "observe/latency.h"
 #include "observe/metrics.h"
 #include "observe/window.h"
+#include "pipeline/judge.h"
 #include "pipeline/learning_request.h"
 #include "pipeline/limit.h"
 #include "pipeline/price.h"
@@ -277,6 +278,7 @@ void account_finish(struct req *r)
     }
     double cost = account_call(r);
     learning_observe(r, cost);
+    judge_offer(r);
     phases_observe(r);
     status_count(r);
     if (r->plan)

@@ -19,6 +19,7 @@
 #include "base/keys.h"
 #include "observe/log.h"
 #include "pipeline/ask.h"
+#include "pipeline/judge.h"
 #include "pipeline/route.h"
 #include "select/learner.h"
 #include "select/pacing.h"
@@ -240,6 +241,7 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
         for (size_t i = 0; i < c->profiles[p].n_decisions; i++)
             l->decisions[p][i] = decision_read(decision_value(list, c->profiles[p].decisions[i].name), &d);
     }
+    l->judge = judge_build(a, value_get(v, S("judge")));
     if (d.table.len)
         l->table = table_read(a, config_relative(c, a, d.table), out);
     return l;
@@ -264,8 +266,11 @@ static struct learning *process_state(const struct learning_conf *conf)
 
 void learning_start(const struct snap *s)
 {
-    if (s->learning)
-        process_state(s->learning);
+    struct learning *l = s->learning ? process_state(s->learning) : NULL;
+    if (l && s->learning->judge) {
+        const struct judge_conf *c = s->learning->judge->conf;
+        learning_judge(l, hash_stable(c->instructions, hash_stable(c->model, 1)));
+    }
 }
 
 /* ---- offers ---- */
@@ -641,8 +646,10 @@ int learning_adapt(struct req *r)
     }
     r->pick.propensity = propensity;
     n->value = n->chosen.arms[at].mean + n->offers[at].penalty;
-    if (r->loop)
+    if (r->loop) {
         remember(r, l, n, at, propensity);
+        r->sample = judge_begin(r);
+    }
     return 0;
 }
 
@@ -792,6 +799,8 @@ str learning_log(struct req *r)
     log_hex(&w, "text_hash", hash_stable(r->facts.evaluation_text, 0));
     if (r->helper)
         helper_log(&w, r->helper);
+    if (r->sample)
+        log_str(&w, "judge", S("sampled"));
     if (r->pick.fallback)
         log_str(&w, "fallback", str_of(r->pick.fallback));
     if (r->learned)

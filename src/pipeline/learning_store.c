@@ -253,6 +253,17 @@ void journal_said(struct learning *l, str id, enum outcome_source source, struct
     append(l, &line);
 }
 
+void journal_judge(struct learning *l, uint64_t judge)
+{
+    struct buf line = { 0 };
+    if (!is_kept(l))
+        return;
+    struct json_writer w = event(l, &line, "judge");
+    key_hex(&w, "which", judge);
+    jw_end(&w, '}');
+    append(l, &line);
+}
+
 void journal_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n)
 {
     struct buf line = { 0 };
@@ -344,6 +355,8 @@ static void replay_line(struct learning *l, str line, uint64_t known)
             replay_said(l, &j, a, is_known);
         else if (str_eq(kind, S("changed")) && !is_known)
             replay_changed(l, &j, a);
+        else if (str_eq(kind, S("judge")) && !is_known)
+            learned_judge(l, hex_read(text(&j, 0, "which", a)));
         if (seq > l->seq)
             l->seq = seq;
     }
@@ -378,6 +391,28 @@ static bool replay_file(struct learning *l, const char *name, uint64_t known)
 
 /* ---- the state ---- */
 
+static void judge_write(struct json_writer *w, const struct learning *l)
+{
+    jw_key(w, S("judge"));
+    jw_begin(w, '{');
+    key_hex(w, "which", l->judge);
+    key_double(w, "right", l->agreement.right);
+    key_double(w, "too_kind", l->agreement.too_kind);
+    key_double(w, "too_harsh", l->agreement.too_harsh);
+    jw_end(w, '}');
+}
+
+/* A state from before there were judges has none. */
+static void judge_read_state(struct learning *l, const struct json *j, jref at, struct arena *a)
+{
+    static const double most = 1e12;
+    if (!json_is(j, at, JSON_OBJECT))
+        return;
+    l->judge = hex_read(text(j, at, "which", a));
+    l->agreement = (struct agreement){ fmin(most, fmax(0, number(j, at, "right", 0))), fmin(most, fmax(0, number(j, at, "too_kind", 0))),
+                                       fmin(most, fmax(0, number(j, at, "too_harsh", 0))) };
+}
+
 static void state_write(const struct learning *l, struct buf *out, bool is_export)
 {
     struct json_writer w = { .out = out };
@@ -389,6 +424,7 @@ static void state_write(const struct learning *l, struct buf *out, bool is_expor
     cells_write(&w, &l->own);
     if (!is_export) {
         key_double(&w, "answered", l->answered);
+        judge_write(&w, l);
         jw_key(&w, S("peers"));
         jw_begin(&w, '[');
         for (uint32_t i = 0; i < l->n_peers; i++) {
@@ -437,6 +473,7 @@ static int state_read(struct learning *l, str json, struct arena *a, struct err 
     instance_read(l->instance, text(&j, 0, "instance", a));
     l->seq = whole(&j, 0, "seq");
     l->answered = fmin(1, fmax(0, number(&j, 0, "answered", .5)));
+    judge_read_state(l, &j, json_get(&j, 0, S("judge")), a);
     jref peers = json_get(&j, 0, S("peers"));
     if (json_is(&j, peers, JSON_ARRAY)) {
         JSON_EACH_ITEM(&j, peers, item) {
@@ -729,6 +766,25 @@ static const char *breaker_name(const struct breaker *b)
     return b->state == BREAKER_CLOSED ? "in" : b->state == BREAKER_OPEN ? "dropped" : "on_trial";
 }
 
+/* How far the judge is to be trusted, as far as that is known. */
+static void judge_show(struct json_writer *w, const struct agreement *g)
+{
+    double low, high;
+    agreement_interval(g, &low, &high);
+    jw_key(w, S("judge"));
+    jw_begin(w, '{');
+    key_double(w, "pairs", agreement_pairs(g));
+    key_double(w, "right", g->right);
+    key_double(w, "too_kind", g->too_kind);
+    key_double(w, "too_harsh", g->too_harsh);
+    key_double(w, "error", agreement_error(g));
+    key_double(w, "error_low", low);
+    key_double(w, "error_high", high);
+    key_double(w, "weight", agreement_weight(g));
+    key_str(w, "note", str_of(agreement_note(g)));
+    jw_end(w, '}');
+}
+
 void learning_show(struct learning *l, struct buf *out)
 {
     struct json_writer w = { .out = out };
@@ -740,6 +796,7 @@ void learning_show(struct learning *l, struct buf *out)
     key_int(&w, "decisions_remembered", l->memory.n);
     key_double(&w, "outcomes_per_decision", l->answered);
     key_int(&w, "cells", l->own.used);
+    judge_show(&w, &l->agreement);
     jw_key(&w, S("models"));
     jw_begin(&w, '[');
     for (uint32_t i = 0; i < l->n_models; i++) {

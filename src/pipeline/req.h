@@ -12,6 +12,7 @@
 struct ask_answer;                       /* pipeline/ask.h */
 struct caller;
 struct reservation;
+struct sample;
 struct learned;                     /* pipeline/learning_request.h */
 struct client;                      /* front/server.h: the client's connection */
 
@@ -93,6 +94,7 @@ struct req {
     struct reservation *reservation;    /* pipeline/limit.c; NULL: no limit applies */
     str session_id; bool has_session_id;        /* pipeline/session.h */
     struct ask_answer *helper;           /* what the selector asked a model; NULL: nothing */
+    struct sample *sample;          /* pipeline/judge.h: the answer's text is kept to be judged; NULL: as a rule */
     struct learned *learned;        /* what was learned did to it; NULL: learning is off or had no say */
     bool injected_system_prompt;
 };

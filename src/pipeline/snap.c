@@ -17,6 +17,7 @@
 #include "pipeline/ask.h"
 #include "pipeline/attempt.h"
 #include "pipeline/count.h"
+#include "pipeline/judge.h"
 #include "pipeline/learning_request.h"
 #include "pipeline/key.h"
 #include "pipeline/limit.h"
@@ -444,6 +445,7 @@ struct snap *snap_build(str text, const char *file, bool strict, struct findings
         s->keyring = keyring_build(a, s->config, out);
         s->limits = limit_build(a, s->config, out);
         s->learning = learning_conf_build(a, s->config, out);
+        judge_check(s, out);
     }
     if (!s->config || out->n_by_severity[SEVERITY_ERROR] > 0 || !recipes_build(s, out)
         || out->n_by_severity[SEVERITY_ERROR] > 0) {
