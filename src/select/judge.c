@@ -142,6 +142,11 @@ double agreement_weight(const struct agreement *g)
     return e >= .5 ? heard : fmax(heard, (1 - 2 * e) * (1 - 2 * e));
 }
 
+double judge_unbiased(double reward, double weight)
+{
+    return .5 + (reward - .5) / sqrt(fmin(1, fmax(heard, weight)));
+}
+
 const char *agreement_note(const struct agreement *g)
 {
     double low, high;

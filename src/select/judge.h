@@ -43,6 +43,9 @@ void   agreement_interval(const struct agreement *g, double *low, double *high);
 /* (1 - 2e)^2 of the error to be reckoned with, next to nothing from one half on: so much of an outcome is one of the judge's. A word
  * that is flipped with chance e brings that part of the information of one that is not. */
 double agreement_weight(const struct agreement *g);
+/* The word of a judge who counts so much, without the pull of its errors to one half: on average the truth. Below 0 and above 1
+ * at times, which is what makes it so; at most 5 beyond one half. */
+double judge_unbiased(double reward, double weight);
 const char *agreement_note(const struct agreement *g);      /* a sentence for people; "" : nothing to say */
 
 /* ---- one answer for everything ---- */

@@ -305,6 +305,19 @@ static void the_judges_error_is_measured_once_a_decision_and_survives(void **sta
 
     l = opened();
     assert_true(measures(l, 2, 1, 1));
+    decide(l, 9, "fresh", 3);
+    char late[32];
+    learning_say(l, id_of(late, 9), SOURCE_JUDGE, 1, .01);      /* of the least weight: its residual is the largest that there is */
+    learning_checkpoint(l);
+    learning_free(l);
+    l = opened();                               /* and a state that holds it is still read */
+    uint32_t fresh = learned_index(l, S("fresh"));
+    assert_true(fabs(cells_at(&l->own, fresh, 3)->rest - .01 * (5.5 - .6)) < 1e-6);
+    learning_say(l, id_of(late, 9), SOURCE_OPERATOR, 1, 1);     /* a better word takes its place, exactly */
+    assert_true(fabs(cells_at(&l->own, fresh, 3)->rest - .4) < 1e-6 && cells_at(&l->own, fresh, 3)->n == 1);
+    learning_say(l, id_of(late, 9), SOURCE_OPERATOR, 0, 0);
+    learning_say(l, id_of(late, 9), SOURCE_JUDGE, 0, 0);
+    assert_true(measures(l, 2, 1, 1));
     learning_judge(l, 77);                      /* the same */
     assert_true(measures(l, 2, 1, 1));
     char id[32];

@@ -147,15 +147,22 @@ static void a_judge_counts_as_much_as_it_has_earned(void **state)
     }
 }
 
-static void the_weight_is_what_a_flipped_word_tells(void **state)
+static void a_flipped_word_is_on_average_the_truth(void **state)
 {
     (void)state;
-    for (double e = .05; e < .5; e += .1) {
-        /* Of words flipped with chance e, the unbiased estimate (word - e) / (1 - 2e) of a fair coin has variance .25 / (1 - 2e)^2. */
-        double variance = .25 / ((1 - 2 * e) * (1 - 2 * e));
+    for (double e = 0; e < .45; e += .05) {
         struct agreement g = of((1 - e) * 1e9, e * 1e9, 0);
-        assert_true(fabs(agreement_weight(&g) * variance - .25) < 1e-4);
+        double weight = agreement_weight(&g), good = judge_unbiased(1, weight), bad = judge_unbiased(0, weight);
+        for (double truth = 0; truth <= 1; truth += .25) {      /* share of good answers */
+            double kind = truth * (1 - e) + (1 - truth) * e;    /* share of good words */
+            double mean = kind * good + (1 - kind) * bad, variance = kind * (1 - kind) * (good - bad) * (good - bad);
+            assert_true(fabs(mean - truth) < 1e-6);
+            /* and so unsure that the weight makes it count as one sure outcome of a coin would, or less */
+            assert_true(variance * weight <= .25 + 1e-6);
+        }
     }
+    assert_true(judge_unbiased(.5, .36) == .5 && judge_unbiased(.9, 1) == .9);
+    assert_true(fabs(judge_unbiased(1, 1e-9)) <= 5.5 && fabs(judge_unbiased(0, 0)) <= 4.5 && judge_unbiased(1, 7) == 1);   /* bounded whatever it is */
 }
 
 static uint32_t note(struct constants *c, const char *model, const char *question, const char *answer)
@@ -201,7 +208,7 @@ int main(void)
         cmocka_unit_test(what_it_is_shown_is_bounded),
         cmocka_unit_test(an_error_is_measured_with_its_doubt),
         cmocka_unit_test(a_judge_counts_as_much_as_it_has_earned),
-        cmocka_unit_test(the_weight_is_what_a_flipped_word_tells),
+        cmocka_unit_test(a_flipped_word_is_on_average_the_truth),
         cmocka_unit_test(one_answer_to_different_questions_is_found),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
