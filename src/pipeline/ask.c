@@ -17,7 +17,7 @@ enum { WHOLE_CALL_S = 600 };            /* a question without a time of its own 
 /* Names of models that think unless they are told not to: VSR looks at the name, too. A configured family says it better. */
 static bool thinks_by_name(const struct model *m)
 {
-    str name = m->n_backends ? m->backends[0].upstream_model : m->name;
+    str name = m->backends[0].upstream_model;
     for (size_t i = 0; i + 3 <= name.len; i++)
         if (str_ieq((str){ name.ptr + i, 3 }, S("qwq")) || (i + 4 <= name.len && str_ieq((str){ name.ptr + i, 4 }, S("qwen"))))
             return true;
@@ -54,7 +54,7 @@ static str body_write(struct arena *a, const struct select_question *q, const st
         jw_key(&w, S("response_format"));
         jw_raw(&w, S("{\"type\":\"json_object\"}"));
     }
-    if (!m->family && thinks_by_name(m)) {
+    if (!m->family && m->backends[0].dialect == &dialect_openai_chat && thinks_by_name(m)) {
         jw_key(&w, S("chat_template_kwargs"));
         jw_raw(&w, S("{\"enable_thinking\":false}"));
     }
@@ -157,7 +157,7 @@ static WAITS const char *call_run(struct req *r, str *text)
     struct answer answer;
     int rc = attempt_run(r, &answer);
     if (rc < 0)
-        return rc == -ECANCELED ? "cancelled" : r->fail.status == 504 ? "timeout" : "unreachable";
+        return rc == -ECANCELED ? "cancelled" : r->fail.status == 504 ? "timeout" : r->fail.status == 400 ? "refused" : "unreachable";
     r->status = answer.head.status;
     const char *why = answer.head.status == 200 ? reply_read(r, &answer, text) : "status";
     attempt_finish(r, &answer, answer.body_is_read);

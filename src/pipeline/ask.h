@@ -11,7 +11,7 @@ enum { ASK_ANSWER_MAX = 1 << 20 };      /* bytes of an answer's body; beyond: "m
 
 struct ask_answer {
     str model;                          /* whoever was asked */
-    struct heard heard;                 /* why: timeout, cancelled, unreachable, status, malformed, empty, budget, no-model */
+    struct heard heard;                 /* why: timeout, cancelled, unreachable, refused (its dialect cannot say it), status, malformed, empty, budget, no-model */
     struct usage usage;
     double cost;                        /* in the model's currency; NAN: not known */
     uint64_t took_ns;

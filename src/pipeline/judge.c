@@ -204,33 +204,44 @@ static struct job *job_new(const struct req *r, str answer)
     return j;
 }
 
-/* A model that gives one answer to whatever it is asked gets nothing for it, however well a judge likes it: what the judge said
- * of the earlier ones is taken back. */
 static bool is_constant(const struct job *j)
+{
+    pthread_mutex_lock(&queue.lock);
+    bool is_one = constants_count(&queue.constants, hash_stable(j->model, 1), j->answer_print) >= CONSTANT_AT;
+    pthread_mutex_unlock(&queue.lock);
+    return is_one;
+}
+
+/* What the judge has said of such answers before is taken back. */
+static void constant_retract(const struct job *j)
+{
+    uint64_t model = hash_stable(j->model, 1);
+    for (uint32_t i = 0; i < CONSTANT_RING; i++) {
+        pthread_mutex_lock(&queue.lock);
+        struct constant one = queue.constants.items[i];
+        pthread_mutex_unlock(&queue.lock);
+        if (one.model == model && one.answer == j->answer_print)
+            learning_say(learning_process(), (str){ one.id, one.id_len }, SOURCE_JUDGE, 0, 0);
+    }
+    log_warn("judge_constant", "learning: '" STR_FMT "' has given one answer to %d different questions; the judge is not asked about it",
+             STR_ARG(j->model), CONSTANT_AT);
+}
+
+/* A model that gives one answer to whatever it is asked gets nothing for it, however well a judge likes it. */
+static bool constant_found(const struct job *j)
 {
     struct constant one = { .model = hash_stable(j->model, 1), .question = j->question_print, .answer = j->answer_print,
                             .id_len = (uint8_t)(j->id.len <= sizeof one.id ? j->id.len : 0) };
-    static const uint32_t most = CONSTANT_RING;
-    struct constant *earlier = NULL;
-    uint32_t n = 0;
     if (!one.answer)
         return false;
     memcpy(one.id, j->id.ptr, one.id_len);
     pthread_mutex_lock(&queue.lock);
-    struct constants *c = &queue.constants;
-    bool is_one = constants_note(c, &one) >= CONSTANT_AT;
-    if (is_one && (earlier = malloc(most * sizeof *earlier)) != NULL)
-        for (uint32_t i = 0; i < c->n; i++)
-            if (c->items[i].model == one.model && c->items[i].answer == one.answer)
-                earlier[n++] = c->items[i];
+    constants_note(&queue.constants, &one);
     pthread_mutex_unlock(&queue.lock);
-    for (uint32_t i = 0; i < n; i++)
-        learning_say(learning_process(), (str){ earlier[i].id, earlier[i].id_len }, SOURCE_JUDGE, 0, 0);
-    free(earlier);
-    if (is_one)
-        log_warn("judge_constant", "learning: '" STR_FMT "' has given one answer to %d different questions; the judge is not asked about it",
-                 STR_ARG(j->model), CONSTANT_AT);
-    return is_one;
+    if (!is_constant(j))
+        return false;
+    constant_retract(j);
+    return true;
 }
 
 /* ---- one judgement ---- */
@@ -277,6 +288,10 @@ static WAITS void job_run(struct job *j, struct snap *s, struct arena *a)
         judge_read(a, said.heard.text, &reward, &why);
     if (why) {
         counted(strcmp(why, "budget") == 0 ? "dropped" : "failed", why);
+        return;
+    }
+    if (is_constant(j)) {                       /* as has turned out meanwhile */
+        counted("skipped", "constant");
         return;
     }
     double weight = learning_judge_weight(l);
@@ -371,7 +386,7 @@ void judge_offer(struct req *r)
     struct job *j = job_new(r, (str){ s->text, s->len });
     if (!j) {
         counted("dropped", "memory");
-    } else if (is_constant(j)) {
+    } else if (constant_found(j)) {
         counted("skipped", "constant");
         free(j);
     } else if (!job_put(j, at_a_time(r->snap), &starts)) {

@@ -181,21 +181,25 @@ uint64_t judge_print(str text, bool is_answer)
     return is_answer && all < SHORT_BYTES ? 0 : hash_stable((str){ piece, n }, h) | 1;
 }
 
-uint32_t constants_note(struct constants *c, const struct constant *one)
+uint32_t constants_count(const struct constants *c, uint64_t model, uint64_t answer)
 {
-    uint32_t n = 1, limit = CONSTANT_AT + 8, seen = 0;
-    uint64_t questions[CONSTANT_AT + 8] = { one->question };
-    for (uint32_t i = 0; i < c->n && n < limit; i++) {
-        const struct constant *k = &c->items[i];
-        if (k->model != one->model || k->answer != one->answer)
+    uint64_t questions[CONSTANT_AT];
+    uint32_t n = 0, k = 0;
+    for (uint32_t i = 0; answer && i < c->n && n < CONSTANT_AT; i++) {
+        const struct constant *one = &c->items[i];
+        if (one->model != model || one->answer != answer)
             continue;
-        for (seen = 0; seen < n && questions[seen] != k->question; seen++)
+        for (k = 0; k < n && questions[k] != one->question; k++)
             ;
-        if (seen == n)
-            questions[n++] = k->question;
+        if (k == n)
+            questions[n++] = one->question;
     }
+    return n;
+}
+
+void constants_note(struct constants *c, const struct constant *one)
+{
     c->items[c->at] = *one;
     c->at = (c->at + 1) % CONSTANT_RING;
     c->n += c->n < CONSTANT_RING;
-    return n;
 }

@@ -58,7 +58,8 @@ uint64_t judge_print(str text, bool is_answer);
 struct constant { uint64_t model, question, answer; char id[64]; uint8_t id_len; };
 struct constants { struct constant items[CONSTANT_RING]; uint32_t n, at; };     /* zero-initialise */
 
-/* Remembers it. How many different questions the model has answered with it by now, this one included. */
-uint32_t constants_note(struct constants *c, const struct constant *one);
+void constants_note(struct constants *c, const struct constant *one);
+/* How many different questions the model has answered with that; CONSTANT_AT: so many or more. */
+uint32_t constants_count(const struct constants *c, uint64_t model, uint64_t answer);
 
 #endif

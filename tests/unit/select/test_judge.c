@@ -168,7 +168,8 @@ static void a_flipped_word_is_on_average_the_truth(void **state)
 static uint32_t note(struct constants *c, const char *model, const char *question, const char *answer)
 {
     struct constant one = { (uint64_t)model[0], judge_print(str_of(question), false), judge_print(str_of(answer), true), "", 0 };
-    return constants_note(c, &one);
+    constants_note(c, &one);
+    return constants_count(c, one.model, one.answer);
 }
 
 static void one_answer_to_different_questions_is_found(void **state)
@@ -188,6 +189,7 @@ static void one_answer_to_different_questions_is_found(void **state)
         note(c, "x", question, "Every one of these answers is the same, and long enough to be told.");
     }
     assert_true(note(c, "x", "last", "Every one of these answers is the same, and long enough to be told.") >= CONSTANT_AT);
+    assert_int_equal(note(c, "z", "one", "Yes."), 0);
     assert_int_equal(judge_print(S("Yes."), true), 0);          /* right for many questions */
     assert_int_equal(judge_print(S(""), true), 0);
     assert_true(judge_print(S(""), false) != 0);
