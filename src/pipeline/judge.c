@@ -235,13 +235,14 @@ static bool constant_found(const struct job *j)
     if (!one.answer)
         return false;
     memcpy(one.id, j->id.ptr, one.id_len);
+    bool was = is_constant(j);
     pthread_mutex_lock(&queue.lock);
     constants_note(&queue.constants, &one);
     pthread_mutex_unlock(&queue.lock);
-    if (!is_constant(j))
-        return false;
-    constant_retract(j);
-    return true;
+    bool is = is_constant(j);
+    if (is && !was)                             /* from then on nothing is said that would have to be taken back */
+        constant_retract(j);
+    return is;
 }
 
 /* ---- one judgement ---- */

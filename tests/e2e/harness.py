@@ -144,7 +144,7 @@ class Scripted:
                     self.close_connection = True
                     return
                 status, text = told if isinstance(told, tuple) else (200, told)
-                out = json.dumps({"id": "c1", "object": "chat.completion", "model": body["model"], "choices": [
+                out = json.dumps({"id": "c1", "object": "chat.completion", "model": body.get("model"), "choices": [
                     {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
                     "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}}).encode()
                 self.send_response(status)

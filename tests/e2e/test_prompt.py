@@ -28,9 +28,9 @@ routing:
       algorithm: {type: prompt, prompt: {model: helper, instructions: "Choose well.", timeout_seconds: 1}}
 global:
 %(more)s
-  services: {observability: {access_log: "%(log)s"}}
-""" % dict(port=mock.port, helper=helper.port, log=LOG, more="%(more)s")
-gateway = Gateway(CONFIG % {"more": ""})
+  services: {observability: {access_log: "%(log)s"%(tracing)s}}
+""" % dict(port=mock.port, helper=helper.port, log=LOG, more="%(more)s", tracing="%(tracing)s")
+gateway = Gateway(CONFIG % {"more": "", "tracing": ""})
 
 
 def ask(answer, text="prove it"):
@@ -124,7 +124,7 @@ def a_model_asked_for_by_name_needs_no_helper():
 
 @test
 def the_callers_budget_pays_for_the_helper():
-    g = Gateway(CONFIG % {"more": "  identity: {require_key: always}"})
+    g = Gateway(CONFIG % {"more": "  identity: {require_key: always}", "tracing": ""})
     try:
         says["answer"] = "big"
         made = g.request("POST", "/api/v1/keys", {"id": "ann", "limits": {"requests_per_minute": 9}, "budget": {"amount_usd": 0.1, "period": "day"}, "models": ["small", "big", "auto"]}, port=g.admin)
@@ -150,10 +150,28 @@ def the_callers_budget_pays_for_the_helper():
 
 
 @test
+def the_question_is_in_the_trace():
+    collector = Scripted(lambda body: "{}")
+    g = Gateway(CONFIG % {"more": "", "tracing": ', tracing: {enabled: true, exporter: {endpoint: "127.0.0.1:%d"}}' % collector.port})
+    try:
+        says["answer"] = "big"
+        assert g.chat("trace me").status == 200
+        wait_for(lambda: collector.bodies, message="spans")
+        spans = [s for rs in collector.bodies[0]["resourceSpans"] for ss in rs["scopeSpans"] for s in ss["spans"]]
+        helper_span = next(s for s in spans if s["name"] == "prompt_helper")
+        told = {a["key"]: list(a["value"].values())[0] for a in helper_span["attributes"]}
+        assert told["prompt_helper_model"] == "helper" and int(told["prompt_helper_prompt_tokens"]) == 100, told
+        assert sum(s["name"] == "upstream" for s in spans) == 2       # the question, and the answer
+    finally:
+        g.stop()
+        collector.stop()
+
+
+@test
 def a_helper_that_is_not_there_is_found_by_check():
     path = os.path.join(folder.name, "bad.yaml")
     with open(path, "w") as f:
-        f.write((CONFIG % {"more": ""}).replace("prompt: {model: helper", "prompt: {model: nobody"))
+        f.write((CONFIG % {"more": "", "tracing": ""}).replace("prompt: {model: helper", "prompt: {model: nobody"))
     r = subprocess.run([SIGNALBOX, "check", path], capture_output=True, text=True)
     assert "asks the model 'nobody'" in r.stdout + r.stderr, r.stdout + r.stderr
 
