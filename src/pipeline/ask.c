@@ -126,7 +126,7 @@ static struct req *call_new(struct arena *a, struct snap *s, const struct select
     return r;
 }
 
-static const char *reply_read(struct req *r, struct answer *answer, str *text)
+static WAITS const char *reply_read(struct req *r, struct answer *answer, str *text)
 {
     str body;
     struct json j;
@@ -170,11 +170,12 @@ const struct model *ask_finds(const struct snap *s, str name)
     return m && m->n_backends && !m->encoder && m->backends[0].provider != &provider_explain ? m : NULL;
 }
 
-WAITS void ask_model(struct arena *a, struct snap *s, const struct select_question *q, const struct asking_for *by, struct ask_answer *out)
+WAITS void ask_model(struct arena *a, struct snap *s, const struct select_question *q, const struct asking_for *by,
+                     struct ask_answer *out)
 {
     uint64_t from = clock_now();
     const struct model *m = ask_finds(s, q->model);
-    *out = (struct ask_answer){ .heard.why = "no-model", .cost = (double)NAN };
+    *out = (struct ask_answer){ .model = q->model, .heard.why = "no-model", .cost = (double)NAN };
     struct req *r = m ? call_new(a, s, q, by, m) : NULL;
     if (!r)
         return;

@@ -67,8 +67,8 @@ void judge_check(const struct snap *s, struct findings *out)
         return;
     const struct model *m = ask_finds(s, j->conf->model);
     if (!m)
-        finding_add(out, "undefined-reference", SEVERITY_ERROR, j->conf->at, path, S("name a model of providers.models that answers chats"),
-                    "model: '" STR_FMT "' cannot be asked", STR_ARG(j->conf->model));
+        finding_add(out, "undefined-reference", SEVERITY_ERROR, j->conf->at, path,
+                    S("name a model of providers.models that answers chats"), "model: '" STR_FMT "' cannot be asked", STR_ARG(j->conf->model));
     else if (j->conf->budget_usd > 0 && !m->conf->pricing.is_set && j->conf->calls_per_hour == 0)
         finding_add(out, "no-effect", SEVERITY_WARNING, j->conf->at, path, S("give the model prices, or set calls_per_hour"),
                     "budget_usd: the model '" STR_FMT "' has no prices, so nothing bounds what judging costs",
@@ -281,7 +281,6 @@ static WAITS void job_run(struct job *j, struct snap *s, struct arena *a)
     }
     judge_ask(judge->conf, j->seed, j->question, j->answer, a, &q);
     ask_model(a, s, &q, &(struct asking_for){ .payer = judge->payer, .seed = j->seed }, &said);
-    said.model = q.model;
     why = said.heard.why;
     if (!why || strcmp(why, "budget") != 0)
         metric_observe(metric_cell(METRIC_JUDGE_SECONDS, NULL), (double)said.took_ns / 1e9);

@@ -129,7 +129,8 @@ static bool cells_read(const struct json *j, jref list, const uint32_t *map, uin
                 return false;
             i++;
         }
-        if (!(v[0] >= 0 && v[0] < n_map) || v[2] < 0 || fabs(v[3]) > 6 * v[2] + 1)      /* a residual is within -1.5 .. 1.5, a judge's in 5 more */
+        /* a residual is within -1.5 .. 1.5, a judge's in 5 more */
+        if (!(v[0] >= 0 && v[0] < n_map) || v[2] < 0 || fabs(v[3]) > 6 * v[2] + 1)
             return false;
         uint32_t model = map[(uint32_t)v[0]];
         struct cell *at = model == UINT32_MAX ? NULL : cells_at(out, model, kind);

@@ -105,7 +105,6 @@ static WAITS int helper_ask(struct req *r, struct select_in *in)
     unsigned span = r->trace ? span_begin(r->trace, SPAN_ROOT, SPAN_INTERNAL, S("prompt_helper")) : SPAN_NONE;
     struct ask_answer *asked = r->helper = ARENA_NEW(r->a, struct ask_answer);
     ask_model(r->a, r->snap, &q, &(struct asking_for){ .of = r, .seed = r->facts.seed }, asked);
-    asked->model = q.model;
     in->heard = &asked->heard;
     count_helper(asked);
     if (r->trace) {
