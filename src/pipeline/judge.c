@@ -398,3 +398,11 @@ void judge_offer(struct req *r)
         pthread_mutex_unlock(&queue.lock);
     }
 }
+
+bool judge_is_at_work(void)
+{
+    pthread_mutex_lock(&queue.lock);
+    bool is = queue.n_running > 0 || queue.n_waiting > 0;
+    pthread_mutex_unlock(&queue.lock);
+    return is;
+}

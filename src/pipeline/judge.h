@@ -42,5 +42,6 @@ void sample_chat_event(struct req *r, str data);                /* one event of 
 
 /* At the request's end. Never waits. */
 void judge_offer(struct req *r);
+bool judge_is_at_work(void);                    /* some fiber of its own is in the middle of a judgement; any thread */
 
 #endif
