@@ -119,6 +119,7 @@ static const struct cli_option evaluate_options[] = {
     { 'r', "runs", "N", "online: random orders (default 3)" },
     { 'y', "delay", "N", "online: queries after which an outcome comes (default 0)" },
     { 'D', "drift", NULL, "online: at half-time the best model loses half of its right answers" },
+    { 'J', "judge-error", "E", "online: outcomes come from a judge who is wrong with chance E; of one in twenty the truth is told, too" },
     { 'x', "exploration", "X", "online: deviations of beliefs count so many times (default 0.3)" },
     { 'F', "floor", "X", "online: share of choices spread evenly (default 0.01)" },
     { 'W', "window", "N", "budget: queries a window (default: the whole stream)" },
@@ -294,7 +295,7 @@ const struct command commands[] = {
       "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]\n"
       "selection DIR [--policies a,b] [--encoder] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
       "newcomer DIR [--caution X] [--seed N] [--json]\n"
-      "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--seed N] [--json]\n"
+      "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--judge-error E] [--seed N] [--json]\n"
       "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"
       "policy --policy FILE [--outcomes FILE] [--delta X] [--alpha X] [--json] LOG",
       "Rows as for train. AUC, recall at 1 % false alarms and accuracy with 95 % intervals, by source; of several classes precision\n"

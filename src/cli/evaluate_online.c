@@ -5,7 +5,10 @@
  * same choices, sums, test for changes. It is compared with the best fixed model, known in hindsight over the whole set, and with
  * an epsilon-greedy learner that starts cold (1, times .98 a query, at least .01). With --drift the best model loses half of its
  * right answers at half-time, and "recovered" is how much of the way from the frozen policy to the best model after the change is
- * made 200 to 700 queries later. */
+ * made 200 to 700 queries later.
+ *
+ * With --judge-error no outcome is sure: a judge tells it, who is wrong with that chance, and counts as much as the gateway would let
+ * it count (select/judge.h). One decision in twenty gets the operator's word, too, by which the judge is measured. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -22,6 +25,7 @@ enum { RUNS_MAX = 100, SETTLE = 200, SPAN = 500 };
 struct online {                         /* what is asked */
     uint32_t warm, runs, delay;
     double scale, floor;
+    double judge_error;                 /* NAN: outcomes are the truth */
     uint64_t seed;
     bool drifts, as_json;
     const char *learner;
@@ -112,6 +116,20 @@ static str id_of(struct waiting *w, uint32_t i)
     return (str){ w->id, (size_t)snprintf(w->id, sizeof w->id, "q%u", i) };
 }
 
+static const double told_by_operator = .05;
+
+static void outcome_say(struct learning *l, const struct online *q, uint64_t *chance, const struct waiting *come)
+{
+    str id = str_of(come->id);
+    bool is_judged = isfinite(q->judge_error);
+    if (is_judged) {
+        bool is_wrong = rand_unit(chance) < q->judge_error;
+        learning_say(l, id, SOURCE_JUDGE, is_wrong ? 1 - come->reward : come->reward, learning_judge_weight(l));
+    }
+    if (!is_judged || rand_unit(chance) < told_by_operator)
+        learning_say(l, id, SOURCE_OPERATOR, come->reward, 1);
+}
+
 /* One run of the gateway's learner over the stream. */
 static int serve(const struct stream *s, const struct online *q, float *got, uint64_t *changes, struct err *e)
 {
@@ -126,6 +144,7 @@ static int serve(const struct stream *s, const struct online *q, float *got, uin
         return -1;
     }
     struct bandit_rules rules = { .scale = q->scale, .floor = q->floor, .incumbent = UINT32_MAX };
+    uint64_t chance = s->seed + 77;
     for (uint32_t i = s->warm; i < s->n; i++) {
         struct arena *a = arena_new();
         struct features x = o->x[s->order[i]];
@@ -157,7 +176,7 @@ static int serve(const struct stream *s, const struct online *q, float *got, uin
         w->reward = (double)got[i];
         if (i >= s->warm + q->delay) {
             struct waiting *come = &late[(i - q->delay) % (q->delay + 1)];
-            learning_say(l, str_of(come->id), SOURCE_OPERATOR, come->reward, 1);
+            outcome_say(l, q, &chance, come);
         }
         arena_free(a);
     }
@@ -268,7 +287,7 @@ static bool whole(const char *text, int64_t least, int64_t most, uint32_t *out)
 int cli_evaluate_online(int argc, char **argv)
 {
     struct cli_args args = cli_args_start("evaluate", argc, argv);
-    struct online q = { .warm = 500, .runs = 3, .scale = .3, .floor = .01, .seed = 1, .learner = "table" };
+    struct online q = { .warm = 500, .runs = 3, .scale = .3, .floor = .01, .judge_error = (double)NAN, .seed = 1, .learner = "table" };
     const char *folder = NULL;
     uint32_t seed = 1;
     bool ok = true;
@@ -280,6 +299,7 @@ int cli_evaluate_online(int argc, char **argv)
         case 'S': ok = whole(args.value, 0, INT32_MAX, &seed); break;
         case 'x': ok = str_double(str_of(args.value), &q.scale) && q.scale >= 0; break;
         case 'F': ok = str_double(str_of(args.value), &q.floor) && q.floor >= 0 && q.floor <= 1; break;
+        case 'J': ok = str_double(str_of(args.value), &q.judge_error) && q.judge_error >= 0 && q.judge_error <= 1; break;
         case 'D': q.drifts = true; break;
         case 'j': q.as_json = true; break;
         case 'p': q.learner = args.value; break;

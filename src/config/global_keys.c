@@ -7,6 +7,7 @@
 #include "config/tables.h"
 
 #include "base/keys.h"
+#include "select/judge.h"
 
 #define UNBUILT .flags = FIELD_NOT_BUILT
 #define IGNORED .flags = FIELD_IGNORED
@@ -271,7 +272,9 @@ TABLE(learning, struct draft,
     KEY_MAP("adaptation", learning_adaptation, "exploration"),
     KEY_MAP("protection", learning_protection, "stability of sessions"),
     KEY_MAP("state_store", learning_store, "where sessions are kept"),
-    KEY_MAP("pacing", learning_pacing, "a budget for all requests together", OURS));
+    KEY_MAP("pacing", learning_pacing, "a budget for all requests together", OURS),
+    K(FIELD_STRUCT, "judge", NONE, "a model that marks a share of the answers", .sub = &judge_fields,
+      .flags = FIELD_EXTENSION | FIELD_OPTIONAL));
 
 WORDS(config_sources, "file", "kubernetes");
 WORDS(strategies, "", "priority", "confidence");

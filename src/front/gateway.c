@@ -300,7 +300,7 @@ static WAITS int answer_model(struct req *r)
         rc = limit_admit(r);
     r->t.routed = clock_now();
     if (rc < 0)
-        return relay_fail(r);
+        return r->is_client_gone ? -1 : relay_fail(r);
     rc = chain_run(r);
     if (rc == PLUGIN_REPLY)
         return r->is_client_gone ? -1 : 0;

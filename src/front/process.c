@@ -29,6 +29,7 @@
 #include "observe/trace.h"
 #include "pipeline/health.h"
 #include "pipeline/budget.h"
+#include "pipeline/judge.h"
 #include "pipeline/learning_request.h"
 #include "pipeline/snap.h"
 #include "runtime/offload.h"
@@ -638,7 +639,7 @@ int process_run(const struct process_options *o)
     trace_close();
     access_close();
     close(signals);
-    if (busy > 0)
+    if (busy > 0 || judge_is_at_work())
         _exit(0);                               /* fibers are parked in the middle of requests: nothing to tidy up */
     return 0;
 }

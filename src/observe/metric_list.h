@@ -63,6 +63,10 @@ M(SELECTION_SCORE, HISTOGRAM, SHARE, "llm_model_selection_score", "Score of the 
 M(SELECTION_CONFIDENCE, HISTOGRAM, SHARE, "llm_model_selection_confidence", "Confidence of the pick.", "method", "tier")
 M(SELECTION_DEPENDENCY, GAUGE, NONE, "llm_model_selection_dependency_health", "1: what the method needs is there.", "method", "dependency", "type")
 M(SELECTION_HISTORY, COUNTER, NONE, "llm_model_selection_history", "Picks by method and decision.", "method", "decision")
+M(HELPER, COUNTER, NONE, "signalbox_prompt_helper_total", "Questions of the selector prompt to its model.", "model", "result")
+M(HELPER_SECONDS, HISTOGRAM, FINE, "signalbox_prompt_helper_seconds", "Time of such a question.", "model")
+M(JUDGE, COUNTER, NONE, "signalbox_judge_total", "Sampled answers: judged, skipped, dropped or failed, and why.", "result", "reason")
+M(JUDGE_SECONDS, HISTOGRAM, SECONDS, "signalbox_judge_seconds", "Time of a judgement.")
 
 /* caches */
 M(CACHE_DURATION, HISTOGRAM, FINE, "llm_cache_operation_duration_seconds", "Time of a cache operation.", "backend", "operation")

@@ -9,6 +9,7 @@
 #include "observe/latency.h"
 #include "observe/metrics.h"
 #include "observe/window.h"
+#include "pipeline/judge.h"
 #include "pipeline/learning_request.h"
 #include "pipeline/limit.h"
 #include "pipeline/price.h"
@@ -268,19 +269,26 @@ static void trace_finish(struct req *r, double cost)
     trace_end(t);
 }
 
-void account_finish(struct req *r)
+double account_call(struct req *r)
 {
     double cost = (double)NAN;
-    if (!r->usage.is_known && r->model && r->n_events > 1) {     /* cut short: what was relayed was billed */
-        r->usage.completion_tokens = (int64_t)r->n_events - 1;
-        r->usage.prompt_tokens = (int64_t)r->facts.prompt_tokens;
-    }
     if (r->model) {
         cost = price_of(r->model, &r->usage, r->facts.now_ns);
         model_observe(r, cost);
     }
     limit_settle(r, &r->usage, cost);
+    return cost;
+}
+
+void account_finish(struct req *r)
+{
+    if (!r->usage.is_known && r->model && r->n_events > 1) {     /* cut short: what was relayed was billed */
+        r->usage.completion_tokens = (int64_t)r->n_events - 1;
+        r->usage.prompt_tokens = (int64_t)r->facts.prompt_tokens;
+    }
+    double cost = account_call(r);
     learning_observe(r, cost);
+    judge_offer(r);
     phases_observe(r);
     status_count(r);
     if (r->plan)

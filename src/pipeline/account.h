@@ -5,6 +5,8 @@
 #include "pipeline/req.h"
 
 void account_finish(struct req *r);
+/* The same for one call to a model: its metrics, the books. What it cost, in the model's currency; NAN: not known. */
+double account_call(struct req *r);
 void account_refused(const char *reason);       /* before there is a request */
 
 #endif

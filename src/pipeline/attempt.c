@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/rand.h"
 #include "observe/metrics.h"
 #include "observe/latency.h"
@@ -162,9 +163,9 @@ static int choose_backend(struct req *r, const struct model *m, uint64_t tried)
     if (n == 1 || str_ieq(policy, S("first"))) {
         ;
     } else if (str_ieq(policy, S("least_request"))) {
-        chosen = least_request(m, usable, n, &r->facts.seed);
+        chosen = least_request(m, usable, n, &r->dice);
     } else if (str_ieq(policy, S("random"))) {
-        chosen = (int)usable[rand_below(&r->facts.seed, n)];
+        chosen = (int)usable[rand_below(&r->dice, n)];
     } else {
         uint64_t turn = atomic_fetch_add_explicit(&m->state->turn, 1, memory_order_relaxed);
         for (unsigned k = 0; k < m->n_schedule; k++) {
@@ -742,7 +743,7 @@ static WAITS enum outcome model_run(struct req *r, const struct model *m, struct
             elsewhere |= may_take(&m->backends[k], tried, k, now, false);
         if (!elsewhere) {                       /* the same again: not before it said, and not for long */
             wait = (BACKOFF_MS << retry) * NS_PER_MS;
-            wait += rand_below(&r->facts.seed, wait);
+            wait += rand_below(&r->dice, wait);
             if (t.wait_ns > wait)
                 wait = t.wait_ns;
             if (wait > WAIT_MAX_MS * NS_PER_MS || now + wait >= r->deadline)
@@ -757,6 +758,7 @@ static WAITS enum outcome model_run(struct req *r, const struct model *m, struct
 WAITS int attempt_run(struct req *r, struct answer *out)
 {
     *out = (struct answer){ 0 };
+    r->dice = hash_mix(r->facts.seed);
     budget_earn(r->snap->config->limits.retry_budget);
     for (unsigned k = 0; k < r->n_order; k++) {
         const struct model *m = r->order[k];

@@ -5,6 +5,7 @@
 
 #include "neural/service.h"
 #include "observe/metrics.h"
+#include "pipeline/ask.h"
 
 enum { TIMED_ONE_IN = 16, PICKS_KNOWN = 64 };
 
@@ -123,6 +124,13 @@ void count_pick(const struct req *r, uint64_t ns)
     if (r->pick.fallback)
         metric_add(metric_cell(METRIC_SELECTION_FALLBACK,
                                (str[]){ str_of(r->method), r->plan->conf->name, str_of(r->pick.fallback) }), 1);
+}
+
+void count_helper(const struct ask_answer *asked)
+{
+    str label = str_of(asked->heard.why ? asked->heard.why : "answered");
+    metric_add(metric_cell(METRIC_HELPER, (str[]){ asked->model, label }), 1);
+    metric_observe(metric_cell(METRIC_HELPER_SECONDS, &asked->model), (double)asked->took_ns / 1e9);
 }
 
 void count_plugin(const struct req *r, const char *type, int rc, uint64_t ns)

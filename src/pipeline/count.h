@@ -11,6 +11,8 @@ bool count_times_units(const struct req *r);
 void count_decision(const struct req *r, const struct decide_scratch *s, uint64_t ns);
 void count_encoder(void);                       /* sets the encoder service's figures; before a scrape. Any thread. */
 void count_pick(const struct req *r, uint64_t ns);
+struct ask_answer;
+void count_helper(const struct ask_answer *asked);
 void count_plugin(const struct req *r, const char *type, int rc, uint64_t ns);
 
 #endif

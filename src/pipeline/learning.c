@@ -186,6 +186,14 @@ static void watch(struct learning *l, const struct remembered *d, double reward)
              STR_ARG(m->name), f.before, f.since, f.after);
 }
 
+/* What a decision says of the judge's error; `by` -1: takes it back. */
+static void measure(struct learning *l, const struct remembered *d, double by)
+{
+    const struct verdict_said *judge = &d->said[SOURCE_JUDGE], *operator = &d->said[SOURCE_OPERATOR];
+    if (judge->weight > 0 && operator->weight > 0)
+        agreement_add(&l->agreement, (double)judge->reward, (double)operator->reward, by);
+}
+
 enum outcome_result learned_say(struct learning *l, str id, enum outcome_source source, struct verdict_said say)
 {
     static const enum outcome_result results[] = {
@@ -196,7 +204,9 @@ enum outcome_result learned_say(struct learning *l, str id, enum outcome_source 
     struct remembered *d = memory_find(&l->memory, id);
     if (!d)
         return SAID_UNKNOWN;
+    measure(l, d, -1);
     enum outcome_news news = remembered_say(d, source, say, &take, &add);
+    measure(l, d, 1);
     struct learned_model *m = l->models[d->model];
     if (take.weight > 0) {
         cells_add(&l->own, d->model, d->kind, (double)take.reward, (double)d->expected, -(double)take.weight);
@@ -233,6 +243,31 @@ enum outcome_result learning_say(struct learning *l, str id, enum outcome_source
     }
     pthread_mutex_unlock(&l->lock);
     return r;
+}
+
+void learned_judge(struct learning *l, uint64_t judge)
+{
+    l->judge = judge;
+    l->agreement = (struct agreement){ 0 };
+}
+
+void learning_judge(struct learning *l, uint64_t judge)
+{
+    pthread_mutex_lock(&l->lock);
+    if (l->judge != judge) {
+        l->seq++;
+        journal_judge(l, judge);
+        learned_judge(l, judge);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+double learning_judge_weight(struct learning *l)
+{
+    pthread_mutex_lock(&l->lock);
+    double weight = agreement_weight(&l->agreement);
+    pthread_mutex_unlock(&l->lock);
+    return weight;
 }
 
 void learning_failed_over(struct learning *l, str id, str to_model, uint64_t now_s)

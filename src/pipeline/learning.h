@@ -57,6 +57,9 @@ void learning_remember(struct learning *l, const struct decided *d);
 enum outcome_result { SAID_NEW, SAID_AGAIN, SAID_CORRECTED, SAID_OVERRULED, SAID_UNKNOWN, SAID_NO_ROOM };
 /* reward 0 .. 1; weight 0 takes back what the source said. */
 enum outcome_result learning_say(struct learning *l, str id, enum outcome_source source, double reward, double weight);
+/* Which judge speaks from now on (a hash of what makes it one). Another than before: its error is measured anew. */
+void learning_judge(struct learning *l, uint64_t judge);
+double learning_judge_weight(struct learning *l);           /* what its next outcome counts: select/judge.h */
 /* The request's own answer came from another model than the chosen one, which had failed. */
 void learning_failed_over(struct learning *l, str id, str to_model, uint64_t now_s);
 /* Whether an answer of the model had the form that was asked for; the clock is monotonic ns. */

@@ -18,6 +18,8 @@
 #include "base/hash.h"
 #include "base/put.h"
 #include "observe/log.h"
+#include "pipeline/ask.h"
+#include "pipeline/judge.h"
 #include "pipeline/route.h"
 #include "select/learner.h"
 #include "select/pacing.h"
@@ -144,6 +146,7 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
         for (size_t i = 0; i < c->profiles[p].n_decisions; i++)
             l->decisions[p][i] = decision_read(decision_value(list, c->profiles[p].decisions[i].name), k);
     }
+    l->judge = judge_build(a, c->global ? value_path(c->global, "router.learning.judge") : NULL);
     if (k->table.len)
         l->table = table_read(a, config_relative(c, a, k->table), out);
     return l;
@@ -168,8 +171,11 @@ static struct learning *process_state(const struct learning_conf *conf)
 
 void learning_start(const struct snap *s)
 {
-    if (s->learning)
-        process_state(s->learning);
+    struct learning *l = s->learning ? process_state(s->learning) : NULL;
+    if (l && s->learning->judge) {
+        const struct judge_conf *c = s->learning->judge->conf;
+        learning_judge(l, hash_stable(c->instructions, hash_stable(c->model, 1)));
+    }
 }
 
 /* ---- offers ---- */
@@ -545,8 +551,10 @@ int learning_adapt(struct req *r)
     }
     r->pick.propensity = propensity;
     n->value = n->chosen.arms[at].mean + n->offers[at].penalty;
-    if (r->loop)
+    if (r->loop) {
         remember(r, l, n, at, propensity);
+        r->sample = judge_begin(r);
+    }
     return 0;
 }
 
@@ -652,6 +660,17 @@ static void pick_log(struct json_writer *w, const struct req *r)
     jw_end(w, ']');
 }
 
+/* The selector's question to a model, under VSR's names. */
+static void helper_log(struct json_writer *w, const struct ask_answer *h)
+{
+    put_str(w, S("prompt_helper_model"), h->model);
+    put_number(w, S("prompt_helper_prompt_tokens"), (double)h->usage.prompt_tokens);
+    put_number(w, S("prompt_helper_completion_tokens"), (double)h->usage.completion_tokens);
+    put_number(w, S("prompt_helper_total_tokens"), (double)(h->usage.prompt_tokens + h->usage.completion_tokens));
+    put_number(w, S("prompt_helper_latency_ms"), round((double)h->took_ns / 1e3) / 1e3);
+    put_number(w, S("prompt_helper_cost"), h->cost);
+}
+
 str learning_log(struct req *r)
 {
     struct buf out = { 0 };
@@ -661,6 +680,12 @@ str learning_log(struct req *r)
     jw_begin(&w, '{');
     log_hex(&w, "seed", r->facts.seed);
     log_hex(&w, "text_hash", hash_stable(r->facts.evaluation_text, 0));
+    if (r->helper)
+        helper_log(&w, r->helper);
+    if (r->sample)
+        put_str(&w, S("judge"), S("sampled"));
+    if (r->pick.fallback)
+        put_str(&w, S("fallback"), str_of(r->pick.fallback));
     if (r->learned)
         arms_log(&w, r->learned);
     else

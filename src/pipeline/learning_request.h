@@ -23,6 +23,7 @@ struct decision_learning {              /* decisions[].adaptations over the glob
     double margin, stability;
 };
 
+struct judge;
 struct learner;
 
 struct learning_conf {                  /* of a snapshot */
@@ -34,6 +35,7 @@ struct learning_conf {                  /* of a snapshot */
     str state_dir;                      /* "": in memory only */
     /* a trained table that says what to expect; never changed, shared by all threads. NULL: cards say it */
     struct learner *table;
+    struct judge *judge;                /* pipeline/judge.h; NULL: none */
     uint64_t checkpoint_ns;
     double budget_usd;                  /* a window; 0: none */
     uint64_t budget_window_ns; bool budget_slides;

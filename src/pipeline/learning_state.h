@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "pipeline/learning.h"
+#include "select/judge.h"
 
 enum {
     SESSIONS_MAX = 50000,               /* as many as VSR keeps; the one not seen for longest of a few goes first */
@@ -46,6 +47,8 @@ struct learning {
     struct session *sessions;           /* [SESSIONS_MAX rounded], made on first use */
     double answered;                    /* share of decisions whose outcome comes, slowly averaged; for pending ones */
     uint64_t seq;                       /* of the last event */
+    uint64_t judge;                     /* which one is measured (a hash); 0: none so far */
+    struct agreement agreement;         /* its word and the operator's on the same decisions */
     struct journal journal;
     pthread_t keeper;                   /* writes checkpoints */
     pthread_cond_t stops;
@@ -57,11 +60,13 @@ uint32_t learned_index(struct learning *l, str name);       /* found or made; UI
 void learned_decide(struct learning *l, const struct decided *d);
 enum outcome_result learned_say(struct learning *l, str id, enum outcome_source source, struct verdict_said say);
 void learned_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n);
+void learned_judge(struct learning *l, uint64_t judge);     /* another one: nothing is known of its error */
 void learned_near(struct learning *l);                      /* sums up the peers anew */
 
 /* learning_store.c: appends one event. */
 void journal_decided(struct learning *l, const struct decided *d);
 void journal_said(struct learning *l, str id, enum outcome_source source, struct verdict_said say);
+void journal_judge(struct learning *l, uint64_t judge);
 void journal_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n);
 
 #endif

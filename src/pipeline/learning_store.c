@@ -103,7 +103,8 @@ static bool cells_read(const struct json *j, jref list, const uint32_t *map, uin
                 return false;
             i++;
         }
-        if (!(v[0] >= 0 && v[0] < n_map) || v[2] < 0 || fabs(v[3]) > 2 * v[2] + 1)      /* a residual is within -1.5 .. 1.5 */
+        /* a residual is within -1.5 .. 1.5, a judge's in 5 more */
+        if (!(v[0] >= 0 && v[0] < n_map) || v[2] < 0 || fabs(v[3]) > 6 * v[2] + 1)
             return false;
         uint32_t model = map[(uint32_t)v[0]];
         struct cell *at = model == UINT32_MAX ? NULL : cells_at(out, model, kind);
@@ -226,6 +227,17 @@ void journal_said(struct learning *l, str id, enum outcome_source source, struct
     append(l, &line);
 }
 
+void journal_judge(struct learning *l, uint64_t judge)
+{
+    struct buf line = { 0 };
+    if (!is_kept(l))
+        return;
+    struct json_writer w = event(l, &line, "judge");
+    key_hex(&w, "which", judge);
+    jw_end(&w, '}');
+    append(l, &line);
+}
+
 void journal_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n)
 {
     struct buf line = { 0 };
@@ -316,6 +328,8 @@ static void replay_line(struct learning *l, str line, uint64_t known)
             replay_said(l, &j, a, is_known);
         else if (str_eq(kind, S("changed")) && !is_known)
             replay_changed(l, &j, a);
+        else if (str_eq(kind, S("judge")) && !is_known)
+            learned_judge(l, hex_or_zero(text(&j, 0, "which", a)));
         if (seq > l->seq)
             l->seq = seq;
     }
@@ -350,6 +364,27 @@ static bool replay_file(struct learning *l, const char *name, uint64_t known)
 
 /* ---- the state ---- */
 
+static void judge_write(struct json_writer *w, const struct learning *l)
+{
+    put_open(w, S("judge"), '{');
+    key_hex(w, "which", l->judge);
+    put_double(w, S("right"), l->agreement.right);
+    put_double(w, S("too_kind"), l->agreement.too_kind);
+    put_double(w, S("too_harsh"), l->agreement.too_harsh);
+    jw_end(w, '}');
+}
+
+/* A state from before there were judges has none. */
+static void judge_read_state(struct learning *l, const struct json *j, jref at, struct arena *a)
+{
+    static const double most = 1e12;
+    if (!json_is(j, at, JSON_OBJECT))
+        return;
+    l->judge = hex_or_zero(text(j, at, "which", a));
+    l->agreement = (struct agreement){ fmin(most, fmax(0, number(j, at, "right", 0))), fmin(most, fmax(0, number(j, at, "too_kind", 0))),
+                                       fmin(most, fmax(0, number(j, at, "too_harsh", 0))) };
+}
+
 static void state_write(const struct learning *l, struct buf *out, bool is_export)
 {
     struct json_writer w = { .out = out };
@@ -361,6 +396,7 @@ static void state_write(const struct learning *l, struct buf *out, bool is_expor
     cells_write(&w, &l->own);
     if (!is_export) {
         put_double(&w, S("answered"), l->answered);
+        judge_write(&w, l);
         put_open(&w, S("peers"), '[');
         for (uint32_t i = 0; i < l->n_peers; i++) {
             jw_begin(&w, '{');
@@ -408,6 +444,7 @@ static int state_read(struct learning *l, str json, struct arena *a, struct err 
     instance_read(l->instance, text(&j, 0, "instance", a));
     l->seq = whole(&j, 0, "seq");
     l->answered = fmin(1, fmax(0, number(&j, 0, "answered", .5)));
+    judge_read_state(l, &j, json_get(&j, 0, S("judge")), a);
     jref peers = json_get(&j, 0, S("peers"));
     if (json_is(&j, peers, JSON_ARRAY)) {
         JSON_EACH_ITEM(&j, peers, item) {
@@ -700,6 +737,24 @@ static const char *breaker_name(const struct breaker *b)
     return b->state == BREAKER_CLOSED ? "in" : b->state == BREAKER_OPEN ? "dropped" : "on_trial";
 }
 
+/* How far the judge is to be trusted, as far as that is known. */
+static void judge_show(struct json_writer *w, const struct agreement *g)
+{
+    double low, high;
+    agreement_interval(g, &low, &high);
+    put_open(w, S("judge"), '{');
+    put_double(w, S("pairs"), agreement_pairs(g));
+    put_double(w, S("right"), g->right);
+    put_double(w, S("too_kind"), g->too_kind);
+    put_double(w, S("too_harsh"), g->too_harsh);
+    put_double(w, S("error"), agreement_error(g));
+    put_double(w, S("error_low"), low);
+    put_double(w, S("error_high"), high);
+    put_double(w, S("weight"), agreement_weight(g));
+    put_str(w, S("note"), str_of(agreement_note(g)));
+    jw_end(w, '}');
+}
+
 void learning_show(struct learning *l, struct buf *out)
 {
     struct json_writer w = { .out = out };
@@ -711,6 +766,7 @@ void learning_show(struct learning *l, struct buf *out)
     put_int(&w, S("decisions_remembered"), l->memory.n);
     put_double(&w, S("outcomes_per_decision"), l->answered);
     put_int(&w, S("cells"), l->own.used);
+    judge_show(&w, &l->agreement);
     put_open(&w, S("models"), '[');
     for (uint32_t i = 0; i < l->n_models; i++) {
         const struct learned_model *m = l->models[i];

@@ -300,7 +300,7 @@ static struct take take_for(const struct req *r, const struct reservation *v, co
 {
     int64_t expected = expected_output(v, m);
     struct take t = { .now = now, .wall = (int64_t)(r->facts.now_ns / NS_PER_S) };
-    t.tokens[GAUGE_REQUESTS] = 1;
+    t.tokens[GAUGE_REQUESTS] = !r->is_inner;
     t.tokens[GAUGE_INPUT] = v->input;
     t.tokens[GAUGE_OUTPUT] = expected;
     t.tokens[GAUGE_TOKENS] = v->input + expected;
@@ -618,7 +618,7 @@ void limit_settle(struct req *r, const struct usage *u, double cost)
     bool is_used = u && r->model && (u->prompt_tokens > 0 || u->completion_tokens > 0);
     const struct usage *used = is_used ? u : &none;
     int64_t micro = is_used ? micro_of(r, r->model, cost) : 0;
-    struct take truth = { .tokens = { 1, used->prompt_tokens, used->completion_tokens,
+    struct take truth = { .tokens = { !r->is_inner, used->prompt_tokens, used->completion_tokens,
                                       used->prompt_tokens + used->completion_tokens }, .money = micro };
     if (v && !v->is_over) {
         truth.now = clock_now();

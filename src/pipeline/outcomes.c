@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "select/judge.h"
 
 const char *const outcome_sources[OUTCOME_SOURCES + 1] = { "implicit", "judge", "user", "operator", NULL };
 
@@ -95,6 +96,15 @@ struct remembered *memory_find(const struct memory *m, str id)
     return NULL;
 }
 
+/* A judge's words are drawn to one half by its errors, and only models that are chosen get any: taken as they are, they would make a
+ * good model look worse than one that nobody asks. */
+static struct verdict_said evidence_of(enum outcome_source source, struct verdict_said say)
+{
+    if (source == SOURCE_JUDGE)
+        say.reward = (float)judge_unbiased((double)say.reward, (double)say.weight);
+    return say;
+}
+
 enum outcome_news remembered_say(struct remembered *d, enum outcome_source source, struct verdict_said say,
                                  struct verdict_said *take, struct verdict_said *add)
 {
@@ -105,7 +115,7 @@ enum outcome_news remembered_say(struct remembered *d, enum outcome_source sourc
     *mine = say;
     for (int s = 0; s < OUTCOME_SOURCES; s++)
         if (d->said[s].weight > 0)
-            best = d->said[s];
+            best = evidence_of((enum outcome_source)s, d->said[s]);
     if (best.weight == d->counted.weight && (best.weight == 0 || best.reward == d->counted.reward))
         return OUTCOME_OVERRULED;
     *take = d->counted;

@@ -8,6 +8,7 @@
 #include "dialect/openai_answer.h"
 #include "front/server.h"
 #include "net/sse.h"
+#include "pipeline/judge.h"
 #include "pipeline/translate.h"
 #include "pipeline/wire.h"
 
@@ -114,6 +115,8 @@ static void foreign_read(struct req *r, str json_text)
         return;
     struct delta note = { .kind = DELTA_STOP, .id = reply.id, .model = reply.model, .stop = reply.stop, .usage = &reply.usage };
     translate_note(r, &note);
+    if (r->sample)
+        sample_reply(r->sample, &reply);
     reply.raw = json_text;
     if (r->on_reply)
         r->on_reply(r, &reply);
@@ -125,6 +128,8 @@ void usage_read(struct req *r, str json_text)
         foreign_read(r, json_text);
         return;
     }
+    if (r->sample)
+        sample_chat(r, json_text);
     if (!r->trace && usage_glance(r, json_text))
         return;
     struct json j;
@@ -380,6 +385,8 @@ static void foreign_take(void *arg, const struct delta *d)
     translate_note(s->r, d);
     s->r->n_events = (uint64_t)n;               /* events are counted, not pieces */
     s->has_error |= d->kind == DELTA_ERROR;
+    if (s->r->sample)
+        sample_delta(s->r->sample, d);
     s->is_done |= d->kind == DELTA_END || (d->kind == DELTA_STOP && d->stop && s->r->dialect->ends_without_word);
     if (s->collector)
         collector_take(s->collector, d);
@@ -388,7 +395,8 @@ static void foreign_take(void *arg, const struct delta *d)
 static STACK_APART void foreign_watch(struct stream *s, str name, str data)
 {
     const struct dialect_ops *d = s->r->dialect;
-    struct arena *scratch = d->event_is_routine && d->event_is_routine(name) && !s->collector ? NULL : arena_new();
+    bool is_read = s->collector || s->r->sample || !d->event_is_routine || !d->event_is_routine(name);
+    struct arena *scratch = is_read ? arena_new() : NULL;
     s->r->n_events++;
     if (!scratch)
         return;
@@ -417,6 +425,8 @@ static enum verdict event_watch(struct stream *s, str event)
         s->is_done = true;
         return EVENT_AS_IS;
     }
+    if (r->sample)
+        sample_chat_event(r, data);
     bool is_first = r->n_events == 1, is_last = holds(data, S("\"finish_reason\":\""));
     if (r->out.adds_usage && in_place && !is_first && !is_last && data.len > n_last
         && memcmp(data.ptr + data.len - n_last, last, n_last) == 0) {

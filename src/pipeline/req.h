@@ -9,8 +9,10 @@
 #include "observe/trace.h"
 #include "pipeline/snap.h"
 
+struct ask_answer;                       /* pipeline/ask.h */
 struct caller;
 struct reservation;
+struct sample;
 struct learned;                     /* pipeline/learning_request.h */
 struct client;                      /* front/server.h: the client's connection */
 
@@ -77,8 +79,10 @@ struct req {
     struct times t;
     struct usage usage;
     uint32_t n_attempts;
+    uint64_t dice;                  /* of the attempts: facts.seed is the decision's and stays what is logged */
     int status;                     /* sent to the client */
     bool is_head_sent, is_client_gone;
+    bool is_inner;                  /* a call of ours for another request: its caller pays, and has made no request more */
     uint64_t relayed_bytes, n_events;
     str finish_reason, response_id, response_model;
     uint64_t deadline;
@@ -89,6 +93,8 @@ struct req {
     struct caller *caller;          /* pipeline/key.h; NULL before key_admit */
     struct reservation *reservation;    /* pipeline/limit.c; NULL: no limit applies */
     str session_id; bool has_session_id;        /* pipeline/session.h */
+    struct ask_answer *helper;           /* what the selector asked a model; NULL: nothing */
+    struct sample *sample;          /* pipeline/judge.h: the answer's text is kept to be judged; NULL: as a rule */
     struct learned *learned;        /* what was learned did to it; NULL: learning is off or had no say */
     bool injected_system_prompt;
 };

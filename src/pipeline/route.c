@@ -7,6 +7,7 @@
 #include "base/rand.h"
 #include "observe/latency.h"
 #include "observe/metrics.h"
+#include "pipeline/ask.h"
 #include "pipeline/attempt.h"
 #include "pipeline/count.h"
 #include "pipeline/key.h"
@@ -34,6 +35,10 @@ struct candidate *route_candidates(struct arena *a, const struct plan *p, uint64
         c->completion_price = price(m->conf->pricing.completion);
         c->in_flight = latency_in_flight(m->state->latency);
         c->latency = &m->latency;
+        if (m->card) {
+            c->about = m->card->description;
+            c->capabilities = &m->card->capabilities;
+        }
         for (unsigned k = 0; k < m->n_backends && !c->is_healthy; k++)
             c->is_healthy = backend_is_usable(&m->backends[k], now);
     }
@@ -91,13 +96,38 @@ static void order_one(struct req *r, const struct model *m)
     r->n_order = 1;
 }
 
-static int pick_models(struct req *r, uint64_t from)
+/* A selector that asks a model before it picks. The client may leave meanwhile: -1, and nothing else is done for it. */
+static WAITS int helper_ask(struct req *r, struct select_in *in)
+{
+    struct select_question q;
+    if (!r->loop || !select_asks(r->plan->selector, in, r->a, &q))      /* the command line asks nobody */
+        return 0;
+    unsigned span = r->trace ? span_begin(r->trace, SPAN_ROOT, SPAN_INTERNAL, S("prompt_helper")) : SPAN_NONE;
+    struct ask_answer *asked = r->helper = ARENA_NEW(r->a, struct ask_answer);
+    ask_model(r->a, r->snap, &q, &(struct asking_for){ .of = r, .seed = r->facts.seed }, asked);
+    in->heard = &asked->heard;
+    count_helper(asked);
+    if (r->trace) {
+        span_str(r->trace, span, "prompt_helper_model", q.model);
+        span_int(r->trace, span, "prompt_helper_prompt_tokens", asked->usage.prompt_tokens);
+        span_int(r->trace, span, "prompt_helper_completion_tokens", asked->usage.completion_tokens);
+        if (asked->heard.why)
+            span_error(r->trace, span, str_of(asked->heard.why), S("the helper said nothing; the first candidate answers"));
+        span_end(r->trace, span);
+    }
+    r->is_client_gone = fiber_is_cancelled(fiber_self());
+    return r->is_client_gone ? -1 : 0;
+}
+
+static WAITS int pick_models(struct req *r, uint64_t from)
 {
     const struct plan *p = r->plan;
     size_t n = p->conf->n_refs;
     uint64_t now = r->loop ? loop_now(r->loop) : from;
     uint64_t until = deadline_min(r->deadline ? r->deadline : NEVER, clock_now(), r->snap->config->limits.signals_ns);
     struct select_in in = route_select_in(r->a, p, &r->facts, r->recipe->policy, r->decision.signals, r->snap->signal_models, until, now);
+    if (helper_ask(r, &in) < 0)
+        return -1;
     select_run(p->selector, &in, r->a, &r->pick, &r->method);
     r->order = ARENA_ARRAY(r->a, const struct model *, n);
     r->refs = ARENA_ARRAY(r->a, const struct model_ref *, n);

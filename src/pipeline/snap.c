@@ -14,8 +14,10 @@
 #include "observe/window.h"
 #include "signal/scanner.h"
 #include "signal/signal.h"
+#include "pipeline/ask.h"
 #include "pipeline/attempt.h"
 #include "pipeline/count.h"
+#include "pipeline/judge.h"
 #include "pipeline/learning_request.h"
 #include "pipeline/key.h"
 #include "pipeline/limit.h"
@@ -362,6 +364,17 @@ static const void *trained_read(struct snap *s, const struct decision_conf *d, c
     return trained;
 }
 
+/* A selector that asks a model which is not there would fall back for ever. A warning: VSR finds out at the first request. */
+static void helper_check(const struct snap *s, const struct decision_conf *d, const struct select_ops *ops, struct findings *out)
+{
+    const str *name = d->algorithm.conf ? field_get(&ops->fields, d->algorithm.conf, "model", FIELD_STR) : NULL;
+    if (ops->ask && name && name->len && !ask_finds(s, *name))
+        finding_add(out, "undefined-reference", SEVERITY_WARNING, d->algorithm.at, d->name,
+                    S("name a model of providers.models that answers chats; until then the first candidate is taken"),
+                    "decision '" STR_FMT "': algorithm '%s' asks the model '" STR_FMT "', which cannot be asked", STR_ARG(d->name),
+                    ops->name, STR_ARG(*name));
+}
+
 static void plan_build(struct snap *s, const struct recipe *r, const struct decision_conf *d, struct plan *p, struct findings *out)
 {
     *p = (struct plan){ .conf = d };
@@ -370,6 +383,7 @@ static void plan_build(struct snap *s, const struct recipe *r, const struct deci
         p->selector = select_by_name(S("static"));
     if (p->selector->load)
         p->trained = trained_read(s, d, p->selector, out);
+    helper_check(s, d, p->selector, out);
     p->candidates = ARENA_ARRAY(s->a, const struct model *, d->n_refs);
     for (size_t i = 0; i < d->n_refs; i++)
         p->candidates[i] = map_get(&s->models, d->refs[i].model);
@@ -431,6 +445,7 @@ struct snap *snap_build(str text, const char *file, bool strict, struct findings
         s->keyring = keyring_build(a, s->config, out);
         s->limits = limit_build(a, s->config, out);
         s->learning = learning_conf_build(a, s->config, out);
+        judge_check(s, out);
     }
     if (!s->config || out->n_by_severity[SEVERITY_ERROR] > 0 || !recipes_build(s, out)
         || out->n_by_severity[SEVERITY_ERROR] > 0) {

@@ -8,6 +8,7 @@
 #include "front/server.h"
 #include "net/sse.h"
 #include "pipeline/body.h"
+#include "pipeline/judge.h"
 #include "pipeline/relay.h"
 #include "pipeline/signatures.h"
 #include "pipeline/wire.h"
@@ -295,6 +296,8 @@ static void channel_take(void *arg, const struct delta *d)
         d = &named;
     }
     translate_note(c->r, d);
+    if (c->r->sample)
+        sample_delta(c->r->sample, d);
     if (d->kind == DELTA_START && req_dialect(c->r)->names_model_as_asked) {
         named = *d;
         named.model = c->r->chat.model;
@@ -546,6 +549,8 @@ static WAITS int whole_relay(struct req *r, struct answer *a)
         reply.id = head_id(r, a);
     struct delta note = { .kind = DELTA_STOP, .id = reply.id, .model = reply.model, .stop = reply.stop, .usage = &reply.usage };
     translate_note(r, &note);
+    if (r->sample)
+        sample_reply(r->sample, &reply);
     if (reply.stop == STOP_MALFORMED) {         /* in a stream the writers say so */
         req_fail(r, 502, "upstream_error", "malformed_tool_call", "upstream_malformed",
                  "the model of '" STR_FMT "' made a tool call that cannot be read (" STR_FMT ")", STR_ARG(r->model->name),

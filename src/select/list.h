@@ -1,7 +1,7 @@
 /* select/list.h -- every way to choose among a decision's candidates, one line each.
  *
  * X(symbol): `const struct select_ops select_<symbol>` in a file of that name; the flows
- * are in flows.c, what is not built yet in unbuilt.c. */
+ * are in flows.c. */
 X(static)
 X(weighted)
 X(multi_factor)

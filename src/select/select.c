@@ -67,22 +67,38 @@ void pick_first(struct pick *p, uint32_t k, uint32_t n)
     p->order[0] = k;
 }
 
+static uint32_t count_healthy(const struct select_in *in)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < in->n; i++)
+        n += in->candidates[i].is_healthy;
+    return n;
+}
+
+/* The healthy candidates alone. index[k]: which one of `in` the k-th is. */
+static struct select_in only_healthy(const struct select_in *in, uint32_t n_healthy, struct arena *a, uint32_t **index)
+{
+    struct candidate *healthy = ARENA_ARRAY(a, struct candidate, n_healthy);
+    struct select_in some = *in;
+    *index = ARENA_ARRAY(a, uint32_t, n_healthy);
+    some.candidates = healthy;
+    some.n = 0;
+    for (uint32_t i = 0; i < in->n; i++) {
+        if (in->candidates[i].is_healthy) {
+            healthy[some.n] = in->candidates[i];
+            (*index)[some.n++] = i;
+        }
+    }
+    return some;
+}
+
 /* Ranks the healthy candidates and appends the others in their declared order. */
 static void pick_healthy(const struct select_ops *ops, const struct select_in *in,
                          uint32_t n_healthy, struct arena *a, struct pick *out)
 {
-    struct candidate *healthy = ARENA_ARRAY(a, struct candidate, n_healthy);
-    uint32_t *index = ARENA_ARRAY(a, uint32_t, n_healthy);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < in->n; i++) {
-        if (in->candidates[i].is_healthy) {
-            healthy[n] = in->candidates[i];
-            index[n++] = i;
-        }
-    }
-    struct select_in some = *in;
-    some.candidates = healthy;
-    some.n = n;
+    uint32_t *index;
+    struct select_in some = only_healthy(in, n_healthy, a, &index);
+    uint32_t n = some.n;
     struct pick inner = { 0 };
     ops->pick(&some, a, &inner);
     pick_declared(in, a, out);
@@ -101,6 +117,15 @@ static void pick_healthy(const struct select_ops *ops, const struct select_in *i
     assert(n == in->n);
 }
 
+bool select_asks(const struct select_ops *ops, const struct select_in *in, struct arena *a, struct select_question *out)
+{
+    uint32_t n_healthy = count_healthy(in), *index;
+    if (!ops || !ops->ask || in->n < 2 || n_healthy == 1)       /* there is nothing to choose */
+        return false;
+    struct select_in some = n_healthy == 0 ? *in : only_healthy(in, n_healthy, a, &index);
+    return ops->ask(&some, a, out);
+}
+
 void select_run(const struct select_ops *ops, const struct select_in *in, struct arena *a,
                 struct pick *out, const char **method)
 {
@@ -114,9 +139,7 @@ void select_run(const struct select_ops *ops, const struct select_in *in, struct
         *method = "single";
         return;
     }
-    uint32_t n_healthy = 0;
-    for (uint32_t i = 0; i < in->n; i++)
-        n_healthy += in->candidates[i].is_healthy;
+    uint32_t n_healthy = count_healthy(in);
     if (n_healthy == 0 || n_healthy == in->n)   /* all down: ask them all the same */
         ops->pick(in, a, out);
     else

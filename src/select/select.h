@@ -1,6 +1,7 @@
 /* select/select.h -- which of a decision's candidates answers: one file and one line in list.h each.
  *
- * Pure over what `struct select_in` carries: prices, quality, live latencies, load, seed. */
+ * Pure over what `struct select_in` carries: prices, quality, live latencies, load, seed. One that wants another model's word says
+ * so first (`ask`); somebody who may wait has it answered, and `pick` finds the answer in `heard`. */
 #ifndef SBX_SELECT_H
 #define SBX_SELECT_H
 
@@ -17,7 +18,17 @@ struct candidate {
     const struct latency_view *latency; /* live figures; NULL: none */
     double energy;                      /* per token or whatever unit the price vector has; NAN: unknown */
     const float *card;                  /* embedding of the model card's text, of select_in's dim; NULL: none */
+    str about; const struct strings *capabilities;      /* of the card; "", NULL: none */
 };
+
+struct select_question {                       /* to a model of the configuration */
+    str model, system, text;
+    int64_t tokens;                     /* of the answer, at most */
+    uint64_t timeout_ns;                /* 0: the model's own */
+    bool wants_json;
+};
+
+struct heard { str text; const char *why; };    /* why: NULL, or why there is no answer ("timeout", ...; literal) */
 
 struct latency_view {                   /* percentiles asked from pipeline/health */
     double (*ttft_s)(const struct latency_view *v, double percentile);  /* NAN: no data */
@@ -31,6 +42,7 @@ struct select_in {
     const void *conf;                   /* decoded by the selector's own table; NULL: none */
     const void *trained;                /* what the selector's `load` made of its file; NULL: none */
     const float *embedding; uint32_t dim;       /* of the query, length 1; NULL: none was asked for */
+    const struct heard *heard;          /* the answer to the selector's question; NULL: nobody was asked */
     str category;                       /* the first matched domain rule; "": none */
     uint64_t seed;
 };
@@ -51,6 +63,7 @@ struct select_ops {
     bool is_built;                      /* false: falls back to the first candidate, finding not-built */
     bool is_flow;                       /* confidence, ratings, remom, fusion, workflows */
     void (*pick)(const struct select_in *in, struct arena *a, struct pick *out);
+    bool (*ask)(const struct select_in *in, struct arena *a, struct select_question *out);     /* false: no need. NULL: it never asks */
     /* Selectors that are trained: from the bytes of their file to what pick finds in in->trained, in the arena (the snapshot's).
      * NULL and *e. `file_key` is where the configuration says which file. */
     const void *(*load)(struct arena *a, str bytes, struct err *e);
@@ -62,6 +75,9 @@ struct select_ops {
 extern const struct select_ops *const select_all[];     /* NULL-terminated */
 const struct select_ops *select_by_name(str name);
 bool select_always(const void *trained);                /* for reads_embedding: true */
+
+/* What ops wants to ask before it picks among these; false: nothing. `in->n` may be 0. */
+bool select_asks(const struct select_ops *ops, const struct select_in *in, struct arena *a, struct select_question *out);
 
 /* Runs ops->pick with the rules around it: one candidate -> method "single"; unknown type ->
  * static; unhealthy candidates last. `*method` gets the name to report. */

@@ -1,7 +1,7 @@
 """What the end-to-end tests share: the real binary and the fake provider as processes, raw sockets, counting.
 
 Standard library only. Everything listens on loopback, every process is stopped by its pid, every wait is bounded."""
-import contextlib, http.client, json, os, re, signal, socket, subprocess, sys, tempfile, threading, time, traceback, urllib.request
+import contextlib, http.client, http.server, json, os, re, signal, socket, subprocess, sys, tempfile, threading, time, traceback, urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SIGNALBOX = os.environ.get("SIGNALBOX", os.path.join(ROOT, "build", "signalbox"))
@@ -121,6 +121,52 @@ class Gateway(Process):
         rc = super().stop(sig, seconds)
         self.dir.cleanup()
         return rc
+
+
+class Scripted:
+    """A provider of chat completions whose answers `answer(body)` gives: a text, or (status, text), or a number of seconds to say
+    nothing and then hang up. Keeps the bodies it was sent."""
+
+    def __init__(self, answer):
+        scripted = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = 65536                    # head and body in one write: no 40 ms for an acknowledgement between them
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with scripted.lock:
+                    scripted.bodies.append(body)
+                told = scripted.answer(body)
+                if isinstance(told, (int, float)):
+                    scripted.stopped.wait(told)
+                    self.close_connection = True
+                    return
+                status, text = told if isinstance(told, tuple) else (200, told)
+                out = json.dumps({"id": "c1", "object": "chat.completion", "model": body.get("model"), "choices": [
+                    {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+                    "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}}).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(out)))
+                self.end_headers()
+                self.wfile.write(out)
+
+            def log_message(self, *a):
+                pass
+
+        self.answer, self.bodies, self.lock, self.stopped = answer, [], threading.Lock(), threading.Event()
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *a: None      # whoever asked has left
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.stopped.set()
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def config(port, extra_global="", extra_model="", decisions=None, backends=None, limits=""):

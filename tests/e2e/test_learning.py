@@ -98,6 +98,21 @@ def outcomes_move_choices_and_every_decision_replays():
 
 
 @test
+def choices_replay_where_backends_are_drawn_by_lot():
+    two = '[{endpoint: "127.0.0.1:%d", name: one}, {endpoint: "127.0.0.1:%d", name: two}]' % (mock.port, mock.port)
+    drawn = re.sub(r"name: (small|big), (.*)backend_refs: .*\}$", r"name: \1, reliability: {lb_policy: random}, \2backend_refs: %s}" % two, text("s0", "l0"), flags=re.M)
+    assert drawn.count("lb_policy") == 2
+    g = Gateway(drawn)
+    try:
+        train(g, 20, "big")
+    finally:
+        g.stop()
+    r = subprocess.run([SIGNALBOX, "explain", "--verify", "--json", "--log", os.path.join(folder.name, "l0")], capture_output=True, text=True)
+    got = json.loads(r.stdout)
+    assert r.returncode == 0 and got["learned"] == got["replayed"] == 20, r.stdout
+
+
+@test
 def an_outcome_counts_once_can_be_corrected_and_taken_back():
     g = Gateway(text("s2", "l2"))
     try:

@@ -39,7 +39,7 @@ static const struct {
     { "not-built", SEVERITY_INFO, 1, "global: {stores: {memory: {enabled: true}}}" },
     { "!not-built", 0, 0, "global: {stores: {memory: {enabled: false}}}" },
     { "not-built", SEVERITY_WARNING, 1, "global: {services: {ratelimit: {providers: [{type: envoy-ratelimit}]}}}" },
-    { "not-built", SEVERITY_WARNING, 1, "routing: {decisions: [{name: d, algorithm: {type: prompt, prompt: {model: m}}}]}" },
+    { "not-built", SEVERITY_WARNING, 1, "routing: {decisions: [{name: d, algorithm: {type: confidence}}]}" },
     /* listeners, providers, entrypoints */
     { "out-of-range", SEVERITY_ERROR, 2, "routing: {}\nlisteners: [{port: 70000}]" },
     { "duplicate-name", SEVERITY_ERROR, 2, "routing: {}\nlisteners: [{port: 1}, {port: 1}]" },

@@ -270,6 +270,71 @@ static void a_changed_model_is_forgotten_also_after_a_restart(void **state)
     learning_free(l);
 }
 
+static bool measures(struct learning *l, double right, double kind, double harsh)
+{
+    const struct agreement *g = &l->agreement;
+    return g->right == right && g->too_kind == kind && g->too_harsh == harsh;
+}
+
+static void the_judges_error_is_measured_once_a_decision_and_survives(void **state)
+{
+    (void)state;
+    struct learning *l = opened();
+    learning_judge(l, 77);
+    for (int i = 0; i < 6; i++)
+        decide(l, i, "m", 1);
+    say(l, 0, SOURCE_JUDGE, .9);
+    assert_true(measures(l, 0, 0, 0));
+    say(l, 0, SOURCE_OPERATOR, 1);
+    say(l, 0, SOURCE_OPERATOR, 1);              /* again: nothing new */
+    say(l, 1, SOURCE_OPERATOR, 0);              /* in the other order */
+    say(l, 1, SOURCE_JUDGE, .8);
+    say(l, 2, SOURCE_JUDGE, .1);
+    say(l, 2, SOURCE_USER, 1);                  /* is not the operator */
+    say(l, 3, SOURCE_JUDGE, .1);
+    say(l, 3, SOURCE_OPERATOR, 1);
+    assert_true(measures(l, 1, 1, 1));
+    say(l, 3, SOURCE_OPERATOR, 0);              /* corrected: the judge was right */
+    assert_true(measures(l, 2, 1, 0));
+    double weight = learning_judge_weight(l);
+    learning_checkpoint(l);
+    say(l, 2, SOURCE_OPERATOR, 1);              /* behind the checkpoint, in the journal alone */
+    assert_true(measures(l, 2, 1, 1));
+    assert_true(learning_judge_weight(l) < weight);
+    learning_free(l);
+
+    l = opened();
+    assert_true(measures(l, 2, 1, 1));
+    decide(l, 9, "fresh", 3);
+    char late[32];
+    learning_say(l, id_of(late, 9), SOURCE_JUDGE, 1, .01);      /* of the least weight: its residual is the largest that there is */
+    learning_checkpoint(l);
+    learning_free(l);
+    l = opened();                               /* and a state that holds it is still read */
+    uint32_t fresh = learned_index(l, S("fresh"));
+    assert_true(fabs(cells_at(&l->own, fresh, 3)->rest - .01 * (5.5 - .6)) < 1e-6);
+    learning_say(l, id_of(late, 9), SOURCE_OPERATOR, 1, 1);     /* a better word takes its place, exactly */
+    assert_true(fabs(cells_at(&l->own, fresh, 3)->rest - .4) < 1e-6 && cells_at(&l->own, fresh, 3)->n == 1);
+    learning_say(l, id_of(late, 9), SOURCE_OPERATOR, 0, 0);
+    learning_say(l, id_of(late, 9), SOURCE_JUDGE, 0, 0);
+    assert_true(measures(l, 2, 1, 1));
+    learning_judge(l, 77);                      /* the same */
+    assert_true(measures(l, 2, 1, 1));
+    char id[32];
+    learning_say(l, id_of(id, 2), SOURCE_OPERATOR, 0, 0);       /* taken back, also of a decision of before */
+    assert_true(measures(l, 2, 1, 0));
+    learning_judge(l, 78);                      /* another model or other instructions */
+    assert_true(measures(l, 0, 0, 0));
+    learning_free(l);
+    l = opened();
+    assert_true(measures(l, 0, 0, 0) && l->judge == 78);
+    struct buf out = { 0 };
+    learning_show(l, &out);
+    assert_true(str_find(buf_view(&out), S("\"judge\":{\"pairs\":0,\"right\":0,\"too_kind\":0,\"too_harsh\":0,\"error\":null,")) > 0);
+    buf_free(&out);
+    learning_free(l);
+}
+
 static void a_failover_is_the_failure_of_one_and_the_answer_of_the_other(void **state)
 {
     (void)state;
@@ -355,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup(a_state_of_version_1_is_read, fresh),
         cmocka_unit_test(instances_add_up_and_sending_twice_counts_once),
         cmocka_unit_test_setup(a_changed_model_is_forgotten_also_after_a_restart, fresh),
+        cmocka_unit_test(the_judges_error_is_measured_once_a_decision_and_survives),
         cmocka_unit_test(a_failover_is_the_failure_of_one_and_the_answer_of_the_other),
         cmocka_unit_test(the_memory_is_bounded),
         cmocka_unit_test(sessions_come_and_go),

@@ -128,8 +128,8 @@ static void what_is_not_built_takes_the_first_and_says_so(void **state)
     (void)state;
     struct candidate c[] = { candidate("a", 0, 9, 0), candidate("b", 1, 1, 0) };
     const char *method;
-    struct pick p = run("prompt", c, 2, NULL, 1, &method);
-    assert_string_equal(method, "prompt");
+    struct pick p = run("confidence", c, 2, NULL, 1, &method);
+    assert_string_equal(method, "confidence");
     assert_int_equal(p.order[0], 0);
     assert_string_equal(p.fallback, "not-built");
 }
