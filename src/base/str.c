@@ -66,6 +66,16 @@ bool str_int(str s, int64_t *out)
     return true;
 }
 
+uint64_t str_hex(str s)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < s.len && i < 16; i++) {
+        char c = s.ptr[i];
+        v = v << 4 | (uint64_t)(c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0);
+    }
+    return v;
+}
+
 bool str_double(str s, double *out)
 {
     char text[64];

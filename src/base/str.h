@@ -60,6 +60,7 @@ long str_chr(str s, char c);                    /* byte offset, or -1 */
 str  str_cut(str *rest, char separator);        /* next piece; *rest moves behind the separator */
 bool str_int(str s, int64_t *out);              /* whole text is a decimal integer that fits */
 bool str_double(str s, double *out);            /* whole text is a finite decimal number */
+uint64_t str_hex(str s);                        /* of its first 16 lower-case hexadecimal digits; others count as 0 */
 unsigned str_distance(str a, str b, unsigned limit); /* Levenshtein over bytes; > limit: limit + 1 */
 
 #endif

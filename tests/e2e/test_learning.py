@@ -26,7 +26,7 @@ global:
       enabled: true
       state_dir: %(state)s
       checkpoint: 1s
-      adaptation: {exploration: %(exploration)s, exploration_floor: %(floor)s}
+      adaptation: {exploration: %(exploration)s, exploration_floor: %(floor)s%(more)s}
       protection: {tuning: {switch_margin: 0.05}}
   services:
     observability: {access_log: "%(log)s", access_log_capture: true}
@@ -34,8 +34,8 @@ global:
 folder = tempfile.TemporaryDirectory()
 
 
-def text(state, log, exploration="0.5", floor="0.05"):
-    return CONFIG % dict(port=mock.port, state=os.path.join(folder.name, state), log=os.path.join(folder.name, log), exploration=exploration, floor=floor)
+def text(state, log, exploration="0.5", floor="0.05", more=""):
+    return CONFIG % dict(port=mock.port, more=more, state=os.path.join(folder.name, state), log=os.path.join(folder.name, log), exploration=exploration, floor=floor)
 
 
 def model_of(r):
@@ -95,6 +95,36 @@ def outcomes_move_choices_and_every_decision_replays():
     assert r.returncode == 0 and "chosen" in r.stdout and "Runner-up" in r.stdout and "lands the same" in r.stdout, r.stdout + r.stderr
     r = subprocess.run([SIGNALBOX, "explain", "no-such-request", "--log", os.path.join(folder.name, "l1")], capture_output=True, text=True)
     assert r.returncode == 1
+
+
+@test
+def every_strategy_moves_choices_replays_and_survives_kill_9():
+    for strategy in ("linucb", "fixed_share"):
+        more, log = ", strategy: %s, rate: 0.3, screen_top: 2" % strategy, "l-" + strategy
+        g = Gateway(text("s-" + strategy, log, more=more))
+        try:
+            seen = train(g, 120, "big")
+            assert [m for _, m in seen[80:]].count("big") > 25, (strategy, seen[60:])
+            before = json.loads(g.request("GET", "/api/v1/learning/export", port=g.admin).body)
+        finally:
+            g.p.kill()
+            g.p.wait(10)
+            g.stop()
+        r = subprocess.run([SIGNALBOX, "explain", "--verify", "--json", "--log", os.path.join(folder.name, log)], capture_output=True, text=True)
+        got = json.loads(r.stdout)
+        assert r.returncode == 0 and got["learned"] == got["replayed"] > 60, r.stdout        # the log's last lines died with it
+        g = Gateway(text("s-" + strategy, log + "b", more=", strategy: thompson, rate: 0.3"))   # another strategy: nothing is lost
+        try:
+            assert id_of(g.chat("the first request opens the state"))
+            after = json.loads(g.request("GET", "/api/v1/learning/export", port=g.admin).body)
+            assert after["linear"] == before["linear"] and after["shares"] == before["shares"] and cells(after) == cells(before)
+        finally:
+            g.stop()
+    path = os.path.join(folder.name, "guess.yaml")
+    with open(path, "w") as f:
+        f.write(text("s", "l", more=", strategy: guess"))
+    r = subprocess.run([SIGNALBOX, "check", "-c", path], capture_output=True, text=True)
+    assert r.returncode != 0 and "strategy" in r.stdout + r.stderr and "linucb" in r.stdout + r.stderr, r.stdout + r.stderr
 
 
 @test

@@ -10,8 +10,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static void sums_are_finite(const struct cells *c)
+static void sums_are_finite(const struct evidence *e)
 {
+    const struct cells *c = &e->cells;
     for (uint32_t i = 0; i < c->cap; i++)
         assert(isfinite(c->slots[i].n) && isfinite(c->slots[i].rest) && c->slots[i].n >= 0);
 }
@@ -22,7 +23,7 @@ static void as_import(str text)
     struct learning *l = learning_new();
     if (learning_import(l, text, &e) == 0) {
         struct buf out = { 0 };
-        sums_are_finite(&l->near);
+        sums_are_finite(&l->all);
         learning_show(l, &out);
         buf_free(&out);
     }
