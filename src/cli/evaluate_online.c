@@ -122,21 +122,21 @@ static struct situation situation_of(const struct stream *s, const struct learne
                                      struct prediction *p, struct arena *a)
 {
     struct features x = s->o->x[s->order[step]];
-    struct situation at_hand = { .kind = CELL_ALL, .decision = 1, .seed = s->seed * 1000003 + step };
+    struct situation at_hand = { .query = { .kind = CELL_ALL, .decision = 1 }, .seed = s->seed * 1000003 + step };
     float *kinds = ARENA_ARRAY(a, float, table->n_kinds);
     if (s->o->has_text)
         x.kind = S("");                 /* labels are for learning; a query of production has none */
-    query_context_read(&at_hand.query, &x);
+    query_context_read(&at_hand.query.context, &x);
     learner_predict(table, &x, p, a);
     if (table->n_kinds && learner_kinds(table, &x, kinds, a)) {
         uint32_t top = 0;
         for (uint32_t k = 0; k < table->n_kinds; k++) {
             top = kinds[k] > kinds[top] ? k : top;
-            at_hand.query.kinds[places[k]] += kinds[k];
+            at_hand.query.context.kinds[places[k]] += kinds[k];
         }
-        at_hand.kind = top + 1;
+        at_hand.query.kind = top + 1;
     } else {
-        at_hand.query.kinds[0] = 1;
+        at_hand.query.context.kinds[0] = 1;
     }
     return at_hand;
 }
@@ -172,10 +172,12 @@ static int serve(const struct stream *s, const struct online *q, const struct le
         struct waiting *w = &late[i % (q->delay + 1)];
         learning_choose(l, offers, o->n_models, &rules, &at_hand, a, &c);
         got[i] = (float)reward(s, i, c.at);
+        float context[CONTEXT_N];
+        learning_context(&c, c.at, context);
         learning_remember(l, &(struct decided){
-            .id = id_of(w, i), .model = o->models[c.at], .kind = at_hand.kind, .decision = at_hand.decision, .now_s = i,
+            .id = id_of(w, i), .model = o->models[c.at], .kind = at_hand.query.kind, .decision = at_hand.query.decision, .now_s = i,
             .expected = offers[c.at].expected, .mean = c.arms[c.at].mean, .deviation = c.arms[c.at].deviation,
-            .propensity = c.propensity, .cost = (double)NAN, .n_arms = c.n, .x = c.contexts[c.at] });
+            .propensity = c.propensity, .cost = (double)NAN, .n_arms = c.n, .x = context });
         w->reward = (double)got[i];
         if (i >= s->warm + q->delay) {
             struct waiting *come = &late[(i - q->delay) % (q->delay + 1)];

@@ -74,10 +74,10 @@ void learning_choose(struct learning *l, const struct offer *offers, uint32_t n,
 {
     n = n < LEARNING_ARMS_MAX ? n : LEARNING_ARMS_MAX;
     const struct evidence_ops *ops = s->strategy ? s->strategy : evidence_all[0];
-    struct evidence_question *ask = ARENA_ARRAY(a, struct evidence_question, n);
     struct screened *screened = ARENA_ARRAY(a, struct screened, n);
     *out = (struct chosen){ .n = n, .seed = s->seed, .rules = *rules, .arms = ARENA_ARRAY(a, struct arm, n),
-                            .chances = ARENA_ARRAY(a, double, n), .contexts = arena_alloc(a, n * sizeof *out->contexts) };
+                            .chances = ARENA_ARRAY(a, double, n), .asked = ARENA_ARRAY(a, struct evidence_question, n),
+                            .query = s->query };
     out->rules.by_share = ops->by_share;
     double typical = expected_mean(offers, n);
     pthread_mutex_lock(&l->lock);
@@ -89,19 +89,23 @@ void learning_choose(struct learning *l, const struct offer *offers, uint32_t n,
         bool is_broken = m && !breaker_allows(&m->breaker, s->now_ns);
         out->arms[i].pending = m ? (uint32_t)(m->pending * l->answered + .5) : 0;
         out->arms[i].is_out = o->is_out || is_broken;
-        struct candidate_context c = { o->expected, m ? cells_doubt(&e->cells, at, o->deviation) : o->deviation, o->load,
-                                       o->latency_s, m ? m->reputation : 0, o->expected - typical };
-        context_fill(&s->query, &c, out->contexts[i]);
-        ask[i] = (struct evidence_question){ at, o->expected, o->deviation, o->penalty, handicap_of(i, rules),
-                                               out->contexts[i] };
+        out->asked[i] = (struct evidence_question){
+            at, o->expected, o->deviation, o->penalty, handicap_of(i, rules),
+            { o->expected, m ? cells_doubt(&e->cells, at, o->deviation) : o->deviation, o->load, o->latency_s,
+              m ? m->reputation : 0, o->expected - typical } };
         screened[i] = (struct screened){ o->expected, success_of(m, o->expected), o->load, o->latency_s * 1000, !is_broken };
     }
-    ops->believe(e, ask, n, s->kind, s->decision, out->arms);
+    ops->believe(e, &s->query, out->asked, n, out->arms);
     pthread_mutex_unlock(&l->lock);
     bandit_screen(screened, n, s->screen_top, out->arms);
     bandit_chances(&out->rules, out->arms, n, out->chances);
     out->at = bandit_throw(out->chances, n, s->seed);
     out->propensity = out->at == UINT32_MAX ? 0 : out->chances[out->at];
+}
+
+void learning_context(const struct chosen *c, uint32_t at, float x[CONTEXT_N])
+{
+    context_fill(&c->query.context, &c->asked[at].context, x);
 }
 
 void learning_tune(struct learning *l, const struct evidence_tuning *t)

@@ -40,8 +40,7 @@ struct offer {                          /* one candidate */
 struct situation {                      /* of a request */
     const struct evidence_ops *strategy;        /* NULL: the default */
     uint32_t screen_top;                /* candidates that become arms, the others keep the floor's share; 0: all */
-    uint64_t kind, decision;
-    struct query_context query;
+    struct evidence_query query;
     uint64_t seed, now_ns;
 };
 
@@ -49,7 +48,8 @@ struct chosen {
     uint32_t at;                        /* index of the offer; UINT32_MAX: all are out */
     double propensity;
     struct arm *arms; double *chances;  /* [n], in the arena given: what the die was thrown over */
-    float (*contexts)[CONTEXT_N];       /* [n] */
+    struct evidence_question *asked;    /* [n] */
+    struct evidence_query query;
     uint32_t n;
     uint64_t seed;
     struct bandit_rules rules;
@@ -58,6 +58,7 @@ struct chosen {
 struct arena;
 void learning_choose(struct learning *l, const struct offer *offers, uint32_t n, const struct bandit_rules *rules,
                      const struct situation *s, struct arena *a, struct chosen *out);
+void learning_context(const struct chosen *c, uint32_t at, float x[CONTEXT_N]);     /* for whoever remembers that arm `at` was taken */
 /* How outcomes count from now on; what was counted stays. */
 void learning_tune(struct learning *l, const struct evidence_tuning *t);
 

@@ -601,10 +601,12 @@ static struct session_choice protect(struct req *r, const struct learning_conf *
 
 static void remember(struct req *r, struct learning *l, struct learned *n, uint32_t at, double propensity)
 {
+    float x[CONTEXT_N];
+    learning_context(&n->chosen, at, x);
     learning_remember(l, &(struct decided){
         .id = r->request_id, .model = n->model, .kind = n->kind, .decision = n->decision, .session = n->session, .now_s = r->facts.now_ns / NS_PER_S,
         .expected = n->offers[at].expected, .mean = n->value, .deviation = n->chosen.arms[at].deviation, .propensity = propensity,
-        .cost = n->offers[at].cost, .n_arms = n->chosen.n, .x = n->chosen.contexts[at] });
+        .cost = n->offers[at].cost, .n_arms = n->chosen.n, .x = x });
     if (n->session)
         learning_session_turn(l, n->session, n->model, n->decision, (double)r->facts.context_tokens, r->request_id,
                               r->facts.now_ns / NS_PER_S);
@@ -650,8 +652,8 @@ int learning_adapt(struct req *r)
     bool samples = conf->adapts && d->adaptation != LEARNING_BYPASS && !r->facts.is_tool_loop_active && !has_provider_state(r);
     struct bandit_rules rules = { .scale = samples ? conf->scale : 0, .floor = samples ? conf->floor : 0,
                                   .margin = conf->adapts ? margins[d->set] : 1e9 };
-    struct situation at_hand = { .strategy = n->strategy = conf->strategy, .screen_top = conf->screen_top, .kind = n->kind,
-                                 .decision = n->decision, .query = x.query, .seed = r->facts.seed, .now_ns = now };
+    struct situation at_hand = { .strategy = n->strategy = conf->strategy, .screen_top = conf->screen_top,
+                                 .query = { n->kind, n->decision, x.query }, .seed = r->facts.seed, .now_ns = now };
     learning_choose(l, n->offers, k.n, &rules, &at_hand, r->a, &n->chosen);
     uint32_t at = n->chosen.at == UINT32_MAX ? 0 : n->chosen.at;
     double propensity = n->chosen.at == UINT32_MAX ? 1 : n->chosen.propensity;

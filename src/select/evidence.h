@@ -74,18 +74,20 @@ struct evidence_row {                   /* one outcome */
     const float *x;                     /* [CONTEXT_N] */
 };
 
+struct evidence_query { uint64_t kind, decision; struct query_context context; };       /* what all candidates share */
+
 struct evidence_question {              /* one candidate */
     uint32_t model;                     /* UINT32_MAX: nothing can be known of it */
-    double expected, deviation;
+    double expected, deviation;         /* context.deviation may be wider: a change may have refuted the expectation */
     double penalty;                     /* taken off the value */
     double handicap;                    /* and off what its share begins with: where no bar protects the incumbent */
-    const float *x;
+    struct candidate_context context;
 };
 
 struct evidence_ops {
     const char *name;
     /* arms[n] come with all but mean, deviation, count and share filled in */
-    void (*believe)(struct evidence *e, const struct evidence_question *q, uint32_t n, uint64_t kind, uint64_t decision,
+    void (*believe)(struct evidence *e, const struct evidence_query *query, const struct evidence_question *q, uint32_t n,
                     struct arm *arms);
     void (*add)(struct evidence *e, const struct evidence_row *row, double weight, const struct evidence_tuning *t);
     /* It has become another model; `since` are its outcomes from then on, which were added before. */

@@ -4,14 +4,13 @@
 #include <math.h>
 #include <stdio.h>
 
-static void believe(struct evidence *e, const struct evidence_question *q, uint32_t n, uint64_t kind, uint64_t decision,
+static void believe(struct evidence *e, const struct evidence_query *query, const struct evidence_question *q, uint32_t n,
                     struct arm *arms)
 {
-    (void)decision;
     for (uint32_t i = 0; i < n; i++) {
         struct belief b = { q[i].expected, q[i].deviation, 0 };
         if (q[i].model != UINT32_MAX)
-            b = cells_belief(&e->cells, q[i].model, kind, q[i].expected, q[i].deviation);
+            b = cells_belief(&e->cells, q[i].model, query->kind, q[i].expected, q[i].deviation);
         arms[i].mean = b.mean - q[i].penalty;
         arms[i].deviation = b.deviation;
         arms[i].count = b.count;

@@ -42,18 +42,19 @@ static const double *common_theta(struct linear_arms *l)
     return linear_theta(&l->common);
 }
 
-static void believe(struct evidence *e, const struct evidence_question *q, uint32_t n, uint64_t kind, uint64_t decision,
+static void believe(struct evidence *e, const struct evidence_query *query, const struct evidence_question *q, uint32_t n,
                     struct arm *arms)
 {
     const double *common = common_theta(&e->linear);
     struct linear unknown;
-    (void)kind, (void)decision;
     linear_start(&unknown, CONTEXT_N, arm_ridge);
     for (uint32_t i = 0; i < n; i++) {
         struct linear *l = q[i].model < e->linear.cap ? e->linear.of[q[i].model] : NULL;
+        float cues[CONTEXT_N];
         double x[CONTEXT_N];
+        context_fill(&query->context, &q[i].context, cues);
         for (int k = 0; k < CONTEXT_N; k++)
-            x[k] = (double)q[i].x[k];
+            x[k] = (double)cues[k];
         struct belief b = linear_belief(l ? l : &unknown, x, common);
         arms[i].mean = q[i].expected + b.mean - q[i].penalty;
         arms[i].deviation = b.deviation;

@@ -109,12 +109,11 @@ static double value_of(const struct pot *p, const struct evidence_question *q)
     return q->expected + (s ? s->shift : 0) - q->penalty + temperature * log(weight);
 }
 
-static void believe(struct evidence *e, const struct evidence_question *q, uint32_t n, uint64_t kind, uint64_t decision,
+static void believe(struct evidence *e, const struct evidence_query *query, const struct evidence_question *q, uint32_t n,
                     struct arm *arms)
 {
-    const struct pot *p = pot_find(&e->pots, decision);
+    const struct pot *p = pot_find(&e->pots, query->decision);
     double top = -HUGE_VAL;
-    (void)kind;
     for (uint32_t i = 0; i < n; i++) {
         arms[i].mean = value_of(p, &q[i]);
         arms[i].deviation = q[i].deviation;

@@ -353,7 +353,7 @@ static void choices_and_chances_can_be_thrown_again(void **state)
                               { .model = S("b"), .expected = .6, .deviation = .2, .cost = NAN },
                                   { .model = S("c"), .is_out = true } };
     struct bandit_rules rules = { .scale = .5, .floor = .01, .incumbent = UINT32_MAX };
-    struct situation s = { .strategy = strategy, .kind = 7, .decision = 9 };
+    struct situation s = { .strategy = strategy, .query = { .kind = 7, .decision = 9 } };
     for (uint64_t seed = 0; seed < 100; seed++) {
         struct chosen c;
         double again[3];

@@ -18,7 +18,7 @@ static const struct evidence_tuning tuning = { .rate = .1, .share = .005 };
 
 enum { MODELS = 5, ROWS = 400 };
 
-struct played { struct evidence_row row; float x[CONTEXT_N]; };
+struct played { struct evidence_row row; float x[CONTEXT_N]; struct query_context query; struct candidate_context candidate; };
 
 /* Outcomes of five models in two decisions, as if somebody had served. */
 static void play(struct played *out, uint32_t n, uint64_t seed)
@@ -28,7 +28,9 @@ static void play(struct played *out, uint32_t n, uint64_t seed)
         uint32_t model = (uint32_t)rand_below(&seed, MODELS), kind = (uint32_t)rand_below(&seed, 4);
         q.kinds[kind] = .75f;
         q.kinds[(kind + 1) % 4] = .25f;
-        context_fill(&q, &(struct candidate_context){ .expected = .6, .deviation = .1, .load = rand_unit(&seed) }, out[i].x);
+        out[i].query = q;
+        out[i].candidate = (struct candidate_context){ .expected = .6, .deviation = .1, .load = rand_unit(&seed) };
+        context_fill(&q, &out[i].candidate, out[i].x);
         out[i].row = (struct evidence_row){ model, MODELS, 1 + kind, 7 + i % 2, rand_unit(&seed) < .2 * model, .6,
                                             .1 + .9 * rand_unit(&seed), out[i].x };
     }
@@ -39,8 +41,8 @@ static void believed(struct evidence *e, const struct evidence_ops *ops, const s
     struct evidence_question q[MODELS];
     memset(arms, 0, MODELS * sizeof *arms);
     for (uint32_t m = 0; m < MODELS; m++)
-        q[m] = (struct evidence_question){ .model = m, .expected = .6, .deviation = .1, .x = at->x };
-    ops->believe(e, q, MODELS, at->row.kind, at->row.decision, arms);
+        q[m] = (struct evidence_question){ .model = m, .expected = .6, .deviation = .1, .context = at->candidate };
+    ops->believe(e, &(struct evidence_query){ at->row.kind, at->row.decision, at->query }, q, MODELS, arms);
 }
 
 static double furthest(const struct arm *a, const struct arm *b)
@@ -148,8 +150,7 @@ static void a_changed_model_stays_distrusted(void **state)
             rows[i].row.reward = .6;
             evidence_add(&e, &rows[i].row, 1, &tuning);
         }
-    struct played now = { .row = since[0] };
-    context_fill(&(struct query_context){ .kinds = { 1 } }, &(struct candidate_context){ .expected = .6, .deviation = .25 }, now.x);
+    struct played now = { .row = since[0], .query = { .kinds = { 1 } }, .candidate = { .expected = .6, .deviation = .25 } };
     believed(&e, ops, &now, arms);
     assert_true(arms[0].mean < arms[1].mean - .2);
     evidence_free(&e);
@@ -180,7 +181,7 @@ static double regret_of(double rate, double share, bool sees_all)
     for (int i = 0; i < STEPS; i++) {
         double r[EXPERTS], chance[EXPERTS];
         memset(arms, 0, sizeof arms);
-        ops->believe(&e, q, EXPERTS, 0, 1, arms);
+        ops->believe(&e, &(struct evidence_query){ .decision = 1 }, q, EXPERTS, arms);
         bandit_chances(&rules, arms, EXPERTS, chance);
         uint32_t at = bandit_throw(chance, EXPERTS, rand_next(&dice));
         for (uint32_t m = 0; m < EXPERTS; m++)
