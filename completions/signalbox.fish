@@ -92,6 +92,7 @@ complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l warm -s w -x 
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l runs -s r -x -d 'online: random orders (default 3)'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l delay -s y -x -d 'online: queries after which an outcome comes (default 0)'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l drift -d 'online: at half-time the best model loses half of its right answers'
+complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l newcomer -d 'online: nothing is known beforehand of the best model'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l exploration -s x -x -d 'online: deviations of beliefs count so many times (default 0.3)'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l floor -x -d 'online: share of choices spread evenly (default 0.01)'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l strategy -x -d 'online: thompson (default), linucb, fixed_share; the later ones are compared with the first'

@@ -117,6 +117,7 @@ static const struct cli_option evaluate_options[] = {
     { 'r', "runs", "N", "online: random orders (default 3)" },
     { 'y', "delay", "N", "online: queries after which an outcome comes (default 0)" },
     { 'D', "drift", NULL, "online: at half-time the best model loses half of its right answers" },
+    { 'N', "newcomer", NULL, "online: nothing is known beforehand of the best model" },
     { 'x', "exploration", "X", "online: deviations of beliefs count so many times (default 0.3)" },
     { 'F', "floor", "X", "online: share of choices spread evenly (default 0.01)" },
     { 'Y', "strategy", "LIST", "online: thompson (default), linucb, fixed_share; the later ones are compared with the first" },

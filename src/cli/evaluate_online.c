@@ -7,6 +7,8 @@
  * right answers at half-time, and "recovered" is how much of the way from the frozen policy to the best model after the change is
  * made 200 to 700 queries later.
  *
+ * With --newcomer nothing is known beforehand of the best model.
+ *
  * Several strategies (--strategy a,b) serve the same streams; figures of the later ones come with their difference to the first,
  * paired by stream. */
 #include <math.h>
@@ -25,7 +27,7 @@ struct online {                         /* what is asked */
     uint32_t warm, runs, delay;
     double scale, floor;
     uint64_t seed;
-    bool drifts, as_json;
+    bool drifts, has_newcomer, as_json;
     const char *learner;
     const struct evidence_ops *strategies[STRATEGIES_MAX]; uint32_t n_strategies;
     uint32_t screen_top;
@@ -95,18 +97,34 @@ static void epsilon_greedy(const struct stream *s, float *got)
     free(n);
 }
 
-static struct learner *warm_up(const struct stream *s, const char *name, struct err *e)
+/* The outcomes without those of one model; the caller frees them. NULL: no memory. */
+static float *without(const struct outcomes *o, uint32_t model)
 {
+    float *quality = malloc((size_t)o->n * o->n_models * sizeof *quality);
+    if (!quality)
+        return NULL;
+    memcpy(quality, o->quality, (size_t)o->n * o->n_models * sizeof *quality);
+    for (uint32_t i = 0; i < o->n; i++)
+        quality[(size_t)i * o->n_models + model] = NAN;
+    return quality;
+}
+
+static struct learner *warm_up(const struct stream *s, const struct online *q, struct err *e)
+{
+    const char *name = q->learner;
     struct recorded r = outcomes_recorded(s->o);
+    float *hidden = q->has_newcomer ? without(s->o, s->best) : NULL;
     r.rows = s->order;
     r.n_rows = s->warm;
+    r.quality = hidden ? hidden : r.quality;
     struct learner *l = learner_new(name, &(struct learner_spec){ .shrink_kind = 60 });     /* few rows: trust kinds little */
     if (!l || learner_fit(l, &r, e) < 0) {
         if (!e->text[0])
             err_set(e, "no learner is called '%s'", name);
         learner_free(l);
-        return NULL;
+        l = NULL;
     }
+    free(hidden);
     return l;
 }
 
@@ -217,7 +235,7 @@ static int run(const struct outcomes *o, const struct online *q, uint32_t number
     s.half = s.warm + (o->n - s.warm) / 2;
     s.best = best_of(&s, 0, s.n);
     s.drifts = q->drifts;
-    table = warm_up(&s, q->learner, e);
+    table = warm_up(&s, q, e);
     if (!table)
         goto out;
     epsilon_greedy(&s, greedy);
@@ -364,6 +382,7 @@ int cli_evaluate_online(int argc, char **argv)
         case 'x': ok = str_double(str_of(args.value), &q.scale) && q.scale >= 0; break;
         case 'F': ok = str_double(str_of(args.value), &q.floor) && q.floor >= 0 && q.floor <= 1; break;
         case 'D': q.drifts = true; break;
+        case 'N': q.has_newcomer = true; break;
         case 'Y':
             if (!strategies_read(args.value, &q))
                 return cli_usage_error("evaluate", "--strategy is a list of thompson, linucb and fixed_share, with commas between");
