@@ -258,6 +258,35 @@ def a_budget_is_kept_to_the_last_cent():
 
 
 @test
+def strategies_are_compared_on_the_same_streams():
+    """Three models, two kinds of text; `best` is right more often, and with --newcomer nobody has told of it."""
+    chance, rows = random.Random(4), [("sum", "add the numbers %d and %d"), ("poem", "a poem about stone %d and river %d")]
+    where = os.path.join(folder.name, "set")
+    os.mkdir(where)
+    with open(os.path.join(where, "queries.jsonl"), "w") as q, open(os.path.join(where, "scores.csv"), "w") as s:
+        s.write("qid,task,best,good,poor\n")
+        for i in range(600):
+            kind, say = rows[i % 2]
+            q.write(json.dumps({"qid": "%012x" % i, "task": kind, "text": say % (i, 7 * i)}) + "\n")
+            s.write("%012x,%s,%d,%d,%d\n" % (i, kind, chance.random() < .8, chance.random() < .6, chance.random() < .2))
+    def ask(*more):
+        r = subprocess.run([SIGNALBOX, "evaluate", "online", where, "--warm", "100", "--runs", "3", "--json", *more], capture_output=True, text=True)
+        assert r.returncode == 0, r.stderr
+        return [json.loads(x) for x in r.stdout.splitlines()]
+    same = ask("--strategy", "thompson,thompson")
+    assert same[1]["whole_to_best_fixed_difference"] == {"mean": 0, "standard_error": 0, "least": 0}, same
+    for more in ((), ("--newcomer",), ("--screen-top", "2")):
+        strategies = "thompson,linucb" if more == ("--newcomer",) else "thompson,linucb,fixed_share"     # shares do not go looking
+        for got in ask("--strategy", strategies, *more):
+            assert got["whole_to_best_fixed"]["mean"] > -.1, (more, got)       # `good` alone is at -.2
+    hidden, known = (ask(*more)[0]["whole_to_best_fixed"]["mean"] for more in (("--newcomer",), ()))
+    assert hidden < known, (hidden, known)
+    for bad in (("--strategy", "guess"), ("--strategy", ""), ("--screen-top", "17"), ("--rate", "2")):
+        r = subprocess.run([SIGNALBOX, "evaluate", "online", where, *bad], capture_output=True, text=True)
+        assert r.returncode == 2 and ("strategy" if bad[0] == "--strategy" else "number in range") in r.stderr, (bad, r.stderr)
+
+
+@test
 def another_policy_is_judged_from_the_log():
     g = Gateway(text("s9", "l9", exploration="1", floor="0.5"))
     rng = random.Random(1)
