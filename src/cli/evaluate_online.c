@@ -185,7 +185,7 @@ static int serve(const struct stream *s, const struct online *q, const struct le
         for (uint32_t m = 0; m < o->n_models; m++)
             offers[m] = (struct offer){ .model = o->models[m], .expected = (double)p[m].quality,
                                         .deviation = (double)p[m].deviation,
-                                        .cost = (double)NAN };
+                                        .cost = (double)NAN, .is_new = !(p[m].count > 0) };
         struct chosen c;
         struct waiting *w = &late[i % (q->delay + 1)];
         learning_choose(l, offers, o->n_models, &rules, &at_hand, a, &c);

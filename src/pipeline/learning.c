@@ -14,6 +14,9 @@
 
 static const double false_alarm = 1e-4;         /* of the test for a change, per outcome */
 static const double reputation_step = .05;
+/* Doubt of a newcomer counts so many times as much, until so many of its outcomes came: a model that nobody knows is worth a look. */
+static const double newcomer_doubt = 3;
+enum { NEWCOMER_OUTCOMES = 100 };
 static const uint64_t breaker_wait_ns = 30 * NS_PER_S;
 
 /* ---- models ---- */
@@ -96,6 +99,11 @@ void learning_choose(struct learning *l, const struct offer *offers, uint32_t n,
         screened[i] = (struct screened){ o->expected, success_of(m, o->expected), o->load, o->latency_s * 1000, !is_broken };
     }
     ops->believe(e, &s->query, out->asked, n, out->arms);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = out->asked[i].model;
+        if (offers[i].is_new && (at == UINT32_MAX || l->models[at]->outcomes < NEWCOMER_OUTCOMES))
+            out->arms[i].deviation *= newcomer_doubt;
+    }
     pthread_mutex_unlock(&l->lock);
     bandit_screen(screened, n, s->screen_top, out->arms);
     bandit_chances(&out->rules, out->arms, n, out->chances);

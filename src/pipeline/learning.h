@@ -34,6 +34,7 @@ struct offer {                          /* one candidate */
     double penalty;                     /* of price, latency: taken off the quality */
     double cost;                        /* USD, expected; NAN: unknown. For the log */
     double load, latency_s;             /* now; load 0 .. 1 */
+    bool is_new;                        /* the table knows others and has no outcome of it */
     bool is_out;                        /* unhealthy, beyond the budget */
 };
 

@@ -393,10 +393,12 @@ static struct offer offer_of(struct req *r, const struct expectations *x, const 
         o.expected = (double)x->of[at].quality;
         o.deviation = isfinite(x->of[at].deviation) ? (double)x->of[at].deviation : unknown_deviation;
         o.cost = (double)x->of[at].cost_usd;
+        o.is_new = !(x->of[at].count > 0);
     } else if (c->quality > 0) {
         o.expected = fmin(1, c->quality);
         o.deviation = card_deviation;
     }
+    o.is_new = o.is_new || (x->table && at == UINT32_MAX);
     double price = (isnan(c->prompt_price) ? 0 : c->prompt_price) + (isnan(c->completion_price) ? 0 : c->completion_price);
     double late = c->latency ? c->latency->ttft_s(c->latency, 50) : (double)NAN;
     o.penalty = price_weight * (price_top > 0 ? price / price_top : 0) + (late > 0 ? latency_weight * fmin(1, late) : 0);

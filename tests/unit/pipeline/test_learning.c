@@ -374,6 +374,33 @@ static void choices_and_chances_can_be_thrown_again(void **state)
     arena_free(a);
 }
 
+static void a_newcomer_is_looked_at_until_enough_came_of_it(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    struct learning *l = learning_new();
+    struct offer offers[] = { { .model = S("a"), .expected = .6, .deviation = .05 }, { .model = S("n"), .expected = .5, .deviation = .1 } };
+    struct bandit_rules rules = { .scale = .3, .floor = .01, .incumbent = UINT32_MAX };
+    struct situation s = { .query = { .kind = 7, .decision = 77 }, .seed = 1 };
+    struct chosen c;
+    learning_choose(l, offers, 2, &rules, &s, a, &c);
+    double known = c.chances[1];
+    offers[1].is_new = true;
+    learning_choose(l, offers, 2, &rules, &s, a, &c);
+    assert_true(c.chances[1] > 3 * known && c.chances[1] < .3);
+    for (int i = 0; i < 100; i++) {
+        decide(l, i, "n", 7);
+        say(l, i, SOURCE_OPERATOR, i % 2);
+    }
+    learning_choose(l, offers, 2, &rules, &s, a, &c);
+    double after = c.arms[1].deviation;
+    offers[1].is_new = false;
+    learning_choose(l, offers, 2, &rules, &s, a, &c);
+    assert_true(after == c.arms[1].deviation);
+    learning_free(l);
+    arena_free(a);
+}
+
 int main(void)
 {
     if (!mkdtemp(dir))
@@ -390,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_failover_is_the_failure_of_one_and_the_answer_of_the_other),
         cmocka_unit_test(the_memory_is_bounded),
         cmocka_unit_test(sessions_come_and_go),
+        cmocka_unit_test(a_newcomer_is_looked_at_until_enough_came_of_it),
         cmocka_unit_test(choices_and_chances_can_be_thrown_again),      /* by the default */
         cmocka_unit_test_prestate(choices_and_chances_can_be_thrown_again, (void *)(uintptr_t)evidence_all[1]),
         cmocka_unit_test_prestate(choices_and_chances_can_be_thrown_again, (void *)(uintptr_t)evidence_all[2]),
