@@ -14,4 +14,11 @@ char *hex_write(char *to, const void *bytes, size_t n);     /* 2 * n digits, no 
 bool  hex_read(str text, void *bytes, size_t n);            /* false: not 2 * n digits and nothing else */
 bool  hex_u64(str text, uint64_t *out);                     /* false and 0: not 1 to 16 digits */
 
+static inline uint64_t hex_or_zero(str text)
+{
+    uint64_t v;
+    hex_u64(text, &v);
+    return v;
+}
+
 #endif

@@ -37,8 +37,9 @@ static void arms_read(struct arena *a, const struct json *j, jref list, struct l
             .model = text(j, item, "model", a), .expected = number(j, item, "expected"), .penalty = number(j, item, "penalty"),
             .cost = number(j, item, "cost"), .chance = number(j, item, "chance"),
             .arm = { number(j, item, "mean"), number(j, item, "deviation"), isnan(count) ? 0 : count,
-                     pending > 0 && pending < UINT32_MAX ? (uint32_t)pending : 0, json_bool(j, json_get(j, item, S("out")),
-                             false) },
+                     pending > 0 && pending < UINT32_MAX ? (uint32_t)pending : 0,
+                     json_bool(j, json_get(j, item, S("out")), false), json_bool(j, json_get(j, item, S("screened")), false),
+                     number(j, item, "share") },
         };
         d->has_chances = d->has_chances && m->chance >= 0 && m->chance <= 1;
     }
@@ -81,6 +82,8 @@ bool logged_read(struct arena *a, const struct json *j, struct logged *d)
     hex_u64(text(j, s, "text_hash", a), &d->question);
     d->rules = (struct bandit_rules){ .scale = number(j, s, "scale"), .floor = number(j, s, "floor"),
                                       .margin = number(j, s, "margin") };
+    const struct evidence_ops *strategy = evidence_by_name(text(j, s, "strategy", a));
+    d->rules.by_share = strategy && strategy->by_share;
     jref arms = json_get(j, s, S("arms"));
     if (json_is(j, arms, JSON_ARRAY))
         arms_read(a, j, arms, d);

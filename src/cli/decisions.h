@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/map.h"
-#include "select/bandit.h"
+#include "select/evidence.h"
 
 enum { DECISION_ARMS_MAX = 256 };
 

@@ -8,7 +8,12 @@
  * made 200 to 700 queries later.
  *
  * With --judge-error no outcome is sure: a judge tells it, who is wrong with that chance, and counts as much as the gateway would let
- * it count (select/judge.h). One decision in twenty gets the operator's word, too, by which the judge is measured. */
+ * it count (select/judge.h). One decision in twenty gets the operator's word, too, by which the judge is measured.
+ *
+ * With --newcomer nothing is known beforehand of the best model.
+ *
+ * Several strategies (--strategy a,b) serve the same streams; figures of the later ones come with their difference to the first,
+ * paired by stream. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -20,15 +25,18 @@
 #include "cli/rows.h"
 #include "pipeline/learning.h"
 
-enum { RUNS_MAX = 100, SETTLE = 200, SPAN = 500 };
+enum { RUNS_MAX = 100, SETTLE = 200, SPAN = 500, STRATEGIES_MAX = 8 };
 
 struct online {                         /* what is asked */
     uint32_t warm, runs, delay;
     double scale, floor;
     double judge_error;                 /* NAN: outcomes are the truth */
     uint64_t seed;
-    bool drifts, as_json;
+    bool drifts, has_newcomer, as_json;
     const char *learner;
+    const struct evidence_ops *strategies[STRATEGIES_MAX]; uint32_t n_strategies;
+    uint32_t screen_top;
+    struct evidence_tuning tuning;
 };
 
 struct stream { const struct outcomes *o; uint32_t *order; uint32_t n, warm, best; uint32_t half; uint64_t seed; bool drifts; };
@@ -94,18 +102,34 @@ static void epsilon_greedy(const struct stream *s, float *got)
     free(n);
 }
 
-static struct learner *warm_up(const struct stream *s, const char *name, struct err *e)
+/* The outcomes without those of one model; the caller frees them. NULL: no memory. */
+static float *without(const struct outcomes *o, uint32_t model)
 {
+    float *quality = malloc((size_t)o->n * o->n_models * sizeof *quality);
+    if (!quality)
+        return NULL;
+    memcpy(quality, o->quality, (size_t)o->n * o->n_models * sizeof *quality);
+    for (uint32_t i = 0; i < o->n; i++)
+        quality[(size_t)i * o->n_models + model] = NAN;
+    return quality;
+}
+
+static struct learner *warm_up(const struct stream *s, const struct online *q, struct err *e)
+{
+    const char *name = q->learner;
     struct recorded r = outcomes_recorded(s->o);
+    float *hidden = q->has_newcomer ? without(s->o, s->best) : NULL;
     r.rows = s->order;
     r.n_rows = s->warm;
+    r.quality = hidden ? hidden : r.quality;
     struct learner *l = learner_new(name, &(struct learner_spec){ .shrink_kind = 60 });     /* few rows: trust kinds little */
     if (!l || learner_fit(l, &r, e) < 0) {
         if (!e->text[0])
             err_set(e, "no learner is called '%s'", name);
         learner_free(l);
-        return NULL;
+        l = NULL;
     }
+    free(hidden);
     return l;
 }
 
@@ -130,49 +154,68 @@ static void outcome_say(struct learning *l, const struct online *q, uint64_t *ch
         learning_say(l, id, SOURCE_OPERATOR, come->reward, 1);
 }
 
+/* The situation of a query and what the table expects of each model. */
+static struct situation situation_of(const struct stream *s, const struct learner *table, const uint8_t *places, uint32_t step,
+                                     struct prediction *p, struct arena *a)
+{
+    struct features x = s->o->x[s->order[step]];
+    struct situation at_hand = { .query = { .kind = CELL_ALL, .decision = 1 }, .seed = s->seed * 1000003 + step };
+    float *kinds = ARENA_ARRAY(a, float, table->n_kinds);
+    if (s->o->has_text)
+        x.kind = S("");                 /* labels are for learning; a query of production has none */
+    query_context_read(&at_hand.query.context, &x);
+    learner_predict(table, &x, p, a);
+    if (table->n_kinds && learner_kinds(table, &x, kinds, a)) {
+        uint32_t top = 0;
+        for (uint32_t k = 0; k < table->n_kinds; k++) {
+            top = kinds[k] > kinds[top] ? k : top;
+            at_hand.query.context.kinds[places[k]] += kinds[k];
+        }
+        at_hand.query.kind = top + 1;
+    } else {
+        at_hand.query.context.kinds[0] = 1;
+    }
+    return at_hand;
+}
+
 /* One run of the gateway's learner over the stream. */
-static int serve(const struct stream *s, const struct online *q, float *got, uint64_t *changes, struct err *e)
+static int serve(const struct stream *s, const struct online *q, const struct learner *table,
+                 const struct evidence_ops *strategy, float *got, uint64_t *changes)
 {
     const struct outcomes *o = s->o;
-    struct learner *table = warm_up(s, q->learner, e);
     struct learning *l = learning_new();
     struct waiting *late = calloc(q->delay + 1, sizeof *late);
-    if (!table || !l || !late) {
-        learner_free(table);
+    if (!l || !late) {
         learning_free(l);
         free(late);
         return -1;
     }
     struct bandit_rules rules = { .scale = q->scale, .floor = q->floor, .incumbent = UINT32_MAX };
     uint64_t chance = s->seed + 77;
+    uint8_t places[LEARNER_KINDS_MAX];
+    context_places(table->kinds, table->n_kinds, places);
+    learning_tune(l, &q->tuning);
     for (uint32_t i = s->warm; i < s->n; i++) {
         struct arena *a = arena_new();
-        struct features x = o->x[s->order[i]];
-        if (o->has_text)
-            x.kind = S("");             /* labels are for learning; a query of production has none */
         struct prediction *p = ARENA_ARRAY(a, struct prediction, table->n_models);
         struct offer *offers = ARENA_ARRAY(a, struct offer, o->n_models);
-        float *kinds = ARENA_ARRAY(a, float, table->n_kinds);
-        uint64_t kind = CELL_ALL;
-        learner_predict(table, &x, p, a);
-        if (table->n_kinds && learner_kinds(table, &x, kinds, a)) {
-            uint32_t top = 0;
-            for (uint32_t k = 1; k < table->n_kinds; k++)
-                top = kinds[k] > kinds[top] ? k : top;
-            kind = top + 1;
-        }
+        struct situation at_hand = situation_of(s, table, places, i, p, a);
+        at_hand.strategy = strategy;
+        at_hand.screen_top = q->screen_top;
         for (uint32_t m = 0; m < o->n_models; m++)
             offers[m] = (struct offer){ .model = o->models[m], .expected = (double)p[m].quality,
                                         .deviation = (double)p[m].deviation,
-                                        .cost = (double)NAN };
+                                        .cost = (double)NAN, .is_new = !(p[m].count > 0) };
         struct chosen c;
         struct waiting *w = &late[i % (q->delay + 1)];
-        learning_choose(l, offers, o->n_models, &rules, kind, s->seed * 1000003 + i, 0, a, &c);
+        learning_choose(l, offers, o->n_models, &rules, &at_hand, a, &c);
         got[i] = (float)reward(s, i, c.at);
-        learning_remember(l, &(struct decided){ .id = id_of(w, i), .model = o->models[c.at], .kind = kind, .now_s = i,
-                                                .expected = offers[c.at].expected, .mean = c.arms[c.at].mean,
-                                                .deviation = c.arms[c.at].deviation, .propensity = c.propensity,
-                                                    .cost = (double)NAN });
+        float context[CONTEXT_N];
+        learning_context(&c, c.at, context);
+        learning_remember(l, &(struct decided){
+            .id = id_of(w, i), .model = o->models[c.at], .kind = at_hand.query.kind, .decision = at_hand.query.decision, .now_s = i,
+            .expected = offers[c.at].expected, .mean = c.arms[c.at].mean, .deviation = c.arms[c.at].deviation,
+            .propensity = c.propensity, .cost = (double)NAN, .n_arms = c.n, .x = context });
         w->reward = (double)got[i];
         if (i >= s->warm + q->delay) {
             struct waiting *come = &late[(i - q->delay) % (q->delay + 1)];
@@ -181,47 +224,60 @@ static int serve(const struct stream *s, const struct online *q, float *got, uin
         arena_free(a);
     }
     *changes = learning_changes(l);
-    learner_free(table);
     learning_free(l);
     free(late);
     return 0;
 }
 
-static int run(const struct outcomes *o, const struct online *q, uint32_t number, double out[FIGURES], struct err *e)
+static void shuffle(uint32_t *order, uint32_t n, uint64_t seed)     /* Fisher and Yates */
 {
-    struct stream s = { .o = o, .n = o->n, .seed = q->seed + number, .drifts = q->drifts };
-    uint64_t seed = s.seed, changes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t k = (uint32_t)rand_below(&seed, i + 1);
+        order[i] = order[k];
+        order[k] = i;
+    }
+}
+
+/* out[n_strategies], of one stream. */
+static int run(const struct outcomes *o, const struct online *q, uint32_t number, double (*out)[FIGURES], struct err *e)
+{
+    struct stream s = { .o = o, .n = o->n, .seed = q->seed + number };
     s.order = malloc(o->n * sizeof *s.order);
     float *ours = calloc(o->n, sizeof *ours), *greedy = calloc(o->n, sizeof *greedy);
+    struct learner *table = NULL;
     int rc = -1;
     if (!s.order || !ours || !greedy) {
         err_set(e, "no memory");
         goto out;
     }
-    for (uint32_t i = 0; i < o->n; i++) {       /* Fisher and Yates */
-        uint32_t k = (uint32_t)rand_below(&seed, i + 1);
-        s.order[i] = s.order[k];
-        s.order[k] = i;
-    }
+    shuffle(s.order, o->n, s.seed);
     s.warm = q->warm < o->n / 2 ? q->warm : o->n / 2;
     s.half = s.warm + (o->n - s.warm) / 2;
-    s.drifts = false;
     s.best = best_of(&s, 0, s.n);
     s.drifts = q->drifts;
-    if (serve(&s, q, ours, &changes, e) < 0)
+    table = warm_up(&s, q, e);
+    if (!table)
         goto out;
     epsilon_greedy(&s, greedy);
     uint32_t last = s.n - (s.n - s.warm) / 4, from = s.half + SETTLE, to = from + SPAN < s.n ? from + SPAN : s.n;
     uint32_t after = s.drifts ? best_of(&s, s.half, s.n) : s.best;
     double frozen = from < to ? mean_of(&s, from, to, s.best) : (double)NAN, top = from < to ? mean_of(&s, from, to, after)
         : (double)NAN;
-    out[LAST_QUARTER] = mean(ours, last, s.n) - mean_of(&s, last, s.n, after);
-    out[WHOLE] = mean(ours, s.warm, s.n) - mean_of(&s, s.warm, s.n, s.best);
-    out[OVER_GREEDY] = mean(ours, s.warm, s.n) - mean(greedy, s.warm, s.n);
-    out[RECOVERED] = s.drifts ? (mean(ours, from, to) - frozen) / (top - frozen) : (double)NAN;
-    out[CHANGES] = (double)changes;
+    for (uint32_t k = 0; k < q->n_strategies; k++) {
+        uint64_t changes = 0;
+        if (serve(&s, q, table, q->strategies[k], ours, &changes) < 0) {
+            err_set(e, "no memory");
+            goto out;
+        }
+        out[k][LAST_QUARTER] = mean(ours, last, s.n) - mean_of(&s, last, s.n, after);
+        out[k][WHOLE] = mean(ours, s.warm, s.n) - mean_of(&s, s.warm, s.n, s.best);
+        out[k][OVER_GREEDY] = mean(ours, s.warm, s.n) - mean(greedy, s.warm, s.n);
+        out[k][RECOVERED] = s.drifts ? (mean(ours, from, to) - frozen) / (top - frozen) : (double)NAN;
+        out[k][CHANGES] = (double)changes;
+    }
     rc = 0;
 out:
+    learner_free(table);
     free(s.order);
     free(ours);
     free(greedy);
@@ -230,50 +286,95 @@ out:
 
 struct summary { double mean, error, least; };
 
-static struct summary summary_of(double (*all)[FIGURES], uint32_t n, enum figure f)
+/* Of a figure, or of its difference to another strategy's on the same streams. */
+static struct summary summary_of(double (*all)[STRATEGIES_MAX][FIGURES], uint32_t n, uint32_t strategy, uint32_t than, enum figure f)
 {
     struct summary s = { 0, 0, HUGE_VAL };
+    double v[RUNS_MAX];
     for (uint32_t i = 0; i < n; i++) {
-        s.mean += all[i][f] / n;
-        s.least = fmin(s.least, all[i][f]);
+        v[i] = all[i][strategy][f] - (than == UINT32_MAX ? 0 : all[i][than][f]);
+        s.mean += v[i] / n;
+        s.least = fmin(s.least, v[i]);
     }
     for (uint32_t i = 0; i < n; i++)
-        s.error += (all[i][f] - s.mean) * (all[i][f] - s.mean);
+        s.error += (v[i] - s.mean) * (v[i] - s.mean);
     s.error = n > 1 ? sqrt(s.error / (n - 1) / n) : (double)NAN;
     return s;
 }
 
-static void print(const struct outcomes *o, const struct online *q, double (*all)[FIGURES])
+static void summary_write(struct json_writer *w, const char *key, struct summary s)
+{
+    jw_key(w, str_of(key));
+    jw_begin(w, '{');
+    jw_key(w, S("mean")), jw_double(w, s.mean);
+    jw_key(w, S("standard_error")), jw_double(w, s.error);
+    jw_key(w, S("least")), jw_double(w, s.least);
+    jw_end(w, '}');
+}
+
+/* One strategy: a line of JSON, or a block of text. */
+static void strategy_print(const struct outcomes *o, const struct online *q, double (*all)[STRATEGIES_MAX][FIGURES], uint32_t k,
+                           struct buf *out)
+{
+    struct json_writer w = { .out = out };
+    const char *name = q->strategies[k]->name;
+    if (q->as_json) {
+        jw_begin(&w, '{');
+        jw_key(&w, S("set")), jw_str(&w, o->name);
+        jw_key(&w, S("strategy")), jw_str(&w, str_of(name));
+        jw_key(&w, S("runs")), jw_int(&w, q->runs);
+    } else {
+        buf_printf(out, " %s\n", name);
+    }
+    for (int f = 0; f < FIGURES; f++) {
+        if (f == RECOVERED && !q->drifts)
+            continue;
+        struct summary s = summary_of(all, q->runs, k, UINT32_MAX, (enum figure)f);
+        struct summary d = summary_of(all, q->runs, k, 0, (enum figure)f);
+        if (q->as_json) {
+            char key[64];
+            summary_write(&w, figure_names[f], s);
+            snprintf(key, sizeof key, "%s_difference", figure_names[f]);
+            if (k)
+                summary_write(&w, key, d);
+            continue;
+        }
+        buf_printf(out, "  %-28s %+.4f +- %.4f   least %+.4f", figure_names[f], s.mean, s.error, s.least);
+        if (k)
+            buf_printf(out, "   to %s %+.4f +- %.4f", q->strategies[0]->name, d.mean, d.error);
+        buf_char(out, '\n');
+    }
+    if (q->as_json) {
+        jw_end(&w, '}');
+        buf_char(out, '\n');
+    }
+}
+
+static void print(const struct outcomes *o, const struct online *q, double (*all)[STRATEGIES_MAX][FIGURES])
 {
     struct buf out = { 0 };
-    struct json_writer w = { .out = &out };
     uint32_t warm = q->warm < o->n / 2 ? q->warm : o->n / 2;
     if (!q->as_json)
         buf_printf(&out, STR_FMT ": %u queries, %u models, %u known beforehand, outcomes %u late, %u runs\n", STR_ARG(o->name),
                    o->n, o->n_models,
                    warm, q->delay, q->runs);
-    else
-        jw_begin(&w, '{'), jw_key(&w, S("set")), jw_str(&w, o->name), jw_key(&w, S("runs")), jw_int(&w, q->runs);
-    for (int f = 0; f < FIGURES; f++) {
-        if (f == RECOVERED && !q->drifts)
-            continue;
-        struct summary s = summary_of(all, q->runs, (enum figure)f);
-        if (q->as_json) {
-            put_open(&w, str_of(figure_names[f]), '{');
-            jw_key(&w, S("mean")), jw_double(&w, s.mean);
-            jw_key(&w, S("standard_error")), jw_double(&w, s.error);
-            jw_key(&w, S("least")), jw_double(&w, s.least);
-            jw_end(&w, '}');
-        } else {
-            buf_printf(&out, "  %-28s %+.4f +- %.4f   least %+.4f\n", figure_names[f], s.mean, s.error, s.least);
-        }
-    }
-    if (q->as_json) {
-        jw_end(&w, '}');
-        buf_char(&out, '\n');
-    }
+    for (uint32_t k = 0; k < q->n_strategies; k++)
+        strategy_print(o, q, all, k, &out);
     cli_put(stdout, buf_view(&out));
     buf_free(&out);
+}
+
+static bool strategies_read(const char *text, struct online *q)
+{
+    str rest = str_of(text);
+    q->n_strategies = 0;
+    while (rest.len) {
+        const struct evidence_ops *ops = evidence_by_name(str_cut(&rest, ','));
+        if (!ops || q->n_strategies == STRATEGIES_MAX)
+            return false;
+        q->strategies[q->n_strategies++] = ops;
+    }
+    return q->n_strategies > 0;
 }
 
 static bool whole(const char *text, int64_t least, int64_t most, uint32_t *out)
@@ -287,7 +388,8 @@ static bool whole(const char *text, int64_t least, int64_t most, uint32_t *out)
 int cli_evaluate_online(int argc, char **argv)
 {
     struct cli_args args = cli_args_start("evaluate", argc, argv);
-    struct online q = { .warm = 500, .runs = 3, .scale = .3, .floor = .01, .judge_error = (double)NAN, .seed = 1, .learner = "table" };
+    struct online q = { .warm = 500, .runs = 3, .scale = .3, .floor = .01, .judge_error = (double)NAN, .seed = 1, .learner = "table",
+                        .strategies = { evidence_all[0] }, .n_strategies = 1, .tuning = { .rate = .1, .share = .005 } };
     const char *folder = NULL;
     uint32_t seed = 1;
     bool ok = true;
@@ -301,6 +403,14 @@ int cli_evaluate_online(int argc, char **argv)
         case 'F': ok = str_double(str_of(args.value), &q.floor) && q.floor >= 0 && q.floor <= 1; break;
         case 'J': ok = str_double(str_of(args.value), &q.judge_error) && q.judge_error >= 0 && q.judge_error <= 1; break;
         case 'D': q.drifts = true; break;
+        case 'N': q.has_newcomer = true; break;
+        case 'Y':
+            if (!strategies_read(args.value, &q))
+                return cli_usage_error("evaluate", "--strategy is a list of thompson, linucb and fixed_share, with commas between");
+            break;
+        case 'o': ok = whole(args.value, 0, BANDIT_TOP_MAX, &q.screen_top); break;
+        case 'R': ok = str_double(str_of(args.value), &q.tuning.rate) && q.tuning.rate >= 0 && q.tuning.rate <= 1; break;
+        case 'U': ok = str_double(str_of(args.value), &q.tuning.share) && q.tuning.share >= 0 && q.tuning.share <= 1; break;
         case 'j': q.as_json = true; break;
         case 'p': q.learner = args.value; break;
         case CLI_WORD: folder = args.value; break;
@@ -315,7 +425,7 @@ int cli_evaluate_online(int argc, char **argv)
     struct outcomes o = { 0 };
     struct err e = { 0 };
     struct arena *a = arena_new();
-    double all[RUNS_MAX][FIGURES];
+    static double all[RUNS_MAX][STRATEGIES_MAX][FIGURES];
     int rc = a ? outcomes_read(&o, a, folder, true, &e) : -1;
     struct progress bar = progress_start("serving");
     for (uint32_t i = 0; rc == 0 && i < q.runs; i++) {

@@ -122,7 +122,10 @@ struct router_learning_conf {           /* global.router.learning */
     str state_dir, table;               /* "": none */
     uint64_t checkpoint_ns;
     str candidate_set, scope;
+    str strategy;
     double scale, floor;                /* exploration */
+    int64_t screen_top;                 /* 0: no screen */
+    double rate, share;                 /* of fixed_share */
     str session_header, conversation_header;
     struct holding_conf holds;
     double budget_usd;                  /* a window; 0: none */

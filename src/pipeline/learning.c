@@ -14,6 +14,10 @@
 #include "observe/log.h"
 
 static const double false_alarm = 1e-4;         /* of the test for a change, per outcome */
+static const double reputation_step = .05;
+/* Doubt of a newcomer counts so many times as much, until so many of its outcomes came: a model that nobody knows is worth a look. */
+static const double newcomer_doubt = 3;
+enum { NEWCOMER_OUTCOMES = 100 };
 static const uint64_t breaker_wait_ns = 30 * NS_PER_S;
 
 /* ---- models ---- */
@@ -47,32 +51,77 @@ uint32_t learned_index(struct learning *l, str name)
 
 /* ---- choosing ---- */
 
-static struct belief believe(const struct learning *l, uint32_t model, uint64_t kind, double expected, double deviation)
+static double expected_mean(const struct offer *offers, uint32_t n)
 {
-    if (model == UINT32_MAX)
-        return (struct belief){ expected, deviation, 0 };
-    return cells_belief(&l->own, l->n_peers ? &l->near : NULL, model, kind, expected, deviation);
+    double sum = 0;
+    uint32_t open = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (!offers[i].is_out)
+            sum += offers[i].expected, open++;
+    return open ? sum / open : 0;
 }
 
-void learning_choose(struct learning *l, const struct offer *offers, uint32_t n, const struct bandit_rules *rules, uint64_t kind,
-                     uint64_t seed, uint64_t now_ns, struct arena *a, struct chosen *out)
+/* Shares know no bar: the incumbent's margin is taken off the others' value. */
+static double handicap_of(uint32_t at, const struct bandit_rules *rules)
+{
+    return rules->incumbent != UINT32_MAX && at != rules->incumbent ? rules->margin : 0;
+}
+
+/* Mean reward with the expectation as two outcomes. */
+static double success_of(const struct learned_model *m, double expected)
+{
+    return m ? (m->reward + 2 * expected) / ((double)m->outcomes + 2) : expected;
+}
+
+void learning_choose(struct learning *l, const struct offer *offers, uint32_t n, const struct bandit_rules *rules,
+                     const struct situation *s, struct arena *a, struct chosen *out)
 {
     n = n < LEARNING_ARMS_MAX ? n : LEARNING_ARMS_MAX;
-    *out = (struct chosen){ .n = n, .seed = seed, .rules = *rules, .arms = ARENA_ARRAY(a, struct arm, n),
-                            .chances = ARENA_ARRAY(a, double, n) };
+    const struct evidence_ops *ops = s->strategy ? s->strategy : evidence_all[0];
+    struct screened *screened = ARENA_ARRAY(a, struct screened, n);
+    *out = (struct chosen){ .n = n, .seed = s->seed, .rules = *rules, .arms = ARENA_ARRAY(a, struct arm, n),
+                            .chances = ARENA_ARRAY(a, double, n), .asked = ARENA_ARRAY(a, struct evidence_question, n),
+                            .query = s->query };
+    out->rules.by_share = ops->by_share;
+    double typical = expected_mean(offers, n);
     pthread_mutex_lock(&l->lock);
+    struct evidence *e = l->n_peers ? &l->all : &l->own;
     for (uint32_t i = 0; i < n; i++) {
         const struct offer *o = &offers[i];
-        uint32_t m = learned_index(l, o->model);
-        struct belief b = believe(l, m, kind, o->expected, o->deviation);
-        uint32_t pending = m == UINT32_MAX ? 0 : (uint32_t)(l->models[m]->pending * l->answered + .5);
-        bool is_broken = m != UINT32_MAX && !breaker_allows(&l->models[m]->breaker, now_ns);
-        out->arms[i] = (struct arm){ b.mean - o->penalty, b.deviation, b.count, pending, o->is_out || is_broken };
+        uint32_t at = learned_index(l, o->model);
+        struct learned_model *m = at == UINT32_MAX ? NULL : l->models[at];
+        bool is_broken = m && !breaker_allows(&m->breaker, s->now_ns);
+        out->arms[i].pending = m ? (uint32_t)(m->pending * l->answered + .5) : 0;
+        out->arms[i].is_out = o->is_out || is_broken;
+        out->asked[i] = (struct evidence_question){
+            at, o->expected, o->deviation, o->penalty, handicap_of(i, rules),
+            { o->expected, m ? cells_doubt(&e->cells, at, o->deviation) : o->deviation, o->load, o->latency_s,
+              m ? m->reputation : 0, o->expected - typical } };
+        screened[i] = (struct screened){ o->expected, success_of(m, o->expected), o->load, o->latency_s * 1000, !is_broken };
+    }
+    ops->believe(e, &s->query, out->asked, n, out->arms);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = out->asked[i].model;
+        if (offers[i].is_new && (at == UINT32_MAX || l->models[at]->outcomes < NEWCOMER_OUTCOMES))
+            out->arms[i].deviation *= newcomer_doubt;
     }
     pthread_mutex_unlock(&l->lock);
-    bandit_chances(rules, out->arms, n, out->chances);
-    out->at = bandit_throw(out->chances, n, seed);
+    bandit_screen(screened, n, s->screen_top, out->arms);
+    bandit_chances(&out->rules, out->arms, n, out->chances);
+    out->at = bandit_throw(out->chances, n, s->seed);
     out->propensity = out->at == UINT32_MAX ? 0 : out->chances[out->at];
+}
+
+void learning_context(const struct chosen *c, uint32_t at, float x[CONTEXT_N])
+{
+    context_fill(&c->query.context, &c->asked[at].context, x);
+}
+
+void learning_tune(struct learning *l, const struct evidence_tuning *t)
+{
+    pthread_mutex_lock(&l->lock);
+    l->tuning = *t;
+    pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- what was decided ---- */
@@ -116,6 +165,10 @@ void learned_decide(struct learning *l, const struct decided *d)
         pending_end(l, &lost, false);
     r->model = m;
     r->kind = d->kind;
+    r->decision = d->decision;
+    r->n_arms = d->n_arms;
+    if (d->x)
+        memcpy(r->x, d->x, sizeof r->x);
     r->session = d->session;
     r->at_s = d->now_s;
     r->expected = (float)d->expected;
@@ -140,23 +193,34 @@ void learning_remember(struct learning *l, const struct decided *d)
 
 /* ---- what came of it ---- */
 
-void learned_near(struct learning *l)
+void learned_sum(struct learning *l)
 {
-    cells_free(&l->near);
+    evidence_free(&l->all);
+    if (l->n_peers)
+        evidence_merge(&l->all, &l->own);
     for (uint32_t i = 0; i < l->n_peers; i++)
-        cells_merge(&l->near, &l->peers[i].cells);
+        evidence_merge(&l->all, &l->peers[i].evidence);
+}
+
+static void count(struct learning *l, const struct evidence_row *row, double weight)
+{
+    evidence_add(&l->own, row, weight, &l->tuning);
+    if (l->n_peers)
+        evidence_add(&l->all, row, weight, &l->tuning);
 }
 
 /* The model's past goes; the outcomes since the change stay. */
 void learned_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n)
 {
     struct learned_model *m = l->models[model];
-    cells_reset(&l->own, model);
-    for (uint32_t i = 0; i < l->n_peers; i++)   /* what others saw before it changed is no news either */
-        cells_reset(&l->peers[i].cells, model);
-    learned_near(l);
+    struct evidence_row since[CHANGE_WINDOW];
     for (uint32_t i = 0; i < n; i++)
-        cells_add(&l->own, model, after[i].kind, (double)after[i].reward, (double)after[i].expected, 1);
+        since[i] = (struct evidence_row){ model, after[i].n_arms, after[i].kind, after[i].decision, (double)after[i].reward,
+                                          (double)after[i].expected, (double)after[i].propensity, after[i].x };
+    evidence_change(&l->own, model, since, n, &l->tuning);
+    for (uint32_t i = 0; i < l->n_peers; i++)   /* what others saw before it changed is no news either */
+        evidence_change(&l->peers[i].evidence, model, NULL, 0, &l->tuning);
+    learned_sum(l);
     m->changes++;
     m->n_recent = 0;
     m->change.n = m->change.at = 0;
@@ -166,7 +230,10 @@ void learned_reset(struct learning *l, uint32_t model, const struct seen *after,
 static void watch(struct learning *l, const struct remembered *d, double reward)
 {
     struct learned_model *m = l->models[d->model];
-    m->recent[m->at] = (struct seen){ d->kind, (float)reward, d->expected };
+    struct seen *last = &m->recent[m->at];
+    *last = (struct seen){ d->kind, d->decision, (float)reward, d->expected, d->propensity, d->n_arms, { 0 } };
+    memcpy(last->x, d->x, sizeof last->x);
+    m->reputation += ((reward - (double)d->expected) - m->reputation) * reputation_step;
     m->at = (m->at + 1) % CHANGE_WINDOW;
     m->n_recent += m->n_recent < CHANGE_WINDOW;
     if (l->journal.is_replaying)                /* changes are in the journal as they were found */
@@ -174,7 +241,7 @@ static void watch(struct learning *l, const struct remembered *d, double reward)
     struct change_found f = change_observe(&m->change, reward, (double)d->mean, (double)d->deviation, false_alarm);
     if (!f.since)
         return;
-    struct seen after[CHANGE_WINDOW];
+    struct seen *after = l->after;
     uint32_t n = f.since < m->n_recent ? f.since : m->n_recent;
     for (uint32_t i = 0; i < n; i++)
         after[i] = m->recent[(m->at + CHANGE_WINDOW - n + i) % CHANGE_WINDOW];
@@ -208,13 +275,16 @@ enum outcome_result learned_say(struct learning *l, str id, enum outcome_source 
     enum outcome_news news = remembered_say(d, source, say, &take, &add);
     measure(l, d, 1);
     struct learned_model *m = l->models[d->model];
+    struct evidence_row row = { d->model, d->n_arms, d->kind, d->decision, 0, (double)d->expected, (double)d->propensity, d->x };
     if (take.weight > 0) {
-        cells_add(&l->own, d->model, d->kind, (double)take.reward, (double)d->expected, -(double)take.weight);
+        row.reward = (double)take.reward;
+        count(l, &row, -(double)take.weight);
         m->outcomes -= m->outcomes > 0;
         m->reward -= (double)take.reward;
     }
     if (add.weight > 0) {
-        cells_add(&l->own, d->model, d->kind, (double)add.reward, (double)d->expected, (double)add.weight);
+        row.reward = (double)add.reward;
+        count(l, &row, (double)add.weight);
         m->outcomes++;
         m->reward += (double)add.reward;
         pending_end(l, d, true);
@@ -278,7 +348,7 @@ void learning_failed_over(struct learning *l, str id, str to_model, uint64_t now
         return;
     learning_say(l, id, SOURCE_IMPLICIT, 0, 1);
     learning_remember(l, &(struct decided){             /* what is said from now on is said of the model that answered */
-        .id = id, .model = to_model, .kind = was.kind, .session = was.session, .now_s = now_s, .expected = (double)was.expected,
+        .id = id, .model = to_model, .kind = was.kind, .decision = was.decision, .session = was.session, .now_s = now_s, .expected = (double)was.expected,
         .mean = (double)was.expected, .deviation = .25, .propensity = (double)NAN, .cost = (double)NAN });
 }
 
@@ -432,6 +502,7 @@ struct learning *learning_new(void)
     pthread_cond_init(&l->stops, NULL);
     l->journal.fd = -1;
     l->answered = .5;
+    l->tuning = (struct evidence_tuning){ .rate = .1, .share = .005 };
     snprintf(l->instance, sizeof l->instance, "%016llx", (unsigned long long)rand_system());
     return l;
 }

@@ -1,7 +1,7 @@
 /* pipeline/learning.h -- what the process has learned from outcomes, and where it is kept.
  *
  * One object of process life, found by snapshots by the names of models and decisions, so a reload loses nothing. What it holds
- * are sums (select/bandit.h), the memory of the last decisions (pipeline/outcomes.h) and sessions. Every change is first appended
+ * are sums (select/evidence.h), the memory of the last decisions (pipeline/outcomes.h) and sessions. Every change is first appended
  * to a journal and then done; the state file is written beside and renamed into place. So a killed process comes back with every
  * outcome it has acknowledged. Several instances exchange their sums: each keeps what the others sent last, by instance, so that
  * sending twice counts once.
@@ -13,8 +13,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "pipeline/outcomes.h"
-#include "select/bandit.h"
 #include "select/change.h"
+#include "select/evidence.h"
 #include "select/session.h"
 
 enum {
@@ -33,25 +33,45 @@ struct offer {                          /* one candidate */
     double expected, deviation;         /* quality by a table or the model's card, and how sure that is */
     double penalty;                     /* of price, latency: taken off the quality */
     double cost;                        /* USD, expected; NAN: unknown. For the log */
+    double load, latency_s;             /* now; load 0 .. 1 */
+    bool is_new;                        /* the table knows others and has no outcome of it */
     bool is_out;                        /* unhealthy, beyond the budget */
+};
+
+struct situation {                      /* of a request */
+    const struct evidence_ops *strategy;        /* NULL: the default */
+    uint32_t screen_top;                /* candidates that become arms, the others keep the floor's share; 0: all */
+    struct evidence_query query;
+    uint64_t seed, now_ns;
 };
 
 struct chosen {
     uint32_t at;                        /* index of the offer; UINT32_MAX: all are out */
     double propensity;
     struct arm *arms; double *chances;  /* [n], in the arena given: what the die was thrown over */
+    struct evidence_question *asked;    /* [n] */
+    struct evidence_query query;
     uint32_t n;
     uint64_t seed;
     struct bandit_rules rules;
 };
 
 struct arena;
-void learning_choose(struct learning *l, const struct offer *offers, uint32_t n, const struct bandit_rules *rules, uint64_t kind,
-                     uint64_t seed, uint64_t now_ns, struct arena *a, struct chosen *out);
+void learning_choose(struct learning *l, const struct offer *offers, uint32_t n, const struct bandit_rules *rules,
+                     const struct situation *s, struct arena *a, struct chosen *out);
+void learning_context(const struct chosen *c, uint32_t at, float x[CONTEXT_N]);     /* for whoever remembers that arm `at` was taken */
+/* How outcomes count from now on; what was counted stays. */
+void learning_tune(struct learning *l, const struct evidence_tuning *t);
 
 /* ---- outcomes ---- */
 
-struct decided { str id, model; uint64_t kind, session, now_s; double expected, mean, deviation, propensity, cost; };
+struct decided {
+    str id, model;
+    uint64_t kind, decision, session, now_s;
+    double expected, mean, deviation, propensity, cost;
+    uint32_t n_arms;                    /* candidates there were; 0: not known */
+    const float *x;                     /* [CONTEXT_N]; NULL: not known */
+};
 void learning_remember(struct learning *l, const struct decided *d);
 
 enum outcome_result { SAID_NEW, SAID_AGAIN, SAID_CORRECTED, SAID_OVERRULED, SAID_UNKNOWN, SAID_NO_ROOM };

@@ -38,6 +38,13 @@ static enum candidate_set set_of(str name, enum candidate_set fallback)
         ? SET_GLOBAL : fallback;
 }
 
+/* VSR's name for the default is kept. */
+static const struct evidence_ops *strategy_of(str name)
+{
+    const struct evidence_ops *ops = evidence_by_name(name);
+    return ops ? ops : evidence_all[0];
+}
+
 static enum learning_mode mode_of(const struct value *v, enum learning_mode fallback)
 {
     str name = v && v->kind == VALUE_SCALAR ? v->text : S("");
@@ -135,6 +142,8 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
         .adapts = k->adapts, .protects = k->protects, .is_whole_session = str_eq(k->scope, S("session")),
         .session_header = k->session_header, .conversation_header = k->conversation_header,
         .idle_s = (double)k->holds.idle_s, .turns_min = k->holds.turns_min, .scale = k->scale, .floor = k->floor,
+        .strategy = strategy_of(k->strategy), .screen_top = k->screen_top < LEARNING_ARMS_MAX ? (uint32_t)k->screen_top : 0,
+        .tuning = { k->rate, k->share },
         .state_dir = config_relative(c, a, k->state_dir), .checkpoint_ns = k->checkpoint_ns,
         .budget_usd = k->budget_usd < 9e9 ? k->budget_usd : 0,
         .budget_window_ns = k->window_ns > NS_PER_S ? k->window_ns : NS_PER_S, .budget_slides = k->window_slides,
@@ -149,6 +158,10 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
     l->judge = judge_build(a, c->global ? value_path(c->global, "router.learning.judge") : NULL);
     if (k->table.len)
         l->table = table_read(a, config_relative(c, a, k->table), out);
+    if (l->table) {
+        l->places = ARENA_ARRAY(a, uint8_t, l->table->n_kinds);
+        context_places(l->table->kinds, l->table->n_kinds, l->places);
+    }
     return l;
 }
 
@@ -158,6 +171,8 @@ static struct learning *process_state(const struct learning_conf *conf)
     struct learning *l = learning_process();
     static _Atomic uint64_t tried;
     uint64_t which = conf->state_dir.len ? hash_str(conf->state_dir) : 0;
+    if (l && conf->adapts)
+        learning_tune(l, &conf->tuning);        /* before the journal is replayed */
     if (l && which && tried != which) {
         struct err e = { 0 };
         tried = which;
@@ -236,23 +251,39 @@ static str arm_name(struct arena *a, const struct model_ref *ref)   /* (model, a
                         ref->use_reasoning ? "+reasoning" : "", STR_ARG(ref->reasoning_effort));
 }
 
-struct expectations { struct prediction *of; const struct learner *table; uint32_t kind; };
+struct expectations { struct prediction *of; const struct learner *table; uint32_t kind; struct query_context query; };
 
-static struct expectations expect(struct req *r, const struct learning_conf *conf)
+/* Without a table the decision stands where the kind of query would. */
+static struct expectations expect(struct req *r, const struct learning_conf *conf, uint64_t decision)
 {
-    struct expectations x = { NULL, conf->table, 0 };
-    if (!conf->table)
-        return x;
+    const struct learner *table = conf->table;
+    struct expectations x = { .table = table };
     struct features f;
-    features_read(&f, r->a, r->facts.evaluation_text);
-    x.of = ARENA_ARRAY(r->a, struct prediction, conf->table->n_models);
-    learner_predict(conf->table, &f, x.of, r->a);
-    float *p = ARENA_ARRAY(r->a, float, conf->table->n_kinds);
-    if (conf->table->n_kinds && learner_kinds(conf->table, &f, p, r->a))
-        for (uint32_t i = 1; i < conf->table->n_kinds; i++)
-            if (p[i] > p[x.kind])
-                x.kind = i;
+    uint32_t n = table ? table->n_kinds : 0;
+    if (table || conf->strategy != evidence_all[0]) {
+        features_read(&f, r->a, r->facts.evaluation_text);
+        query_context_read(&x.query, &f);
+    }
+    if (table) {
+        x.of = ARENA_ARRAY(r->a, struct prediction, table->n_models);
+        learner_predict(table, &f, x.of, r->a);
+    }
+    float *p = ARENA_ARRAY(r->a, float, n);
+    if (!n || !learner_kinds(table, &f, p, r->a)) {
+        x.query.kinds[decision % CONTEXT_KINDS] = 1;
+        return x;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        x.kind = p[i] > p[x.kind] ? i : x.kind;
+        x.query.kinds[conf->places[i]] += p[i];
+    }
     return x;
+}
+
+static double load_of(const struct candidate *c)
+{
+    static const double half_at = 8;            /* answers in flight */
+    return c->in_flight / (c->in_flight + half_at);
 }
 
 static struct offer offer_of(struct req *r, const struct expectations *x, const struct candidate *c,
@@ -267,13 +298,17 @@ static struct offer offer_of(struct req *r, const struct expectations *x, const 
         o.expected = (double)x->of[at].quality;
         o.deviation = isfinite(x->of[at].deviation) ? (double)x->of[at].deviation : unknown_deviation;
         o.cost = (double)x->of[at].cost_usd;
+        o.is_new = !(x->of[at].count > 0);
     } else if (c->quality > 0) {
         o.expected = fmin(1, c->quality);
         o.deviation = card_deviation;
     }
+    o.is_new = o.is_new || (x->table && at == UINT32_MAX);
     double price = (isnan(c->prompt_price) ? 0 : c->prompt_price) + (isnan(c->completion_price) ? 0 : c->completion_price);
     double late = c->latency ? c->latency->ttft_s(c->latency, 50) : (double)NAN;
     o.penalty = price_weight * (price_top > 0 ? price / price_top : 0) + (late > 0 ? latency_weight * fmin(1, late) : 0);
+    o.latency_s = late > 0 ? late : 0;
+    o.load = load_of(c);
     return o;
 }
 
@@ -473,10 +508,12 @@ static struct session_choice protect(struct req *r, const struct learning_conf *
 
 static void remember(struct req *r, struct learning *l, struct learned *n, uint32_t at, double propensity)
 {
+    float x[CONTEXT_N];
+    learning_context(&n->chosen, at, x);
     learning_remember(l, &(struct decided){
-        .id = r->request_id, .model = n->model, .kind = n->kind, .session = n->session, .now_s = r->facts.now_ns / NS_PER_S,
+        .id = r->request_id, .model = n->model, .kind = n->kind, .decision = n->decision, .session = n->session, .now_s = r->facts.now_ns / NS_PER_S,
         .expected = n->offers[at].expected, .mean = n->value, .deviation = n->chosen.arms[at].deviation, .propensity = propensity,
-        .cost = n->offers[at].cost });
+        .cost = n->offers[at].cost, .n_arms = n->chosen.n, .x = x });
     if (n->session)
         learning_session_turn(l, n->session, n->model, n->decision, (double)r->facts.context_tokens, r->request_id,
                               r->facts.now_ns / NS_PER_S);
@@ -497,10 +534,10 @@ int learning_adapt(struct req *r)
     uint64_t now = r->loop ? loop_now(r->loop) : clock_now();
     struct learned *n = r->learned = ARENA_NEW(r->a, struct learned);
     struct reach k = reach_all(r, d->set, now);
-    struct expectations x = expect(r, conf);
+    n->decision = decision_hash(r);
+    struct expectations x = expect(r, conf, n->decision);
     struct session s = { 0 };
     char model[LEARNING_NAME_MAX] = "";
-    n->decision = decision_hash(r);
     n->kind = hash_stable(x.table && x.table->n_kinds ? x.table->kinds[x.kind] : S(""), n->decision);
     n->session = conf->protects ? session_key(r, conf) : 0;
     n->has_session = n->session && learning_session(l, n->session, &s, model);
@@ -520,9 +557,11 @@ int learning_adapt(struct req *r)
 
     /* A warm conversation, a tool loop, state at the provider: no experiments. */
     bool samples = conf->adapts && d->adaptation != LEARNING_BYPASS && !r->facts.is_tool_loop_active && !has_provider_state(r);
-    struct bandit_rules rules = { samples ? conf->scale : 0, samples ? conf->floor : 0, 0, conf->adapts ? margins[d->set] : 1e9,
-                                  0 };
-    learning_choose(l, n->offers, k.n, &rules, n->kind, r->facts.seed, now, r->a, &n->chosen);
+    struct bandit_rules rules = { .scale = samples ? conf->scale : 0, .floor = samples ? conf->floor : 0,
+                                  .margin = conf->adapts ? margins[d->set] : 1e9 };
+    struct situation at_hand = { .strategy = n->strategy = conf->strategy, .screen_top = conf->screen_top,
+                                 .query = { n->kind, n->decision, x.query }, .seed = r->facts.seed, .now_ns = now };
+    learning_choose(l, n->offers, k.n, &rules, &at_hand, r->a, &n->chosen);
     uint32_t at = n->chosen.at == UINT32_MAX ? 0 : n->chosen.at;
     double propensity = n->chosen.at == UINT32_MAX ? 1 : n->chosen.propensity;
     n->base = n->offers[0].model;
@@ -613,6 +652,7 @@ static void arms_log(struct json_writer *w, const struct learned *n)
     put_number(w, S("floor"), c->rules.floor);
     put_number(w, S("margin"), c->rules.margin);
     log_hex(w, "kind", n->kind);
+    put_str(w, S("strategy"), str_of((n->strategy ? n->strategy : evidence_all[0])->name));
     put_open(w, S("arms"), '[');
     for (uint32_t i = 0; i < c->n; i++) {
         jw_begin(w, '{');
@@ -624,6 +664,10 @@ static void arms_log(struct json_writer *w, const struct learned *n)
             put_int(w, S("pending"), c->arms[i].pending);
         if (c->arms[i].is_out)
             put_bool(w, S("out"), true);
+        if (c->arms[i].is_screened)
+            put_bool(w, S("screened"), true);
+        if (c->rules.by_share)
+            put_number(w, S("share"), c->arms[i].share);
         put_number(w, S("expected"), n->offers[i].expected);
         put_number(w, S("penalty"), n->offers[i].penalty);
         put_number(w, S("cost"), n->offers[i].cost);

@@ -31,11 +31,15 @@ struct learning_conf {                  /* of a snapshot */
     bool is_whole_session;
     str session_header, conversation_header;
     double idle_s, scale, floor;
+    const struct evidence_ops *strategy;
+    struct evidence_tuning tuning;
+    uint32_t screen_top;
     int64_t turns_min;
     str state_dir;                      /* "": in memory only */
     /* a trained table that says what to expect; never changed, shared by all threads. NULL: cards say it */
     struct learner *table;
     struct judge *judge;                /* pipeline/judge.h; NULL: none */
+    uint8_t *places;                    /* [n_kinds of the table] in a context */
     uint64_t checkpoint_ns;
     double budget_usd;                  /* a window; 0: none */
     uint64_t budget_window_ns; bool budget_slides;
@@ -52,6 +56,7 @@ struct learned {                        /* what learning did to a request */
     struct chosen chosen;
     struct offer *offers;
     uint64_t kind, session, decision;
+    const struct evidence_ops *strategy;
     str base, proposal, model;          /* of the selector, of the evidence, after the session */
     const char *action;                 /* "bypass", "observe", "keep_base", "propose_switch", "suppress_sampling" */
     struct session_choice session_choice;

@@ -15,19 +15,25 @@ enum {
     PENDING_S = 600,                    /* an outcome that has not come after ten minutes is not waited for any more */
 };
 
-struct seen { uint64_t kind; float reward, expected; };     /* one outcome, for the time after a change */
+struct seen {                           /* one outcome, for the time after a change */
+    uint64_t kind, decision;
+    float reward, expected, propensity;
+    uint32_t n_arms;
+    float x[CONTEXT_N];
+};
 
 struct learned_model {
     str name;                           /* owned */
     uint32_t pending;
     uint64_t calls, outcomes, failures, changes;
-    double reward;                      /* sum over outcomes, for people */
+    double reward;                      /* sum over outcomes, for people and the screen */
+    double reputation;                  /* how far its last outcomes strayed from what was expected, averaged */
     struct change change;
     struct breaker breaker;
     struct seen recent[CHANGE_WINDOW]; uint32_t at, n_recent;
 };
 
-struct peer { char instance[INSTANCE_MAX]; uint64_t seq; struct cells cells; };
+struct peer { char instance[INSTANCE_MAX]; uint64_t seq; struct evidence evidence; };
 
 struct journal {                        /* fd -1: in memory only */
     int fd;
@@ -41,7 +47,9 @@ struct learning {
     pthread_mutex_t lock;               /* guards all below; never held across I/O but for the append of one line */
     char instance[INSTANCE_MAX];
     struct learned_model **models; uint32_t n_models, last_model;   /* an index stays valid for ever; last: found last */
-    struct cells own, near;             /* near: the sum of the peers */
+    struct evidence own, all;           /* all: with the peers' added; empty without any */
+    struct evidence_tuning tuning;
+    struct seen after[CHANGE_WINDOW];   /* scratch of a change; a fiber's stack is too small for it */
     struct peer peers[LEARNING_PEERS_MAX]; uint32_t n_peers;
     struct memory memory;
     struct session *sessions;           /* [SESSIONS_MAX rounded], made on first use */
@@ -61,7 +69,7 @@ void learned_decide(struct learning *l, const struct decided *d);
 enum outcome_result learned_say(struct learning *l, str id, enum outcome_source source, struct verdict_said say);
 void learned_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n);
 void learned_judge(struct learning *l, uint64_t judge);     /* another one: nothing is known of its error */
-void learned_near(struct learning *l);                      /* sums up the peers anew */
+void learned_sum(struct learning *l);                       /* sums up own and peers anew */
 
 /* learning_store.c: appends one event. */
 void journal_decided(struct learning *l, const struct decided *d);

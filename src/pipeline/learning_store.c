@@ -26,18 +26,11 @@
 enum {
     STATE_VERSION = 1,
     STATE_BYTES_MAX = 256 << 20,
-    LINE_MAX_BYTES = 64 << 10,
+    LINE_MAX_BYTES = 256 << 10,         /* a change with all outcomes since it, 256 contexts */
     JOURNAL_LONG = 32 << 20,            /* then a checkpoint is wanted */
 };
 
 /* ---- small readers ---- */
-
-static uint64_t hex_or_zero(str s)
-{
-    uint64_t v;
-    hex_u64(s, &v);
-    return v;
-}
 
 static double number(const struct json *j, jref object, const char *key, double fallback)
 {
@@ -64,59 +57,7 @@ static void key_hex(struct json_writer *w, const char *key, uint64_t v)
     jw_str(w, (str){ digits, (size_t)snprintf(digits, sizeof digits, "%llx", (unsigned long long)v) });
 }
 
-/* ---- cells: [model, kind, n, rest, squares, wide] ---- */
-
-static void cells_write(struct json_writer *w, const struct cells *c)
-{
-    put_open(w, S("cells"), '[');
-    for (uint32_t i = 0; i < c->cap; i++) {
-        const struct cell *at = &c->slots[i];
-        if (!at->key || (at->n == 0 && at->wide == 0))
-            continue;
-        jw_begin(w, '[');
-        jw_int(w, at->model);
-        key_hex(w, NULL, at->kind);
-        jw_double(w, at->n);
-        jw_double(w, at->rest);
-        jw_double(w, at->squares);
-        jw_float(w, at->wide);
-        jw_end(w, ']');
-    }
-    jw_end(w, ']');
-}
-
-/* map[i] is our index of the writer's model i. */
-static bool cells_read(const struct json *j, jref list, const uint32_t *map, uint32_t n_map, struct cells *out, struct arena *a)
-{
-    if (!json_is(j, list, JSON_ARRAY))
-        return false;
-    JSON_EACH_ITEM(j, list, item) {
-        if (!json_is(j, item, JSON_ARRAY) || json_count(j, item) < 5)
-            return false;
-        double v[6] = { 0 };
-        unsigned i = 0;
-        uint64_t kind = 0;
-        JSON_EACH_ITEM(j, item, part) {
-            if (i == 1)
-                kind = hex_or_zero(json_str(j, part, a));
-            else if (i < 6 && (!json_double(j, part, &v[i]) || !isfinite(v[i])))
-                return false;
-            i++;
-        }
-        /* a residual is within -1.5 .. 1.5, a judge's in 5 more */
-        if (!(v[0] >= 0 && v[0] < n_map) || v[2] < 0 || fabs(v[3]) > 6 * v[2] + 1)
-            return false;
-        uint32_t model = map[(uint32_t)v[0]];
-        struct cell *at = model == UINT32_MAX ? NULL : cells_at(out, model, kind);
-        if (!at)
-            continue;
-        at->n += v[2];
-        at->rest += v[3];
-        at->squares += v[4];
-        at->wide = fmaxf(at->wide, (float)fmin(1, fmax(0, v[5])));
-    }
-    return true;
-}
+/* ---- models ---- */
 
 static void models_write(struct json_writer *w, const struct learning *l)
 {
@@ -128,6 +69,7 @@ static void models_write(struct json_writer *w, const struct learning *l)
         put_int(w, S("calls"), m->calls);
         put_int(w, S("outcomes"), m->outcomes);
         put_double(w, S("reward"), m->reward);
+        put_double(w, S("reputation"), m->reputation);
         put_int(w, S("failures"), m->failures);
         put_int(w, S("changes"), m->changes);
         jw_end(w, '}');
@@ -153,6 +95,7 @@ static int64_t models_read(struct learning *l, const struct json *j, bool is_own
         m->calls = whole(j, item, "calls");
         m->outcomes = whole(j, item, "outcomes");
         m->reward = number(j, item, "reward", 0);
+        m->reputation = fmin(1, fmax(-1, number(j, item, "reputation", 0)));
         m->failures = whole(j, item, "failures");
         m->changes = whole(j, item, "changes");
     }
@@ -193,6 +136,31 @@ static struct json_writer event(struct learning *l, struct buf *line, const char
     return w;
 }
 
+static void context_write(struct json_writer *w, const float *x)
+{
+    jw_begin(w, '[');
+    for (int i = 0; i < CONTEXT_N; i++)
+        jw_float(w, x[i]);
+    jw_end(w, ']');
+}
+
+/* None, or one of another version: all zeros, which says nothing. */
+static void context_read(const struct json *j, jref list, float x[CONTEXT_N])
+{
+    int i = 0;
+    bool ok = json_is(j, list, JSON_ARRAY) && json_count(j, list) == CONTEXT_N;
+    memset(x, 0, CONTEXT_N * sizeof *x);
+    if (!ok)
+        return;
+    JSON_EACH_ITEM(j, list, item) {
+        double v;
+        ok = ok && json_double(j, item, &v) && fabs(v) <= 1;
+        x[i++] = ok ? (float)v : 0;
+    }
+    if (!ok)
+        memset(x, 0, CONTEXT_N * sizeof *x);
+}
+
 void journal_decided(struct learning *l, const struct decided *d)
 {
     struct buf line = { 0 };
@@ -202,6 +170,7 @@ void journal_decided(struct learning *l, const struct decided *d)
     put_str(&w, S("id"), d->id);
     put_str(&w, S("model"), d->model);
     key_hex(&w, "kind", d->kind);
+    key_hex(&w, "decision", d->decision);
     key_hex(&w, "session", d->session);
     put_int(&w, S("at"), d->now_s);
     put_double(&w, S("expected"), d->expected);
@@ -209,6 +178,11 @@ void journal_decided(struct learning *l, const struct decided *d)
     put_double(&w, S("deviation"), d->deviation);
     put_double(&w, S("propensity"), d->propensity);
     put_double(&w, S("cost"), d->cost);
+    put_int(&w, S("arms"), d->n_arms);
+    if (d->x) {
+        jw_key(&w, S("x"));
+        context_write(&w, d->x);
+    }
     jw_end(&w, '}');
     append(l, &line);
 }
@@ -251,6 +225,10 @@ void journal_reset(struct learning *l, uint32_t model, const struct seen *after,
         key_hex(&w, NULL, after[i].kind);
         jw_float(&w, after[i].reward);
         jw_float(&w, after[i].expected);
+        key_hex(&w, NULL, after[i].decision);
+        jw_float(&w, after[i].propensity);
+        jw_int(&w, after[i].n_arms);
+        context_write(&w, after[i].x);
         jw_end(&w, ']');
     }
     jw_end(&w, ']');
@@ -263,13 +241,22 @@ static double share(const struct json *j, const char *key, double fallback)
     return fmin(1.5, fmax(-.5, number(j, 0, key, fallback)));
 }
 
+static uint32_t arms_of(const struct json *j, jref n)
+{
+    int64_t v;
+    return json_int(j, n, &v) && v > 0 && v <= LEARNING_ARMS_MAX ? (uint32_t)v : 0;
+}
+
 static void replay_decided(struct learning *l, const struct json *j, struct arena *a, bool is_known)
 {
+    float x[CONTEXT_N];
+    context_read(j, json_get(j, 0, S("x")), x);
     struct decided d = {
         .id = text(j, 0, "id", a), .model = text(j, 0, "model", a), .kind = hex_or_zero(text(j, 0, "kind", a)),
         .session = hex_or_zero(text(j, 0, "session", a)), .now_s = whole(j, 0, "at"), .expected = share(j, "expected", .5),
         .mean = share(j, "mean", .5), .deviation = share(j, "deviation", .25),
         .propensity = number(j, 0, "propensity", (double)NAN), .cost = number(j, 0, "cost", (double)NAN),
+        .decision = hex_or_zero(text(j, 0, "decision", a)), .n_arms = arms_of(j, json_get(j, 0, S("arms"))), .x = x,
     };
     uint32_t m = learned_index(l, d.model);
     uint64_t calls = m == UINT32_MAX ? 0 : l->models[m]->calls;
@@ -296,21 +283,34 @@ static void replay_said(struct learning *l, const struct json *j, struct arena *
     }
 }
 
+/* [kind, reward, expected], since contexts are known [..., decision, propensity, arms, context] */
+static bool seen_read(const struct json *j, jref item, struct seen *out, struct arena *a)
+{
+    double reward, expected, propensity;
+    uint32_t n = json_is(j, item, JSON_ARRAY) ? json_count(j, item) : 0;
+    if ((n != 3 && n != 7) || !json_double(j, item + 2, &reward) || !json_double(j, item + 3, &expected))
+        return false;
+    *out = (struct seen){ .kind = hex_or_zero(json_str(j, item + 1, a)), .reward = (float)reward, .expected = (float)expected,
+                          .propensity = NAN };
+    if (n == 3)
+        return true;
+    out->decision = hex_or_zero(json_str(j, item + 4, a));
+    out->propensity = json_double(j, item + 5, &propensity) ? (float)propensity : NAN;
+    out->n_arms = arms_of(j, item + 6);
+    context_read(j, item + 7, out->x);
+    return true;
+}
+
 static void replay_changed(struct learning *l, const struct json *j, struct arena *a)
 {
-    struct seen after[CHANGE_WINDOW];
     uint32_t n = 0, m = learned_index(l, text(j, 0, "model", a));
     jref list = json_get(j, 0, S("after"));
     if (m == UINT32_MAX || !json_is(j, list, JSON_ARRAY))
         return;
-    JSON_EACH_ITEM(j, list, item) {
-        double reward, expected;
-        if (n == CHANGE_WINDOW || !json_is(j, item, JSON_ARRAY) || json_count(j, item) != 3
-            || !json_double(j, item + 2, &reward) || !json_double(j, item + 3, &expected))
+    JSON_EACH_ITEM(j, list, item)
+        if (n == CHANGE_WINDOW || !seen_read(j, item, &l->after[n++], a))
             return;
-        after[n++] = (struct seen){ hex_or_zero(json_str(j, item + 1, a)), (float)reward, (float)expected };
-    }
-    learned_reset(l, m, after, n);
+    learned_reset(l, m, l->after, n);
 }
 
 static void replay_line(struct learning *l, str line, uint64_t known)
@@ -393,7 +393,7 @@ static void state_write(const struct learning *l, struct buf *out, bool is_expor
     put_str(&w, S("instance"), str_of(l->instance));
     put_int(&w, S("seq"), l->seq);
     models_write(&w, l);
-    cells_write(&w, &l->own);
+    evidence_write(&l->own, &w);
     if (!is_export) {
         put_double(&w, S("answered"), l->answered);
         judge_write(&w, l);
@@ -402,7 +402,7 @@ static void state_write(const struct learning *l, struct buf *out, bool is_expor
             jw_begin(&w, '{');
             put_str(&w, S("instance"), str_of(l->peers[i].instance));
             put_int(&w, S("seq"), l->peers[i].seq);
-            cells_write(&w, &l->peers[i].cells);
+            evidence_write(&l->peers[i].evidence, &w);
             jw_end(&w, '}');
         }
         jw_end(&w, ']');
@@ -433,13 +433,13 @@ static int state_read(struct learning *l, str json, struct arena *a, struct err 
     if (whole(&j, 0, "version") > STATE_VERSION)
         return err_set(e, "version %llu was written by a later signalbox; this one reads up to %d",
                        (unsigned long long)whole(&j, 0, "version"), STATE_VERSION);
-    struct cells own = { 0 };
+    struct evidence own = { 0 };
     int64_t n = models_read(l, &j, true, map, a);
-    if (n < 0 || !cells_read(&j, json_get(&j, 0, S("cells")), map, (uint32_t)n, &own, a)) {
-        cells_free(&own);
-        return err_set(e, "models or cells are not as they must be");
+    if (n < 0 || !evidence_read(&own, &j, 0, map, (uint32_t)n, a)) {
+        evidence_free(&own);
+        return err_set(e, "models or sums are not as they must be");
     }
-    cells_free(&l->own);
+    evidence_free(&l->own);
     l->own = own;
     instance_read(l->instance, text(&j, 0, "instance", a));
     l->seq = whole(&j, 0, "seq");
@@ -451,13 +451,13 @@ static int state_read(struct learning *l, str json, struct arena *a, struct err 
             struct peer *p = &l->peers[l->n_peers];
             if (l->n_peers < LEARNING_PEERS_MAX && json_is(&j, item, JSON_OBJECT) && instance_read(p->instance,
                     text(&j, item, "instance", a))
-                && cells_read(&j, json_get(&j, item, S("cells")), map, (uint32_t)n, &p->cells, a)) {
+                && evidence_read(&p->evidence, &j, item, map, (uint32_t)n, a)) {
                 p->seq = whole(&j, item, "seq");
                 l->n_peers++;
             }
         }
     }
-    learned_near(l);
+    learned_sum(l);
     return 0;
 }
 
@@ -650,10 +650,10 @@ void learning_free(struct learning *l)
         free(l->models[i]);
     }
     free(l->models);
-    cells_free(&l->own);
-    cells_free(&l->near);
+    evidence_free(&l->own);
+    evidence_free(&l->all);
     for (uint32_t i = 0; i < l->n_peers; i++)
-        cells_free(&l->peers[i].cells);
+        evidence_free(&l->peers[i].evidence);
     memory_free(&l->memory);
     free(l->sessions);
     pthread_mutex_destroy(&l->lock);
@@ -683,7 +683,7 @@ static int import(struct learning *l, const struct json *j, struct arena *a, str
     uint32_t map[LEARNING_MODELS_MAX];
     str instance = text(j, 0, "instance", a);
     uint64_t seq = whole(j, 0, "seq");
-    struct cells cells = { 0 };
+    struct evidence sums = { 0 };
     struct peer *p = peer_of(l, instance);
     if (instance.len == 0 || instance.len >= INSTANCE_MAX)
         return err_set(e, "instance: expected the name that an export carries");
@@ -694,18 +694,18 @@ static int import(struct learning *l, const struct json *j, struct arena *a, str
     if (!p && l->n_peers == LEARNING_PEERS_MAX)
         return err_set(e, "instance: sums of %d others are held already", LEARNING_PEERS_MAX);
     int64_t n = models_read(l, j, false, map, a);
-    if (n < 0 || !cells_read(j, json_get(j, 0, S("cells")), map, (uint32_t)n, &cells, a)) {
-        cells_free(&cells);
-        return err_set(e, "models or cells are not as they must be");
+    if (n < 0 || !evidence_read(&sums, j, 0, map, (uint32_t)n, a)) {
+        evidence_free(&sums);
+        return err_set(e, "models or sums are not as they must be");
     }
     if (!p) {
         p = &l->peers[l->n_peers++];
         instance_read(p->instance, instance);
     }
-    cells_free(&p->cells);
-    p->cells = cells;
+    evidence_free(&p->evidence);
+    p->evidence = sums;
     p->seq = seq;
-    learned_near(l);
+    learned_sum(l);
     return 0;
 }
 
@@ -765,12 +765,12 @@ void learning_show(struct learning *l, struct buf *out)
     put_str(&w, S("directory"), l->journal.fd >= 0 ? str_of(l->journal.dir) : S(""));
     put_int(&w, S("decisions_remembered"), l->memory.n);
     put_double(&w, S("outcomes_per_decision"), l->answered);
-    put_int(&w, S("cells"), l->own.used);
+    put_int(&w, S("cells"), l->own.cells.used);
     judge_show(&w, &l->agreement);
     put_open(&w, S("models"), '[');
     for (uint32_t i = 0; i < l->n_models; i++) {
         const struct learned_model *m = l->models[i];
-        struct belief b = cells_belief(&l->own, &l->near, i, CELL_ALL, 0, .25);
+        struct belief b = cells_belief(l->n_peers ? &l->all.cells : &l->own.cells, i, CELL_ALL, 0, .25);
         jw_begin(&w, '{');
         put_str(&w, S("name"), m->name);
         put_int(&w, S("calls"), m->calls);
@@ -789,7 +789,7 @@ void learning_show(struct learning *l, struct buf *out)
         jw_begin(&w, '{');
         put_str(&w, S("instance"), str_of(l->peers[i].instance));
         put_int(&w, S("seq"), l->peers[i].seq);
-        put_int(&w, S("cells"), l->peers[i].cells.used);
+        put_int(&w, S("cells"), l->peers[i].evidence.cells.used);
         jw_end(&w, '}');
     }
     jw_end(&w, ']');

@@ -9,6 +9,7 @@
 #define SBX_OUTCOMES_H
 
 #include "base/str.h"
+#include "select/evidence.h"
 
 enum {
     OUTCOMES_MAX = 1 << 16,             /* decisions remembered; the oldest are forgotten first */
@@ -25,7 +26,9 @@ struct remembered {                     /* one decision */
     uint64_t id;                        /* hash of the request's id; 0: free */
     char text[OUTCOME_ID_MAX]; uint8_t text_len;
     uint32_t model;                     /* the learning's own index */
-    uint64_t kind, session;
+    uint64_t kind, decision, session;
+    uint32_t n_arms;                    /* candidates there were */
+    float x[CONTEXT_N];                 /* the context it was chosen in */
     uint64_t at_s;                      /* wall clock, seconds */
     float expected;                     /* by the table or the card */
     float mean, deviation;              /* believed with all evidence then */

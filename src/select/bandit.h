@@ -19,6 +19,8 @@ struct arm {                        /* one candidate for one request */
     double count;                   /* outcomes behind it */
     uint32_t pending;               /* choices of it whose outcome is still to come */
     bool is_out;                    /* must not be chosen: budget, broken, excluded */
+    bool is_screened;               /* has the floor's share alone */
+    double share;                   /* of all weight; used by rules that go by shares */
 };
 
 struct bandit_rules {
@@ -28,6 +30,7 @@ struct bandit_rules {
     uint32_t top;                   /* arms that survive the screen (Symphony's top L), at most BANDIT_TOP_MAX; 0: that many */
     double margin;                  /* a challenger must promise this much more than `incumbent` to count at all */
     uint32_t incumbent;             /* UINT32_MAX: none */
+    bool by_share;                  /* chances are the arms' shares (adversarial bandits); means and deviations are for people */
 };
 
 /* chance[i] of each arm to be chosen; sums to 1 unless all are out (then all 0). */
@@ -62,39 +65,47 @@ struct cells {                      /* zero-initialise; a hash table, process li
 void cells_free(struct cells *c);
 /* Adds an outcome whose reward was `expected` with weight w to the kind's cell and to the model's; w < 0 takes it back. */
 void cells_add(struct cells *c, uint32_t model, uint64_t kind, double reward, double expected, double w);
-/* A belief about this request: the trained expectation and its deviation, moved by what came in since. `near` (may be NULL) are
- * sums of other instances that count alike. */
+/* A belief about this request: the expectation and its deviation, moved by what came in since. */
 struct belief { double mean, deviation, count; };
-struct belief cells_belief(const struct cells *c, const struct cells *near, uint32_t model, uint64_t kind, double expected,
-                           double deviation);
+struct belief cells_belief(const struct cells *c, uint32_t model, uint64_t kind, double expected, double deviation);
+double cells_doubt(const struct cells *c, uint32_t model, double deviation);   /* of an expectation that a change may have refuted */
+double reward_noise(double expected);                       /* variance of one reward */
+double kind_variance(double deviation);                     /* the kind's part of an expectation's variance */
 /* The model has become another one: all of its sums go; the trained expectation counts as doubtful from now on. */
 void cells_reset(struct cells *c, uint32_t model);
 void cells_fade(struct cells *c, double keep);
 bool cells_merge(struct cells *to, const struct cells *from);   /* sums add; false: no memory */
 struct cell *cells_at(struct cells *c, uint32_t model, uint64_t kind);   /* found or made; NULL: no memory or CELLS_MAX */
 
-/* ---- linear arms: LinUCB and its Thompson form, of one arm (disjoint) or of all (shared) ---- */
+/* ---- linear arms: LinUCB and its Thompson form ---- */
 
-enum { LINEAR_MAX = 64 };
+enum { LINEAR_MAX = 24, LINEAR_TRIANGLE = LINEAR_MAX * (LINEAR_MAX + 1) / 2 };
 
-struct linear {                     /* ridge regression that is updated by one row at a time */
+struct linear {                     /* ridge regression of rewards on a context of d numbers */
     uint32_t d;
     double ridge;                   /* precision of the prior */
-    double inverse[LINEAR_MAX * LINEAR_MAX];    /* [d, d] of A = ridge I + sum x x' */
-    double b[LINEAR_MAX];           /* sum x (reward - x . prior) */
-    double prior[LINEAR_MAX];       /* theta before any outcome */
-    double count;
+    double rows[LINEAR_TRIANGLE];   /* sum of w x x', the lower triangle */
+    double b[LINEAR_MAX];           /* sum of w x reward */
+    double count;                   /* sum of w */
+    /* derived from the above when it is asked for: */
+    double inverse[LINEAR_MAX * LINEAR_MAX];    /* [d, d] of A = ridge I + rows */
+    double solved[LINEAR_MAX];                  /* inverse b */
+    bool is_solved;
 };
 
-void   linear_start(struct linear *l, uint32_t d, double ridge, const double *prior);   /* prior NULL: zeros */
-/* Sherman-Morrison; weight -1 takes a row back that was added before. */
-void   linear_add(struct linear *l, const double *x, double reward, double weight);
-double linear_mean(const struct linear *l, const double *x);
-double linear_deviation(const struct linear *l, const double *x);     /* sqrt(x' A^-1 x) */
-void   linear_fade(struct linear *l, double keep);                    /* the past counts `keep` times; keeps the prior */
+void linear_start(struct linear *l, uint32_t d, double ridge);
+void linear_add(struct linear *l, const double *x, double reward, double weight);      /* weight -1 takes a row back */
+/* theta is believed to be `prior` (NULL: zeros) before any outcome; count is that of the outcomes. */
+struct belief linear_belief(struct linear *l, const double *x, const double *prior);
+void linear_merge(struct linear *to, const struct linear *from);    /* rows add up; of the same d */
+const double *linear_theta(struct linear *l);                       /* [d], without a prior */
+/* What arms have in common: the posterior mean of the mean that their thetas are drawn around, each with precision `ridge` (that
+ * of the arms). Every arm is one witness, however often it was asked. The regression `common` gets it as its own theta. */
+void linear_witness(struct linear *common, struct linear *arm);
 
-/* Symphony's screen: indices of the `top` best by .50 likeness + .35 success + .15 stability, best first; returns how many. */
+/* Symphony's screen: marks the arms that are not among the `top` best by .50 likeness + .35 success + .15 stability. They keep the
+ * floor's share, so propensities stay positive. top 0, or as many as there are: marks none. */
 struct screened { double likeness, success, load, latency_ms; bool is_available; };
-uint32_t bandit_screen(const struct screened *c, uint32_t n, uint32_t top, uint32_t *out);
+void bandit_screen(const struct screened *c, uint32_t n, uint32_t top, struct arm *arms);
 
 #endif

@@ -93,23 +93,42 @@ void cells_add(struct cells *c, uint32_t model, uint64_t kind, double reward, do
         cell_add(cells_at(c, model, kind), rest, w);
 }
 
-struct belief cells_belief(const struct cells *c, const struct cells *near, uint32_t model, uint64_t kind, double expected,
-                           double deviation)
+double reward_noise(double expected)
 {
-    static const struct cell none;
-    const struct cell *all = find(c, cell_key(model, CELL_ALL)), *here = find(c, cell_key(model, kind));
-    const struct cell *all2 = find(near, cell_key(model, CELL_ALL)), *here2 = find(near, cell_key(model, kind));
-    all = all ? all : &none, here = here ? here : &none, all2 = all2 ? all2 : &none, here2 = here2 ? here2 : &none;
-    double p = fmin(1, fmax(0, expected)), noise = fmax(noise_least, p * (1 - p));
-    double d = all->wide > 0 ? fmax((double)all->wide, deviation) : deviation;
-    double of_kind = kind == CELL_ALL ? 0 : fmin(kind_spread * kind_spread, d * d / 2);    /* its part of the doubt */
-    double worth = noise / fmax(1e-9, d * d - of_kind), n = all->n + all2->n;  /* the expectation counts like so many outcomes */
-    double offset = (all->rest + all2->rest) / (n + worth), variance = noise / (n + worth);
+    double p = fmin(1, fmax(0, expected));
+    return fmax(noise_least, p * (1 - p));
+}
+
+static const struct cell none;
+
+static const struct cell *cell_of(const struct cells *c, uint32_t model, uint64_t kind)
+{
+    const struct cell *at = find(c, cell_key(model, kind));
+    return at ? at : &none;
+}
+
+double cells_doubt(const struct cells *c, uint32_t model, double deviation)
+{
+    return fmax((double)cell_of(c, model, CELL_ALL)->wide, deviation);
+}
+
+double kind_variance(double deviation)
+{
+    return fmin(kind_spread * kind_spread, deviation * deviation / 2);
+}
+
+struct belief cells_belief(const struct cells *c, uint32_t model, uint64_t kind, double expected, double deviation)
+{
+    const struct cell *all = cell_of(c, model, CELL_ALL), *here = cell_of(c, model, kind);
+    double noise = reward_noise(expected), d = cells_doubt(c, model, deviation);
+    double of_kind = kind == CELL_ALL ? 0 : kind_variance(d);
+    double worth = noise / fmax(1e-9, d * d - of_kind), n = all->n;     /* the expectation counts like so many outcomes */
+    double offset = all->rest / (n + worth), variance = noise / (n + worth);
     if (of_kind > 0) {
-        double worth_kind = noise / of_kind, m = here->n + here2->n, share = worth_kind / (m + worth_kind);
-        offset += (here->rest + here2->rest - m * offset) / (m + worth_kind);
-        variance = share * share * variance + noise / (m + worth_kind);
-        n = m + n * share;
+        double worth_kind = noise / of_kind, share = worth_kind / (here->n + worth_kind);
+        offset += (here->rest - here->n * offset) / (here->n + worth_kind);
+        variance = share * share * variance + noise / (here->n + worth_kind);
+        n = here->n + n * share;
     }
     return (struct belief){ expected + offset, sqrt(variance), n };
 }

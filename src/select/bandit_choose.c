@@ -72,7 +72,7 @@ static uint32_t screen(const struct bandit_rules *rules, const struct arm *arms,
         bar = arms[rules->incumbent].mean + rules->margin;
     for (uint32_t i = 0; i < n; i++) {
         const struct arm *m = &arms[i];
-        if (m->is_out || isnan(m->mean))
+        if (m->is_out || m->is_screened || isnan(m->mean))
             continue;
         double s = m->deviation > 0 ? rules->scale * bandit_pending(m->deviation, m->count, m->pending) : 0;
         if (i != rules->incumbent && m->mean + 2 * s < bar)
@@ -115,21 +115,47 @@ static void best_chances(const struct hope *in, uint32_t n, double *chance)
         chance[i] = sum > 0 ? chance[i] / sum : i == 0;
 }
 
-void bandit_chances(const struct bandit_rules *rules, const struct arm *arms, uint32_t n, double *chance)
+/* Greed takes the largest share; else the share is the chance. Returns the sum. */
+static double share_chances(const struct bandit_rules *rules, const struct arm *arms, uint32_t n, double *chance)
+{
+    uint32_t best = UINT32_MAX;
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        bool counts = !arms[i].is_out && !arms[i].is_screened && arms[i].share > 0 && isfinite(arms[i].share);
+        chance[i] = counts ? arms[i].share : 0;
+        sum += chance[i];
+        if (counts && (best == UINT32_MAX || arms[i].share > arms[best].share))
+            best = i;
+    }
+    if (rules->scale > 0 || best == UINT32_MAX)
+        return sum;
+    for (uint32_t i = 0; i < n; i++)
+        chance[i] = i == best;
+    return 1;
+}
+
+static double belief_chances(const struct bandit_rules *rules, const struct arm *arms, uint32_t n, double *chance)
 {
     struct hope in[BANDIT_TOP_MAX];
     double of[BANDIT_TOP_MAX];
-    uint32_t kept = screen(rules, arms, n, in), open = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        chance[i] = 0;
-        open += !arms[i].is_out;
-    }
-    if (kept == 0)                                  /* nothing is believed of anybody: evenly */
-        of[0] = 0;
+    uint32_t kept = screen(rules, arms, n, in);
     best_chances(in, kept, of);
-    double even = kept == 0 ? 1 : rules->floor > 0 ? rules->floor : 0;
+    for (uint32_t i = 0; i < n; i++)
+        chance[i] = 0;
     for (uint32_t i = 0; i < kept; i++)
-        chance[in[i].arm] = (1 - even) * of[i];
+        chance[in[i].arm] = of[i];
+    return kept > 0;
+}
+
+void bandit_chances(const struct bandit_rules *rules, const struct arm *arms, uint32_t n, double *chance)
+{
+    double sum = rules->by_share ? share_chances(rules, arms, n, chance) : belief_chances(rules, arms, n, chance);
+    double even = !(sum > 0) ? 1 : rules->floor > 0 ? rules->floor : 0;     /* nothing is believed of anybody: evenly */
+    uint32_t open = 0;
+    for (uint32_t i = 0; i < n; i++)
+        open += !arms[i].is_out;
+    for (uint32_t i = 0; i < n; i++)
+        chance[i] = sum > 0 ? (1 - even) * (chance[i] / sum) : 0;
     for (uint32_t i = 0; i < n && open; i++)
         if (!arms[i].is_out)
             chance[i] += even / open;
@@ -150,26 +176,40 @@ uint32_t bandit_throw(const double *chance, uint32_t n, uint64_t seed)
     return last;
 }
 
-uint32_t bandit_screen(const struct screened *c, uint32_t n, uint32_t top, uint32_t *out)
+static const double of_likeness = .50, of_success = .35, of_stability = .15;
+static const double of_load = .4, of_latency = .4, of_available = .2, latency_most_ms = 2000;
+
+static double standing(const struct screened *c)
+{
+    double load = fmin(1, fmax(0, c->load)), late = fmin(1, fmax(0, c->latency_ms / latency_most_ms));
+    double stability = of_load * (1 - load) + of_latency * (1 - late) + of_available * c->is_available;
+    return of_likeness * c->likeness + of_success * c->success + of_stability * stability;
+}
+
+void bandit_screen(const struct screened *c, uint32_t n, uint32_t top, struct arm *arms)
 {
     double score[BANDIT_TOP_MAX];
-    uint32_t kept = 0;
-    top = top && top < BANDIT_TOP_MAX ? top : BANDIT_TOP_MAX;
+    uint32_t kept[BANDIT_TOP_MAX], n_kept = 0;
+    top = top < BANDIT_TOP_MAX ? top : BANDIT_TOP_MAX;
+    if (top == 0 || n <= top)
+        return;
     for (uint32_t i = 0; i < n; i++) {
-        double load = fmin(1, fmax(0, c[i].load)), late = fmin(1, fmax(0, c[i].latency_ms / 2000));
-        double stability = .4 * (1 - load) + .4 * (1 - late) + .2 * c[i].is_available;
-        double s = .50 * c[i].likeness + .35 * c[i].success + .15 * stability;
-        uint32_t at = kept < top ? kept++ : top;
-        if (at == top && s <= score[top - 1])
+        arms[i].is_screened = true;
+        double s = standing(&c[i]);
+        uint32_t at = n_kept < top ? n_kept++ : top;
+        if (arms[i].is_out || (at == top && s <= score[top - 1])) {
+            n_kept -= arms[i].is_out && at < top;
             continue;
+        }
         if (at == top)
             at = top - 1;
         for (; at > 0 && score[at - 1] < s; at--) {
             score[at] = score[at - 1];
-            out[at] = out[at - 1];
+            kept[at] = kept[at - 1];
         }
         score[at] = s;
-        out[at] = i;
+        kept[at] = i;
     }
-    return kept;
+    for (uint32_t i = 0; i < n_kept; i++)
+        arms[kept[i]].is_screened = false;
 }

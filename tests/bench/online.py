@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Learning while serving, judged on recorded outcomes: online learning, drift, delay, budgets, newcomers, off-policy estimates.
 
-    tests/bench/online.py [--runs N] [--only online,budget,newcomer,policy] [--out FILE]
+    tests/bench/online.py [--runs N] [--only online,strategies,budget,newcomer,policy] [--out FILE]
 
 Runs `signalbox evaluate ...` over the sets of ../shared/data/routing (SIGNALBOX_SHARED) and prints one table a question, with standard errors
 and the bar that each is held against. greenserv's uniformly logged rewards are turned into an access log; constant policies estimated from it
@@ -44,6 +44,18 @@ def online(runs):
     return out
 
 
+def strategies(runs):
+    out = {}
+    print("\nStrategies: mean reward over all queries after the first 500, against thompson on the same streams, %d random orders" % runs)
+    for s in SETS:
+        for more in ((), ("--delay", "200"), ("--drift",), ("--newcomer",)):
+            got = ask("online", os.path.join(DATA, s), "--runs", str(runs), "--strategy", "thompson,linucb,fixed_share", *more)
+            out[" ".join((s,) + more)] = got
+            print("  %-11s %-12s %s" % (s, " ".join(more), "  ".join("%s %+.4f +- %.4f" % (
+                x["strategy"], x["whole_to_best_fixed_difference"]["mean"], x["whole_to_best_fixed_difference"]["standard_error"]) for x in got[1:])))
+    return out
+
+
 def budget(runs):
     out = {}
     print("\nBudget: shares of the best single model's cost, five folds; bar: most over <= 0 at the quality of pacing without a reserve")
@@ -60,9 +72,10 @@ def newcomer(runs):
     out = {}
     print("\nNewcomer: the best model known on few rows; bar: never below without it, >= 90 % of its gain after 100")
     for s in SETS:
-        out[s] = ask("newcomer", os.path.join(DATA, s), "--runs", str(min(runs, 4)))
-        print("  %-11s %s" % (s, "  ".join("%s %+.4f +- %.4f (%.0f %%)" % (x["known"], x["difference"], x["standard_error"], 100 * x["share_of_gain"])
-                                          for x in out[s][1:])))
+        out[s] = ask("newcomer", os.path.join(DATA, s))[0]
+        gain = out[s][-1]["difference"]
+        print("  %-11s %s" % (s, "  ".join("%s %+.4f +- %.4f (%.0f %%)" % (x["outcomes"] or "all", x["difference"], x["standard_error"],
+                                                                         100 * x["difference"] / gain) for x in out[s][1:])))
     return out
 
 
@@ -98,7 +111,7 @@ def policy(runs):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--runs", type=int, default=10)
-    p.add_argument("--only", default="online,budget,newcomer,policy")
+    p.add_argument("--only", default="online,strategies,budget,newcomer,policy")
     p.add_argument("--out")
     args = p.parse_args()
     if not os.path.isdir(DATA):

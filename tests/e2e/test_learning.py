@@ -26,7 +26,7 @@ global:
       enabled: true
       state_dir: %(state)s
       checkpoint: 1s
-      adaptation: {exploration: %(exploration)s, exploration_floor: %(floor)s}
+      adaptation: {exploration: %(exploration)s, exploration_floor: %(floor)s%(more)s}
       protection: {tuning: {switch_margin: 0.05}}
   services:
     observability: {access_log: "%(log)s", access_log_capture: true}
@@ -34,8 +34,8 @@ global:
 folder = tempfile.TemporaryDirectory()
 
 
-def text(state, log, exploration="0.5", floor="0.05"):
-    return CONFIG % dict(port=mock.port, state=os.path.join(folder.name, state), log=os.path.join(folder.name, log), exploration=exploration, floor=floor)
+def text(state, log, exploration="0.5", floor="0.05", more=""):
+    return CONFIG % dict(port=mock.port, more=more, state=os.path.join(folder.name, state), log=os.path.join(folder.name, log), exploration=exploration, floor=floor)
 
 
 def model_of(r):
@@ -59,6 +59,13 @@ def lines(log):
 
 def cells(export):
     return {(export["models"][c[0]]["name"], c[1]): c[2:] for c in export["cells"]}
+
+
+def sums(export):
+    """All that the strategies know, by the names of models: a restart may number them anew."""
+    name = lambda i: export["models"][i]["name"]
+    return (cells(export), {name(arm[0]): arm[1:] for arm in export["linear"]},
+            {pot[0]: (pot[1], {name(m[0]): m[1:] for m in pot[2]}) for pot in export["shares"]})
 
 
 def train(g, n=80, good="small"):
@@ -110,6 +117,35 @@ def choices_replay_where_backends_are_drawn_by_lot():
     r = subprocess.run([SIGNALBOX, "explain", "--verify", "--json", "--log", os.path.join(folder.name, "l0")], capture_output=True, text=True)
     got = json.loads(r.stdout)
     assert r.returncode == 0 and got["learned"] == got["replayed"] == 20, r.stdout
+
+
+def every_strategy_moves_choices_replays_and_survives_kill_9():
+    for strategy in ("linucb", "fixed_share"):
+        more, log = ", strategy: %s, rate: 0.3, screen_top: 2" % strategy, "l-" + strategy
+        g = Gateway(text("s-" + strategy, log, more=more))
+        try:
+            seen = train(g, 120, "big")
+            assert [m for _, m in seen[80:]].count("big") > 25, (strategy, seen[60:])
+            before = json.loads(g.request("GET", "/api/v1/learning/export", port=g.admin).body)
+        finally:
+            g.p.kill()
+            g.p.wait(10)
+            g.stop()
+        r = subprocess.run([SIGNALBOX, "explain", "--verify", "--json", "--log", os.path.join(folder.name, log)], capture_output=True, text=True)
+        got = json.loads(r.stdout)
+        assert r.returncode == 0 and got["learned"] == got["replayed"] > 60, r.stdout        # the log's last lines died with it
+        g = Gateway(text("s-" + strategy, log + "b", more=", strategy: thompson, rate: 0.3"))   # another strategy: nothing is lost
+        try:
+            assert id_of(g.chat("the first request opens the state"))
+            after = json.loads(g.request("GET", "/api/v1/learning/export", port=g.admin).body)
+            assert sums(after) == sums(before), (sums(after), sums(before))
+        finally:
+            g.stop()
+    path = os.path.join(folder.name, "guess.yaml")
+    with open(path, "w") as f:
+        f.write(text("s", "l", more=", strategy: guess"))
+    r = subprocess.run([SIGNALBOX, "check", "-c", path], capture_output=True, text=True)
+    assert r.returncode != 0 and "strategy" in r.stdout + r.stderr and "linucb" in r.stdout + r.stderr, r.stdout + r.stderr
 
 
 @test
@@ -233,6 +269,35 @@ def a_budget_is_kept_to_the_last_cent():
     assert spent <= budget, spent
     if 429 in status:
         assert spent > 0.8 * budget, spent
+
+
+@test
+def strategies_are_compared_on_the_same_streams():
+    """Three models, two kinds of text; `best` is right more often, and with --newcomer nobody has told of it."""
+    chance, rows = random.Random(4), [("sum", "add the numbers %d and %d"), ("poem", "a poem about stone %d and river %d")]
+    where = os.path.join(folder.name, "set")
+    os.mkdir(where)
+    with open(os.path.join(where, "queries.jsonl"), "w") as q, open(os.path.join(where, "scores.csv"), "w") as s:
+        s.write("qid,task,best,good,poor\n")
+        for i in range(600):
+            kind, say = rows[i % 2]
+            q.write(json.dumps({"qid": "%012x" % i, "task": kind, "text": say % (i, 7 * i)}) + "\n")
+            s.write("%012x,%s,%d,%d,%d\n" % (i, kind, chance.random() < .8, chance.random() < .6, chance.random() < .2))
+    def ask(*more):
+        r = subprocess.run([SIGNALBOX, "evaluate", "online", where, "--warm", "100", "--runs", "3", "--json", *more], capture_output=True, text=True)
+        assert r.returncode == 0, r.stderr
+        return [json.loads(x) for x in r.stdout.splitlines()]
+    same = ask("--strategy", "thompson,thompson")
+    assert same[1]["whole_to_best_fixed_difference"] == {"mean": 0, "standard_error": 0, "least": 0}, same
+    for more in ((), ("--newcomer",), ("--screen-top", "2")):
+        strategies = "thompson,linucb" if more == ("--newcomer",) else "thompson,linucb,fixed_share"     # shares do not go looking
+        for got in ask("--strategy", strategies, *more):
+            assert got["whole_to_best_fixed"]["mean"] > -.1, (more, got)       # `good` alone is at -.2
+    hidden, known = (ask(*more)[0]["whole_to_best_fixed"]["mean"] for more in (("--newcomer",), ()))
+    assert hidden < known, (hidden, known)
+    for bad in (("--strategy", "guess"), ("--strategy", ""), ("--screen-top", "17"), ("--rate", "2")):
+        r = subprocess.run([SIGNALBOX, "evaluate", "online", where, *bad], capture_output=True, text=True)
+        assert r.returncode == 2 and ("strategy" if bad[0] == "--strategy" else "number in range") in r.stderr, (bad, r.stderr)
 
 
 @test

@@ -10,10 +10,26 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static void sums_are_finite(const struct cells *c)
+static void sums_are_finite(const struct evidence *e)
 {
+    const struct cells *c = &e->cells;
     for (uint32_t i = 0; i < c->cap; i++)
         assert(isfinite(c->slots[i].n) && isfinite(c->slots[i].rest) && c->slots[i].n >= 0);
+}
+
+/* Whatever was read, every strategy makes chances of it. */
+static void chances_are_chances(struct learning *l)
+{
+    struct arena *a = arena_new();
+    struct offer offers[] = { { .model = S("a"), .expected = .6, .deviation = .1 }, { .model = S("b"), .expected = .5, .deviation = .2 } };
+    struct bandit_rules rules = { .scale = .3, .floor = .1, .incumbent = UINT32_MAX };
+    for (size_t i = 0; a && evidence_all[i]; i++) {
+        struct chosen c;
+        struct situation s = { .strategy = evidence_all[i], .query = { .kind = 1, .decision = 1 } };
+        learning_choose(l, offers, 2, &rules, &s, a, &c);
+        assert(c.at < 2 && c.chances[0] >= .05 - 1e-9 && fabs(c.chances[0] + c.chances[1] - 1) < 1e-9);
+    }
+    arena_free(a);
 }
 
 static void as_import(str text)
@@ -22,7 +38,8 @@ static void as_import(str text)
     struct learning *l = learning_new();
     if (learning_import(l, text, &e) == 0) {
         struct buf out = { 0 };
-        sums_are_finite(&l->near);
+        sums_are_finite(&l->all);
+        chances_are_chances(l);
         learning_show(l, &out);
         buf_free(&out);
     }
@@ -51,6 +68,7 @@ static void as_files(str text)
         l = learning_new();
         learning_open(l, str_of(dir), &e);
         sums_are_finite(&l->own);
+        chances_are_chances(l);
         learning_free(l);
         static const char *const all[] = { "state.json", "journal.jsonl", "journal.old.jsonl", "state.json.unreadable" };
         for (int k = 0; k < 4; k++) {

@@ -44,8 +44,22 @@ static str id_of(char buf[32], int i)
 static void decide(struct learning *l, int i, const char *model, uint64_t kind)
 {
     char id[32];
+    float x[CONTEXT_N];
+    struct query_context q = { .length = .3f, .complexity = (float)(i % 7) / 7 };
+    q.kinds[kind % CONTEXT_KINDS] = 1;
+    context_fill(&q, &(struct candidate_context){ .expected = .6, .deviation = .15, .load = .2, .reputation = .01 * (i % 5) }, x);
     learning_remember(l, &(struct decided){ .id = id_of(id, i), .model = str_of(model), .kind = kind, .now_s = 1000 + (uint64_t)i,
-                                            .expected = .6, .mean = .6, .deviation = .1, .propensity = .5, .cost = NAN });
+                                            .expected = .6, .mean = .6, .deviation = .1, .propensity = .5, .cost = NAN, .decision = 77, .n_arms = 3, .x = x });
+}
+
+/* All that the strategies know, but for the cells, whose order is that of a hash table. */
+static str sums_of(const struct learning *l, struct arena *a)
+{
+    struct buf out = { 0 };
+    struct json_writer w = { .out = &out };
+    for (size_t i = 1; evidence_all[i]; i++)
+        evidence_all[i]->write(&l->own, &w);
+    return buf_to_arena(&out, a);
 }
 
 static enum outcome_result say(struct learning *l, int i, enum outcome_source s, double reward)
@@ -67,18 +81,18 @@ static void an_outcome_counts_once_and_a_correction_replaces_it(void **state)
     struct learning *l = learning_new();
     decide(l, 1, "a", 7);
     assert_int_equal(say(l, 1, SOURCE_USER, 1), SAID_NEW);
-    struct cell once = *cells_at(&l->own, 0, 7);
+    struct cell once = *cells_at(&l->own.cells, 0, 7);
     assert_int_equal(say(l, 1, SOURCE_USER, 1), SAID_AGAIN);
-    assert_memory_equal(&once, cells_at(&l->own, 0, 7), sizeof once);
+    assert_memory_equal(&once, cells_at(&l->own.cells, 0, 7), sizeof once);
     assert_int_equal(say(l, 1, SOURCE_USER, 0), SAID_CORRECTED);
-    assert_true(cells_at(&l->own, 0, 7)->n == 1 && fabs(cells_at(&l->own, 0, 7)->rest + .6) < 1e-6);
+    assert_true(cells_at(&l->own.cells, 0, 7)->n == 1 && fabs(cells_at(&l->own.cells, 0, 7)->rest + .6) < 1e-6);
     assert_int_equal(say(l, 1, SOURCE_IMPLICIT, 1), SAID_OVERRULED);    /* the user knows better than we do */
-    assert_true(fabs(cells_at(&l->own, 0, 7)->rest + .6) < 1e-6);
+    assert_true(fabs(cells_at(&l->own.cells, 0, 7)->rest + .6) < 1e-6);
     char id[32];
     learning_say(l, id_of(id, 1), SOURCE_USER, 0, 0);                   /* the user takes it back: ours counts */
-    assert_true(cells_at(&l->own, 0, 7)->n == 1 && fabs(cells_at(&l->own, 0, 7)->rest - .4) < 1e-6);
+    assert_true(cells_at(&l->own.cells, 0, 7)->n == 1 && fabs(cells_at(&l->own.cells, 0, 7)->rest - .4) < 1e-6);
     learning_say(l, id_of(id, 1), SOURCE_IMPLICIT, 0, 0);
-    assert_true(cells_at(&l->own, 0, 7)->n == 0 && cells_at(&l->own, 0, 7)->rest == 0);
+    assert_true(cells_at(&l->own.cells, 0, 7)->n == 0 && cells_at(&l->own.cells, 0, 7)->rest == 0);
     assert_int_equal(say(l, 2, SOURCE_USER, 1), SAID_UNKNOWN);
     assert_int_equal((int)learning_say(l, S("req-1"), SOURCE_USER, NAN, 1), SAID_UNKNOWN);
     learning_free(l);
@@ -91,7 +105,7 @@ static void partial_outcomes_count_in_part(void **state)
     char id[32];
     decide(l, 1, "a", 7);
     learning_say(l, id_of(id, 1), SOURCE_JUDGE, .8, .25);
-    assert_true(fabs(cells_at(&l->own, 0, 7)->n - .25) < 1e-9);
+    assert_true(fabs(cells_at(&l->own.cells, 0, 7)->n - .25) < 1e-9);
     learning_free(l);
 }
 
@@ -136,9 +150,13 @@ static void every_acknowledged_outcome_survives_kill_9(void **state)
         for (uint64_t kind = 0; kind <= 5; kind++)
             for (int m = 0; m < 2; m++) {
                 uint32_t x = learned_index(after, m ? S("a") : S("b")), y = learned_index(want, m ? S("a") : S("b"));
-                struct cell *p = cells_at(&after->own, x, kind), *q = cells_at(&want->own, y, kind);
+                struct cell *p = cells_at(&after->own.cells, x, kind), *q = cells_at(&want->own.cells, y, kind);
                 assert_true(p->n == q->n && p->rest == q->rest && p->squares == q->squares);    /* bit for bit */
             }
+        struct arena *a = arena_new();
+        str x = sums_of(after, a), y = sums_of(want, a);
+        assert_true(x.len > 1000 && str_eq(x, y));
+        arena_free(a);
         assert_int_equal(say(after, 3, SOURCE_OPERATOR, 1), SAID_AGAIN);        /* and the memory of decisions */
         assert_int_equal(say(after, 3, SOURCE_OPERATOR, 0), SAID_CORRECTED);
         learning_free(after), learning_free(want);
@@ -159,12 +177,12 @@ static void a_torn_line_and_strange_lines_do_no_harm(void **state)
           "{\"s\":100,\"t\":\"changed\",\"model\":\"a\",\"after\":[[1]]}\n{\"s\":101,\"t\":\"said\",\"id\":\"req-1\",\"sou", f);
     fclose(f);
     l = opened();
-    assert_true(cells_at(&l->own, 0, 7)->n == 1);
+    assert_true(cells_at(&l->own.cells, 0, 7)->n == 1);
     decide(l, 2, "a", 7);
     say(l, 2, SOURCE_USER, 1);
     learning_free(l);
     l = opened();
-    assert_true(cells_at(&l->own, 0, 7)->n == 2);
+    assert_true(cells_at(&l->own.cells, 0, 7)->n == 2);
     learning_free(l);
 }
 
@@ -176,6 +194,12 @@ static void a_state_that_cannot_be_read_is_kept_aside(void **state)
         "{\"version\":1,\"models\":[{\"name\":\"a\"}],\"cells\":[[5,\"1\",1,0,0,0]]}",
         "{\"version\":1,\"models\":[{\"name\":\"a\"}],\"cells\":[[0,\"1\",-1,0,0,0]]}",
         "{\"version\":1,\"models\":[{\"name\":\"a\"}],\"cells\":[[0,\"1\",1,1e9,0,0]]}",
+        "{\"version\":1,\"models\":[],\"cells\":[],\"linear\":{}}",
+        "{\"version\":1,\"models\":[],\"cells\":[],\"linear\":[[0,1,[],[]]]}",
+        "{\"version\":1,\"models\":[{\"name\":\"a\"}],\"cells\":[],\"linear\":[[0,-1,[],[]]]}",
+        "{\"version\":1,\"models\":[],\"cells\":[],\"shares\":[[\"1\",0,[]]]}",
+        "{\"version\":1,\"models\":[],\"cells\":[],\"shares\":[[\"1\",1,[[0,1,0]]]]}",
+        "{\"version\":1,\"models\":[{\"name\":\"a\"}],\"cells\":[],\"shares\":[[\"1\",1,[[0,1,7]]]]}",
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         fresh(NULL);
@@ -187,7 +211,7 @@ static void a_state_that_cannot_be_read_is_kept_aside(void **state)
         fputs(bad[i], f);
         fclose(f);
         struct learning *l = opened();
-        assert_int_equal(l->own.used, 0);
+        assert_int_equal(l->own.cells.used, 0);
         assert_int_equal(access(aside, F_OK), 0);
         learning_free(l);
     }
@@ -207,7 +231,7 @@ static void a_state_of_version_1_is_read(void **state)
     fclose(f);
     struct learning *l = opened();
     assert_string_equal(l->instance, "box-1");
-    assert_true(cells_at(&l->own, 0, 0xabcdef0123456789)->n == 2 && l->seq == 12 && l->answered == .25);
+    assert_true(cells_at(&l->own.cells, 0, 0xabcdef0123456789)->n == 2 && l->seq == 12 && l->answered == .25);
     learning_free(l);
 }
 
@@ -231,8 +255,8 @@ static void instances_add_up_and_sending_twice_counts_once(void **state)
     assert_int_equal(learning_import(one, S("{\"version\":1,\"instance\":\"x\",\"seq\":1}"), &e), -1);
     for (int m = 0; m < 2; m++) {
         str name = m ? S("a") : S("b");
-        struct belief x = cells_belief(&one->own, &one->near, learned_index(one, name), 3, .5, .2);
-        struct belief y = cells_belief(&both->own, NULL, learned_index(both, name), 3, .5, .2);
+        struct belief x = cells_belief(&one->all.cells, learned_index(one, name), 3, .5, .2);
+        struct belief y = cells_belief(&both->own.cells, learned_index(both, name), 3, .5, .2);
         assert_true(fabs(x.mean - y.mean) < 1e-9 && fabs(x.deviation - y.deviation) < 1e-9);
     }
     decide(two, 100, "a", 3);
@@ -259,14 +283,19 @@ static void a_changed_model_is_forgotten_also_after_a_restart(void **state)
         say(l, i++, SOURCE_OPERATOR, 0);
     }
     assert_int_equal(l->models[0]->changes, 1);
-    assert_true(cells_at(&l->own, 0, 7)->n < 60 && i < 340);
-    struct cell before = *cells_at(&l->own, 0, 7);
+    assert_true(cells_at(&l->own.cells, 0, 7)->n < 60 && i < 340);
+    struct cell before = *cells_at(&l->own.cells, 0, 7);
+    struct arena *a = arena_new();
+    str sums = sums_of(l, a);
+    assert_true(l->own.pots.of[0].of[0].shift < -.3 && l->own.linear.of[0]->count < 60);
     learning_free(l);
     l = opened();
+    assert_true(str_eq(sums_of(l, a), sums));
+    arena_free(a);
     assert_int_equal(l->models[0]->changes, 1);
-    struct cell *after = cells_at(&l->own, 0, 7);
+    struct cell *after = cells_at(&l->own.cells, 0, 7);
     assert_true(after->n == before.n && after->rest == before.rest);
-    assert_true(cells_at(&l->own, 0, CELL_ALL)->wide > 0);
+    assert_true(cells_at(&l->own.cells, 0, CELL_ALL)->wide > 0);
     learning_free(l);
 }
 
@@ -343,7 +372,7 @@ static void a_failover_is_the_failure_of_one_and_the_answer_of_the_other(void **
     learning_failed_over(l, S("req-1"), S("b"), 1001);
     say(l, 1, SOURCE_USER, 1);
     uint32_t m = learned_index(l, S("a")), k = learned_index(l, S("b"));
-    assert_true(cells_at(&l->own, m, 7)->rest < 0 && cells_at(&l->own, k, 7)->rest > 0);
+    assert_true(cells_at(&l->own.cells, m, 7)->rest < 0 && cells_at(&l->own.cells, k, 7)->rest > 0);
     learning_free(l);
 }
 
@@ -382,17 +411,19 @@ static void sessions_come_and_go(void **state)
 
 static void choices_and_chances_can_be_thrown_again(void **state)
 {
-    (void)state;
+    const struct evidence_ops *strategy = *state;
     struct arena *a = arena_new();
     struct learning *l = learning_new();
     struct offer offers[] = { { .model = S("a"), .expected = .6, .deviation = .2, .cost = NAN },
                               { .model = S("b"), .expected = .6, .deviation = .2, .cost = NAN },
                                   { .model = S("c"), .is_out = true } };
     struct bandit_rules rules = { .scale = .5, .floor = .01, .incumbent = UINT32_MAX };
+    struct situation s = { .strategy = strategy, .query = { .kind = 7, .decision = 9 } };
     for (uint64_t seed = 0; seed < 100; seed++) {
         struct chosen c;
         double again[3];
-        learning_choose(l, offers, 3, &rules, 7, seed, 0, a, &c);
+        s.seed = seed;
+        learning_choose(l, offers, 3, &rules, &s, a, &c);
         bandit_chances(&c.rules, c.arms, c.n, again);
         assert_int_equal(bandit_throw(again, c.n, c.seed), c.at);
         assert_memory_equal(again, c.chances, sizeof again);
@@ -401,8 +432,36 @@ static void choices_and_chances_can_be_thrown_again(void **state)
     for (int i = 0; i < 6; i++)
         learning_form(l, S("a"), true, 0);              /* answers without the asked form */
     struct chosen c;
-    learning_choose(l, offers, 3, &rules, 7, 1, 1, a, &c);
+    s.seed = s.now_ns = 1;
+    learning_choose(l, offers, 3, &rules, &s, a, &c);
     assert_true(c.arms[0].is_out && c.at == 1 && c.propensity == 1);
+    learning_free(l);
+    arena_free(a);
+}
+
+static void a_newcomer_is_looked_at_until_enough_came_of_it(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    struct learning *l = learning_new();
+    struct offer offers[] = { { .model = S("a"), .expected = .6, .deviation = .05 }, { .model = S("n"), .expected = .5, .deviation = .1 } };
+    struct bandit_rules rules = { .scale = .3, .floor = .01, .incumbent = UINT32_MAX };
+    struct situation s = { .query = { .kind = 7, .decision = 77 }, .seed = 1 };
+    struct chosen c;
+    learning_choose(l, offers, 2, &rules, &s, a, &c);
+    double known = c.chances[1];
+    offers[1].is_new = true;
+    learning_choose(l, offers, 2, &rules, &s, a, &c);
+    assert_true(c.chances[1] > 3 * known && c.chances[1] < .3);
+    for (int i = 0; i < 100; i++) {
+        decide(l, i, "n", 7);
+        say(l, i, SOURCE_OPERATOR, i % 2);
+    }
+    learning_choose(l, offers, 2, &rules, &s, a, &c);
+    double after = c.arms[1].deviation;
+    offers[1].is_new = false;
+    learning_choose(l, offers, 2, &rules, &s, a, &c);
+    assert_true(after == c.arms[1].deviation);
     learning_free(l);
     arena_free(a);
 }
@@ -424,7 +483,10 @@ int main(void)
         cmocka_unit_test(a_failover_is_the_failure_of_one_and_the_answer_of_the_other),
         cmocka_unit_test(the_memory_is_bounded),
         cmocka_unit_test(sessions_come_and_go),
-        cmocka_unit_test(choices_and_chances_can_be_thrown_again),
+        cmocka_unit_test(a_newcomer_is_looked_at_until_enough_came_of_it),
+        cmocka_unit_test(choices_and_chances_can_be_thrown_again),      /* by the default */
+        cmocka_unit_test_prestate(choices_and_chances_can_be_thrown_again, (void *)(uintptr_t)evidence_all[1]),
+        cmocka_unit_test_prestate(choices_and_chances_can_be_thrown_again, (void *)(uintptr_t)evidence_all[2]),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     fresh(NULL);
