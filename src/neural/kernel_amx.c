@@ -66,22 +66,42 @@ static void make_bump(struct bump *b, float width, double (*f)(double))
     }
 }
 
-static inline vec look_up(const float *table, __m512i i)
+struct finish_constants { vec end, inverse, c[3][SEGMENTS / WIDTH]; };     /* of one bump */
+
+static inline __attribute__((always_inline)) bool has_bump(enum activation kind)
 {
-    return _mm512_permutex2var_ps(vec_load(table), i, vec_load(table + 16));
+    return kind == ACTIVATION_GELU || kind == ACTIVATION_GELU_TANH || kind == ACTIVATION_SILU;
 }
 
-static inline vec activate_by_bump(const struct bump *b, vec x)
+static inline __attribute__((always_inline)) struct finish_constants finish_begin(enum activation kind)
 {
-    vec a = _mm512_min_ps(vec_abs(x), vec_set(b->width * (SEGMENTS - 1)));
-    __m512i i = _mm512_castps_si512(vec_fma(a, vec_set(b->inverse), vec_set(1 << 23)));   /* low bits: nearest whole number */
-    return vec_max(vec_set(0), x) - vec_fma(vec_fma(look_up(b->c2, i), a, look_up(b->c1, i)), a, look_up(b->c0, i));
+    struct finish_constants k = { 0 };
+    if (!has_bump(kind))
+        return k;
+    const struct bump *b = &bumps[kind];
+    k.end = vec_set(b->width * (SEGMENTS - 1));
+    k.inverse = vec_set(b->inverse);
+    for (int half = 0; half < SEGMENTS / WIDTH; half++) {
+        k.c[0][half] = vec_load(b->c0 + half * WIDTH);
+        k.c[1][half] = vec_load(b->c1 + half * WIDTH);
+        k.c[2][half] = vec_load(b->c2 + half * WIDTH);
+    }
+    return k;
 }
 
-static inline __attribute__((always_inline)) vec finish_activate(enum precision precision, enum activation kind, vec x)
+static inline __attribute__((always_inline)) vec activate_by_bump(const struct finish_constants *k, vec x)
 {
-    bool has_bump = kind == ACTIVATION_GELU || kind == ACTIVATION_GELU_TANH || kind == ACTIVATION_SILU;
-    return precision != PRECISION_F32 && has_bump ? activate_by_bump(&bumps[kind], x) : vec_activate(kind, x);
+    vec a = _mm512_min_ps(vec_abs(x), k->end), c[3];
+    __m512i i = _mm512_castps_si512(vec_fma(a, k->inverse, vec_set(1 << 23)));      /* low bits: nearest whole number */
+    for (int n = 0; n < 3; n++)
+        c[n] = _mm512_permutex2var_ps(k->c[n][0], i, k->c[n][1]);
+    return vec_max(vec_set(0), x) - vec_fma(vec_fma(c[2], a, c[1]), a, c[0]);
+}
+
+static inline __attribute__((always_inline)) vec finish_activate(enum precision precision, enum activation kind,
+                                                                 const struct finish_constants *k, vec x)
+{
+    return precision != PRECISION_F32 && has_bump(kind) ? activate_by_bump(k, x) : vec_activate(kind, x);
 }
 
 #include "neural/kernel_finish.h"
