@@ -37,7 +37,7 @@ _signalbox() {
     spend)
         options='--by --from --to --key --user --team --project --model --limit --csv --admin --token-env --state --config --json --help' words='' files='--state -c --config ' ;;
     bench)
-        options='--config --json --model --tokens --batch --threads --precision --mixed --kernel --help' words='decide signals encoder tokenizer' files='-c --config ' ;;
+        options='--config --json --model --tokens --batch --threads --precision --mixed --kernel --learner --candidates --picks --help' words='decide signals encoder tokenizer select' files='-c --config ' ;;
     completions)
         options='--help' words='bash zsh fish' files='' ;;
     version)

@@ -15,7 +15,7 @@
 #include "select/learner.h"
 #include "select/objective.h"
 
-enum { ROWS = 4000, KINDS = 14, TEXTS = 256, PICKS = 4000, WORDS = 20000, OWN = 600 };
+enum { ROWS = 4000, KINDS = 14, TEXTS = 256, PICKS = 4000, CANDIDATES_MAX = 1000, WORDS = 20000, OWN = 600 };
 
 /* Time of this thread on a processor: who else uses the machine is no property of a pick. */
 static uint64_t cpu_now(void)
@@ -49,10 +49,10 @@ static int by_size(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
-static struct figure figure_of(uint64_t *ns)
+static struct figure figure_of(uint64_t *ns, uint32_t n)
 {
-    qsort(ns, PICKS, sizeof *ns, by_size);
-    return (struct figure){ (double)ns[PICKS / 2], (double)ns[PICKS * 99 / 100] };
+    qsort(ns, n, sizeof *ns, by_size);
+    return (struct figure){ (double)ns[n / 2], (double)ns[(uint64_t)n * 99 / 100] };
 }
 
 static void told(const char *what, struct figure f, double heap_bytes, struct json_writer *j)
@@ -88,10 +88,10 @@ static void bench_features(size_t bytes, struct arena *a, struct json_writer *j)
         arena_free(scratch);
     }
     snprintf(what, sizeof what, "features of %zu bytes", bytes);
-    told(what, figure_of(ns), ((double)mallinfo2().uordblks - (double)before) / PICKS, j);
+    told(what, figure_of(ns, PICKS), ((double)mallinfo2().uordblks - (double)before) / PICKS, j);
 }
 
-static int bench_learner(const char *name, uint32_t n_models, struct arena *a, struct json_writer *j, struct err *e)
+static int bench_learner(const char *name, uint32_t n_models, uint32_t picks, struct arena *a, struct json_writer *j, struct err *e)
 {
     static uint64_t ns[PICKS];
     static const char *const kind_names[KINDS] = { "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n" };
@@ -120,7 +120,7 @@ static int bench_learner(const char *name, uint32_t n_models, struct arena *a, s
     struct objective o = { .quality = 1, .cost = 20 };
     size_t before = mallinfo2().uordblks;
     uint64_t chosen = 0;
-    for (uint32_t i = 0; i < PICKS && rc == 0; i++) {
+    for (uint32_t i = 0; i < picks && rc == 0; i++) {
         struct arena *scratch = arena_new();
         struct features q;
         uint64_t from = cpu_now();
@@ -134,10 +134,18 @@ static int bench_learner(const char *name, uint32_t n_models, struct arena *a, s
     if (rc == 0) {
         char what[64];
         snprintf(what, sizeof what, "%s, %u candidates, 1 KB%s", name, n_models, chosen ? "" : " ");
-        told(what, figure_of(ns), ((double)mallinfo2().uordblks - (double)before) / PICKS, j);
+        told(what, figure_of(ns, picks), ((double)mallinfo2().uordblks - (double)before) / picks, j);
     }
     learner_free(l);
     return rc;
+}
+
+static bool is_listed(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
 }
 
 int bench_select(int argc, char **argv)
@@ -145,11 +153,20 @@ int bench_select(int argc, char **argv)
     static const char *const names[] = { "mean", "table", "factor", "knn", "blend" };
     static const uint32_t pools[] = { 9, 28, 100 };
     struct cli_args args = cli_args_start("bench", argc, argv);
-    bool as_json = false;
-    for (int id; (id = cli_next(&args)) != CLI_END;) {
-        if (id != 'j')
-            return id == CLI_BAD ? CLI_USAGE : cli_usage_error("bench", "select takes --json and nothing else");
-        as_json = true;
+    const char *only = NULL;                    /* this learner and no features by themselves */
+    int64_t candidates = 0, picks = PICKS;      /* 0: each of the pools */
+    bool as_json = false, ok = true;
+    for (int id; ok && (id = cli_next(&args)) != CLI_END;) {
+        switch (id) {
+        case 'j': as_json = true; break;
+        case 'l': only = args.value; ok = is_listed(names, COUNT_OF(names), only); break;
+        case 'C': ok = str_int(str_of(args.value), &candidates) && candidates > 0 && candidates <= CANDIDATES_MAX; break;
+        case 'N': ok = str_int(str_of(args.value), &picks) && picks > 0 && picks <= PICKS; break;
+        case CLI_BAD: return CLI_USAGE;
+        default: return cli_usage_error("bench", "bench select has no such option or word");
+        }
+        if (!ok)
+            return cli_usage_error("bench", "'%s' does not fit that option", args.value);
     }
     struct buf text = { 0 };
     struct json_writer j = { .out = &text }, *to = as_json ? &j : NULL;
@@ -158,15 +175,15 @@ int bench_select(int argc, char **argv)
     if (to)
         jw_begin(to, '[');
     static const size_t lengths[] = { 1024, 2048 };
-    for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+    for (size_t i = 0; i < COUNT_OF(lengths) && !only; i++) {
         struct arena *a = arena_new();
         bench_features(lengths[i], a, to);
         arena_free(a);
     }
     for (size_t i = 0; i < COUNT_OF(names) && rc == 0; i++)
-        for (size_t k = 0; k < COUNT_OF(pools) && rc == 0; k++) {
+        for (size_t k = 0; k < (candidates ? 1 : COUNT_OF(pools)) && rc == 0 && (!only || strcmp(only, names[i]) == 0); k++) {
             struct arena *a = arena_new();
-            rc = bench_learner(names[i], pools[k], a, to, &e);
+            rc = bench_learner(names[i], candidates ? (uint32_t)candidates : pools[k], (uint32_t)picks, a, to, &e);
             arena_free(a);
         }
     if (to) {

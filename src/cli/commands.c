@@ -60,6 +60,9 @@ static const struct cli_option bench_options[] = {
     { 'p', "precision", "P", "encoder: f32, bf16 or int8 (default: the fastest here)" },
     { 'X', "mixed", NULL, "encoder: texts of 1/16 to all of --tokens instead of equal ones" },
     { 'K', "kernel", NULL, "encoder: also how much of a forward the kernels alone would need" },
+    { 'l', "learner", "NAME", "select: only mean, table, factor, knn or blend (default: each, and features by themselves)" },
+    { 'C', "candidates", "N", "select: models to pick from (default 9, 28, 100)" },
+    { 'N', "picks", "N", "select: how many picks (default and most 4000)" },
     END,
 };
 
@@ -358,13 +361,15 @@ const struct command commands[] = {
     { "bench", "measure parts of signalbox in this process",
       "decide | signals [-c FILE] [--json]\n"
       "encoder [--model DIR] [--tokens N] [--batch B] [--threads T] [--precision P] [--mixed] [--kernel] [--json]\n"
-      "tokenizer [--model DIR] [--tokens N] [--json]",
+      "tokenizer [--model DIR] [--tokens N] [--json]\n"
+      "select [--learner NAME] [--candidates N] [--picks N] [--json]",
       "Time, cycles where the CPU lets one count them, and allocations of single steps, without a network.",
-      bench_options, "decide signals encoder tokenizer",
+      bench_options, "decide signals encoder tokenizer select",
       "signalbox bench decide\n"
       "signalbox bench signals --json\n"
       "signalbox bench encoder --tokens 512 --precision int8\n"
-      "signalbox bench tokenizer\n",
+      "signalbox bench tokenizer\n"
+      "signalbox bench select --learner blend --candidates 100\n",
       cli_bench },
     { "completions", "print shell completions", "bash | zsh | fish",
       "Made from the same table as this help.",

@@ -168,6 +168,7 @@ struct pass {                           /* one forward */
 
 static const uint32_t *count_positions(const struct pass *p, struct encoder_scratch *s);
 static void run_part(void *arg, size_t part);
+static void run_panels(const struct pass *p, size_t part, size_t from, size_t to, struct gang *g);
 static void run_panel(const struct pass *p, size_t part, size_t from, size_t n, struct gang *g);
 static void embed(const struct pass *p, size_t from, size_t n);
 static void finish_layer(const struct pass *p, const struct block *b, size_t part, size_t from, size_t n, struct gang *g);
@@ -200,8 +201,7 @@ int trunk_forward(const struct encoder *e, const struct encoder_batch *b, struct
                                              p.context, p.context_stride) < 0)
             return -1;
         if (p.parts == 1)
-            for (size_t from = 0; from < n; from += PANEL_ROWS)
-                run_panel(&p, 0, from, n - from < PANEL_ROWS ? n - from : PANEL_ROWS, g);
+            run_panels(&p, 0, 0, n, g);
         else
             gang_run(g, p.parts, run_part, &p);
     }
@@ -222,9 +222,19 @@ static const uint32_t *count_positions(const struct pass *p, struct encoder_scra
 static void run_part(void *arg, size_t part)
 {
     const struct pass *p = arg;
-    size_t from = p->n * part / p->parts, to = p->n * (part + 1) / p->parts;
-    for (; from < to; from += PANEL_ROWS)
-        run_panel(p, part, from, to - from < PANEL_ROWS ? to - from : PANEL_ROWS, NULL);
+    run_panels(p, part, p->n * part / p->parts, p->n * (part + 1) / p->parts, NULL);
+}
+
+/* As few panels as will do, about the same size: one for the last 30 rows alone would read all weights for them. */
+static void run_panels(const struct pass *p, size_t part, size_t from, size_t to, struct gang *g)
+{
+    size_t panels = (to - from + PANEL_ROWS - 1) / PANEL_ROWS;
+    for (; panels > 0; panels--) {
+        size_t n = ((to - from) / panels + PANEL_ROWS_MIN - 1) / PANEL_ROWS_MIN * PANEL_ROWS_MIN;
+        n = n < to - from ? n : to - from;
+        run_panel(p, part, from, n, g);
+        from += n;
+    }
 }
 
 /* Rows from .. from + n up to the next attention. */

@@ -31,7 +31,7 @@
  * parabola in each of 32 segments of |x|; a permutation looks its three coefficients up. Errors: GELU 4e-5, SiLU 1e-4. */
 
 enum { SEGMENTS = 32 };
-struct bump { float width, c0[SEGMENTS], c1[SEGMENTS], c2[SEGMENTS]; };
+struct bump { _Alignas(64) float c0[SEGMENTS], c1[SEGMENTS], c2[SEGMENTS], width, inverse; };
 
 static struct bump bumps[ACTIVATION_TANH + 1];
 
@@ -53,7 +53,7 @@ static double silu_bump(double a)
 /* Segment i is around i * width; its parabola meets the bump in the three Chebyshev points. The last is 0. */
 static void make_bump(struct bump *b, float width, double (*f)(double))
 {
-    b->width = width;
+    b->width = width, b->inverse = 1 / width;
     for (int i = 0; i < SEGMENTS - 1; i++) {
         double middle = (double)width * i, h = (double)width * 0.4330127018922193;     /* half the width times cos 30 degrees */
         double low = f(fabs(middle - h)), mid = f(middle), high = f(middle + h);
@@ -66,22 +66,42 @@ static void make_bump(struct bump *b, float width, double (*f)(double))
     }
 }
 
-static inline vec look_up(const float *table, __m512i i)
+struct finish_constants { vec end, inverse, c[3][SEGMENTS / WIDTH]; };     /* of one bump */
+
+static inline __attribute__((always_inline)) bool has_bump(enum activation kind)
 {
-    return _mm512_permutex2var_ps(vec_load(table), i, vec_load(table + 16));
+    return kind == ACTIVATION_GELU || kind == ACTIVATION_GELU_TANH || kind == ACTIVATION_SILU;
 }
 
-static inline vec activate_by_bump(const struct bump *b, vec x)
+static inline __attribute__((always_inline)) struct finish_constants finish_begin(enum activation kind)
 {
-    vec a = _mm512_min_ps(vec_abs(x), vec_set(b->width * (SEGMENTS - 1)));
-    __m512i i = _mm512_castps_si512(vec_fma(a, vec_set(1 / b->width), vec_set(1 << 23)));   /* low bits: nearest whole number */
-    return vec_max(vec_set(0), x) - vec_fma(vec_fma(look_up(b->c2, i), a, look_up(b->c1, i)), a, look_up(b->c0, i));
+    struct finish_constants k = { 0 };
+    if (!has_bump(kind))
+        return k;
+    const struct bump *b = &bumps[kind];
+    k.end = vec_set(b->width * (SEGMENTS - 1));
+    k.inverse = vec_set(b->inverse);
+    for (int half = 0; half < SEGMENTS / WIDTH; half++) {
+        k.c[0][half] = vec_load(b->c0 + half * WIDTH);
+        k.c[1][half] = vec_load(b->c1 + half * WIDTH);
+        k.c[2][half] = vec_load(b->c2 + half * WIDTH);
+    }
+    return k;
 }
 
-static inline __attribute__((always_inline)) vec finish_activate(enum precision precision, enum activation kind, vec x)
+static inline __attribute__((always_inline)) vec activate_by_bump(const struct finish_constants *k, vec x)
 {
-    bool has_bump = kind == ACTIVATION_GELU || kind == ACTIVATION_GELU_TANH || kind == ACTIVATION_SILU;
-    return precision != PRECISION_F32 && has_bump ? activate_by_bump(&bumps[kind], x) : vec_activate(kind, x);
+    vec a = _mm512_min_ps(vec_abs(x), k->end), c[3];
+    __m512i i = _mm512_castps_si512(vec_fma(a, k->inverse, vec_set(1 << 23)));      /* low bits: nearest whole number */
+    for (int n = 0; n < 3; n++)
+        c[n] = _mm512_permutex2var_ps(k->c[n][0], i, k->c[n][1]);
+    return vec_max(vec_set(0), x) - vec_fma(vec_fma(c[2], a, c[1]), a, c[0]);
+}
+
+static inline __attribute__((always_inline)) vec finish_activate(enum precision precision, enum activation kind,
+                                                                 const struct finish_constants *k, vec x)
+{
+    return precision != PRECISION_F32 && has_bump(kind) ? activate_by_bump(k, x) : vec_activate(kind, x);
 }
 
 #include "neural/kernel_finish.h"
@@ -152,6 +172,7 @@ static inline __attribute__((always_inline)) void multiply_row(unsigned format, 
 }
 
 enum {
+    ROWS_AT_ONCE = 16,                              /* of an epilogue: a call reads as many vectors of constants as a row of results */
     FEW_ROWS = 64,                                  /* up to here weights are what a product waits for */
     AHEAD_BYTES = 256 << 10,                        /* of the next matrix: what the loops before it have time to fetch */
 };
@@ -159,10 +180,11 @@ enum {
 /* One register tile, and the epilogue of the one before. `tall`: more than 16 rows. */
 static inline __attribute__((always_inline)) void multiply_tiles(const struct finish *f, struct pending *p, unsigned format,
                                                                  bool tall, const uint8_t *a, size_t a_bytes, const uint8_t *b,
-                                                                 size_t b_bytes, size_t steps, size_t rows_a_step,
+                                                                 size_t b_bytes, size_t steps, size_t interval,
                                                                  size_t lines)
 {
     const size_t step_bytes = (size_t)TILE_BYTES << (format == FORMAT_SPLIT);
+    size_t since = 0;
     TILE_ZERO(4);
     TILE_ZERO(5);
     if (tall) {
@@ -198,7 +220,8 @@ static inline __attribute__((always_inline)) void multiply_tiles(const struct fi
             multiply_row(format, true, 1);
         }
         fetch_ahead(lines);
-        finish_some(f, p, rows_a_step);
+        if (++since == interval)
+            finish_some(f, p, ROWS_AT_ONCE), since = 0;
     }
     finish_some(f, p, 2 * TILE_ROWS);
     TILE_STORE(4, p->tile, PAIR * 4);
@@ -215,7 +238,7 @@ static inline __attribute__((always_inline)) void product_of(unsigned format, co
     const struct matrix *w = f->w;
     const size_t a_bytes = block_bytes(format, w->k), b_bytes = panel_bytes(format, w->k), columns = pair_columns(w), m = f->x->m;
     const size_t steps = padded_k(format, w->k) / step_of(format);
-    const size_t rows_a_step = (2 * TILE_ROWS + steps - 1) / (steps ? steps : 1);
+    const size_t interval = (steps * ROWS_AT_ONCE + 2 * TILE_ROWS - 1) / (2 * TILE_ROWS);
     const size_t pairs = (f->to + columns - 1) / columns - from / columns;
     const size_t chunk = a_bytes ? round_up((768 << 10) / a_bytes * TILE_ROWS + 1, 2 * TILE_ROWS) : m;
     for (size_t start = 0; start < m; start += chunk) {
@@ -233,9 +256,9 @@ static inline __attribute__((always_inline)) void product_of(unsigned format, co
             for (size_t i = start, end = least(m, start + chunk); i < end; i += 2 * TILE_ROWS) {
                 const uint8_t *a = (const uint8_t *)f->x->packed + i / TILE_ROWS * a_bytes;
                 if (end - i > TILE_ROWS)
-                    multiply_tiles(f, p, format, true, a, a_bytes, b, b_bytes, steps, rows_a_step, lines);
+                    multiply_tiles(f, p, format, true, a, a_bytes, b, b_bytes, steps, interval, lines);
                 else
-                    multiply_tiles(f, p, format, false, a, a_bytes, b, b_bytes, steps, rows_a_step, lines);
+                    multiply_tiles(f, p, format, false, a, a_bytes, b, b_bytes, steps, interval, lines);
                 p->pair = pair;
                 p->i = i;
                 p->rows = least(2 * TILE_ROWS, end - i);

@@ -1,7 +1,9 @@
 /* neural/kernel_finish.h -- the epilogue, for vectors of any width (see kernel_loops.h for what a vector is).
  *
  * A register tile's sums become result columns here: dequantised, biased, activated, gated, added to the residual, stored.
- * The includer says what finish_activate(precision, kind, x) is: vec_activate of kernel_math.h is the exact one. */
+ * The includer says what finish_activate(precision, kind, &constants, x) is, vec_activate of kernel_math.h being the exact one, and
+ * what `struct finish_constants` it wants made by finish_begin(kind) before the rows: results may lie anywhere for all that the
+ * compiler knows, so what is not a local variable is read again for every row. */
 
 /* What a product leaves for its epilogue: sums of `rows` rows, [rows][PAIR], float or int32. */
 struct finish {
@@ -19,36 +21,40 @@ static inline __attribute__((always_inline)) void finish_rows(const struct finis
     enum { VECS = PAIR / WIDTH };
     const struct matrix *w = f->w;
     const bool is_int8 = precision == PRECISION_INT8;
+    const int results = is_gated ? VECS / 2 : VECS;
     const size_t columns = is_gated ? PANEL : PAIR, j0 = pair * columns, n = least(columns, f->to - j0);
-    const float *residual = f->e->residual ? f->e->residual + i * f->e->residual_stride + j0 : NULL;
-    float *y = f->y + i * f->y_stride + j0;
+    const size_t residual_stride = f->e->residual_stride, y_stride = f->y_stride;
+    const float *residual = f->e->residual ? f->e->residual + i * residual_stride + j0 : NULL;
+    const float *row_scale = f->x->scale + i, *row_zero = f->x->zero + i;      /* int8 */
+    const struct finish_constants constants = finish_begin(kind);
+    float *y = f->y + i * y_stride + j0;
     vec bias[VECS], scale[VECS], weights[VECS];
     for (int v = 0; v < VECS; v++) {
         bias[v] = vec_load(w->bias + pair * PAIR + v * WIDTH);
         scale[v] = is_int8 ? vec_load(w->scale + pair * PAIR + v * WIDTH) : vec_set(1);
         weights[v] = is_int8 ? vec_load(w->sum + pair * PAIR + v * WIDTH) : vec_set(0);
     }
-    for (size_t r = 0; r < rows; r++, tile += PAIR, y += f->y_stride) {
+    for (size_t r = 0; r < rows; r++, tile += PAIR, y += y_stride) {
         vec sum[VECS];
         for (int v = 0; v < VECS; v++)
-            sum[v] = is_int8 ? vec_fma(vec_fma(vec_set(-f->x->zero[i + r]), weights[v], vec_int(tile + v * WIDTH)) * scale[v],
-                                       vec_set(f->x->scale[i + r]), bias[v])
+            sum[v] = is_int8 ? vec_fma(vec_fma(vec_set(-row_zero[r]), weights[v], vec_int(tile + v * WIDTH)) * scale[v],
+                                       vec_set(row_scale[r]), bias[v])
                              : vec_load(tile + v * WIDTH) + bias[v];
-        for (int v = 0; v < (is_gated ? VECS / 2 : VECS); v++) {
-            sum[v] = finish_activate(precision, kind, sum[v]);
+        for (int v = 0; v < results; v++) {
+            sum[v] = finish_activate(precision, kind, &constants, sum[v]);
             if (is_gated)
                 sum[v] = sum[v] * sum[VECS / 2 + v];
         }
-        for (size_t v = 0; v * WIDTH < n; v++) {
-            size_t rest = n - v * WIDTH;
-            if (rest >= WIDTH) {
-                vec_store(y + v * WIDTH, residual ? sum[v] + vec_load(residual + v * WIDTH) : sum[v]);
-            } else {
-                vec_store_n(y + v * WIDTH, residual ? sum[v] + vec_load_n(residual + v * WIDTH, rest) : sum[v], rest);
-            }
+        const float *add = residual ? residual + r * residual_stride : NULL;
+        if (n == columns) {
+            for (int v = 0; v < results; v++)
+                vec_store(y + v * WIDTH, add ? sum[v] + vec_load(add + v * WIDTH) : sum[v]);
+            continue;
         }
-        if (residual)
-            residual += f->e->residual_stride;
+        for (size_t v = 0; v * WIDTH < n; v++) {
+            size_t rest = least(n - v * WIDTH, WIDTH);
+            vec_store_n(y + v * WIDTH, add ? sum[v] + vec_load_n(add + v * WIDTH, rest) : sum[v], rest);
+        }
     }
 }
 

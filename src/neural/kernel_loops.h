@@ -18,7 +18,9 @@
 
 #include "neural/kernel_math.h"
 
-#define finish_activate(precision, kind, x) vec_activate(kind, x)
+struct finish_constants { char none; };
+#define finish_begin(kind) (struct finish_constants){ 0 }
+#define finish_activate(precision, kind, constants, x) ((void)(constants), vec_activate(kind, x))
 #include "neural/kernel_finish.h"
 #include "neural/kernel_prepare.h"
 

@@ -13,19 +13,43 @@
 #define FNV_START 14695981039346656037ull
 #define FNV_PRIME 1099511628211ull
 
-enum { SLOTS = 2 * FEATURE_GRAMS_MAX };     /* a power of two; half empty */
-
 struct counting {
-    uint64_t *hash;                     /* [FEATURE_GRAMS_MAX] by order of first appearance */
+    struct arena *a;
+    uint64_t *hash;                     /* [room] by order of first appearance */
     uint16_t *count;
-    uint16_t *slot;                     /* [n_slots] index + 1 */
-    uint32_t n, mask;
+    uint16_t *slot;                     /* [2 * room] index + 1 */
+    uint32_t n, room;                   /* room: a power of two */
 };
+
+/* By the lowest bits, which move with every byte. The last one hardly moves those above 17: words that differ in their ends would
+ * stand in one row. */
+static uint32_t slot_of(const struct counting *c, uint64_t hash)
+{
+    return (uint32_t)hash & (2 * c->room - 1);
+}
+
+static void counting_grow(struct counting *c, uint32_t room)
+{
+    const struct counting old = *c;
+    const uint32_t slots = 2 * room;
+    c->room = room;
+    c->hash = ARENA_ARRAY(c->a, uint64_t, room);
+    c->count = ARENA_ARRAY(c->a, uint16_t, room);
+    c->slot = ARENA_ARRAY(c->a, uint16_t, slots);
+    for (uint32_t i = 0; i < old.n; i++) {
+        uint32_t at = slot_of(c, old.hash[i]);
+        while (c->slot[at])
+            at = (at + 1) & (slots - 1);
+        c->slot[at] = (uint16_t)(i + 1);
+        c->hash[i] = old.hash[i];
+        c->count[i] = old.count[i];
+    }
+}
 
 static void count_gram(struct counting *c, uint64_t hash)
 {
-    uint32_t at = (uint32_t)(hash >> 20) & c->mask;
-    for (; c->slot[at]; at = (at + 1) & c->mask) {
+    uint32_t at = slot_of(c, hash);
+    for (; c->slot[at]; at = (at + 1) & (2 * c->room - 1)) {
         if (c->hash[c->slot[at] - 1] == hash) {
             c->count[c->slot[at] - 1] += c->count[c->slot[at] - 1] < UINT16_MAX;
             return;
@@ -36,22 +60,19 @@ static void count_gram(struct counting *c, uint64_t hash)
     c->hash[c->n] = hash;
     c->count[c->n] = 1;
     c->slot[at] = (uint16_t)++c->n;
+    if (c->n == c->room && c->room < FEATURE_GRAMS_MAX)
+        counting_grow(c, 2 * c->room);
 }
 
-enum byte_class { OTHER, LETTER, UPPER, DIGIT, SPACE, HIGH, CLASS = 7, CODE = 8, MATHS = 16 };
+/* Kinds of bytes as bits. That of capitals is the very bit that makes them small. */
+enum { WORD = 1, DIGIT = 2, HIGH = 4, CODE = 8, MATHS = 16, CAPITAL = 0x20 };
 
 static const uint8_t byte_kind[256] = {
-    ['a' ... 'z'] = LETTER, ['A' ... 'Z'] = UPPER, ['0' ... '9'] = DIGIT, ['\t' ... '\r'] = SPACE, [' '] = SPACE,
-        [0x80 ... 0xff] = HIGH,
+    ['a' ... 'z'] = WORD, ['A' ... 'Z'] = WORD | CAPITAL, ['0' ... '9'] = WORD | DIGIT, [0x80 ... 0xff] = HIGH,
     ['{'] = CODE, ['}'] = CODE, ['('] = CODE, [')'] = CODE, ['['] = CODE, [']'] = CODE, [';'] = CODE, ['<'] = CODE, ['>'] = CODE,
         ['_'] = CODE,
     ['='] = CODE | MATHS, ['\\'] = MATHS, ['$'] = MATHS, ['^'] = MATHS, ['+'] = MATHS, ['*'] = MATHS, ['/'] = MATHS,
 };
-
-static enum byte_class class_of(unsigned char b)
-{
-    return (enum byte_class)(byte_kind[b] & CLASS);
-}
 
 struct tally { uint32_t bytes, lines, digits, letters, foreign, code, maths; bool has_choices; };
 
@@ -62,10 +83,12 @@ struct reading {
     uint32_t words;
 };
 
-static void word_end(struct reading *r, uint64_t hash)
+static void word_end(struct reading *r, uint64_t word, uint64_t pair)
 {
-    count_gram(&r->grams, hash);
-    r->before = (hash ^ ' ') * FNV_PRIME;
+    if (r->before)
+        count_gram(&r->grams, pair);
+    count_gram(&r->grams, word);
+    r->before = (word ^ ' ') * FNV_PRIME;
     r->words++;
 }
 
@@ -91,22 +114,23 @@ static void piece_read(struct reading *r, str text)
     t->bytes += (uint32_t)text.len;
     t->has_choices |= is_choice(p, end);
     while (p < end) {
-        enum byte_class class = class_of(*p);
-        if (class == LETTER || class == UPPER || class == DIGIT) {
+        uint8_t kind = byte_kind[*p];
+        if (kind & WORD) {
+            const unsigned char *start = p;
             uint64_t word = FNV_START, pair = r->before;
+            uint32_t digits = 0;
             do {
-                unsigned char b = *p;
-                t->digits += class == DIGIT;
-                t->letters += class != DIGIT;
-                b |= class == UPPER ? 0x20 : 0;
+                uint64_t b = *p | (kind & CAPITAL);
                 word = (word ^ b) * FNV_PRIME;
                 pair = (pair ^ b) * FNV_PRIME;
-                class = ++p < end ? class_of(*p) : SPACE;
-            } while (class == LETTER || class == UPPER || class == DIGIT);
-            if (r->before)
-                count_gram(&r->grams, pair);
-            word_end(r, word);
-        } else if (class == HIGH) {
+                digits += kind & DIGIT;
+                kind = ++p < end ? byte_kind[*p] : 0;
+            } while (kind & WORD);
+            digits /= DIGIT;
+            t->digits += digits;
+            t->letters += (uint32_t)(p - start) - digits;
+            word_end(r, word, pair);
+        } else if (kind & HIGH) {
             size_t bytes = 0;
             uint32_t code = utf8_decode((str){ (const char *)p, (size_t)(end - p) }, &bytes);
             t->foreign += (uint32_t)bytes;
@@ -119,9 +143,7 @@ static void piece_read(struct reading *r, str text)
                     word = (word ^ (unsigned char)lower[i]) * FNV_PRIME;
                     pair = (pair ^ (unsigned char)lower[i]) * FNV_PRIME;
                 }
-                if (r->before)
-                    count_gram(&r->grams, pair);
-                word_end(r, word);
+                word_end(r, word, pair);
             }
         } else {
             if (*p == '\n') {
@@ -129,8 +151,8 @@ static void piece_read(struct reading *r, str text)
                 t->has_choices |= is_choice(p + 1, end);
                 t->code += p + 2 < end && (p[1] == '\t' || (p[1] == ' ' && p[2] == ' '));
             }
-            t->code += (byte_kind[*p] & CODE) != 0;
-            t->maths += (byte_kind[*p] & MATHS) != 0;
+            t->code += (kind & CODE) != 0;
+            t->maths += (kind & MATHS) != 0;
             p++;
         }
     }
@@ -151,14 +173,11 @@ void features_read(struct features *f, struct arena *a, str text)
         head = str_upto(text, FEATURE_TEXT_MAX / 2);
         tail = str_from(text, text.len - FEATURE_TEXT_MAX / 2);
     }
-    /* A word has a byte behind it and makes two grams at most; letters of other scripts have two bytes at least. */
-    size_t most = head.len + tail.len + 2;
-    most = most < FEATURE_GRAMS_MAX ? most : FEATURE_GRAMS_MAX;
-    uint32_t slots = 64;
-    while (slots < 2 * most)
-        slots *= 2;
-    struct reading r = { .grams = { .hash = ARENA_ARRAY(a, uint64_t, most), .count = ARENA_ARRAY(a, uint16_t, most),
-                                    .slot = ARENA_ARRAY(a, uint16_t, slots), .mask = slots - 1 } };
+    struct reading r = { .grams = { .a = a } };
+    uint32_t room = 32;
+    while (room < FEATURE_GRAMS_MAX && room < (head.len + tail.len) * 3 / 8)    /* a word of five letters and a space: two in six bytes */
+        room *= 2;
+    counting_grow(&r.grams, room);
     piece_read(&r, head);
     piece_read(&r, tail);
 

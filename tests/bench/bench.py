@@ -173,8 +173,27 @@ def cold_start(rounds):
     return result
 
 
+def collected(log):
+    """What callgrind says at its end."""
+    with open(os.path.join(OUT, log + ".log"), errors="replace") as f:
+        found = re.search(r"Collected\s*:\s*(\d+)", f.read())
+    return int(found.group(1)) if found else 0
+
+
+def pick_instructions(learner, candidates):
+    """From a text of 1 KB to the order of the candidates: the difference of two runs, which learn the same before."""
+    counts = []
+    for n in (100, 1100):
+        p = start(["valgrind", "--tool=callgrind", "--callgrind-out-file=%s/callgrind.pick" % OUT, SIGNALBOX, "bench", "select",
+                   "--learner", learner, "--candidates", str(candidates), "--picks", str(n)], GATEWAY_CORE, "callgrind-pick")
+        p.wait()
+        running.remove(p)
+        counts.append(collected("callgrind-pick"))
+    return (counts[1] - counts[0]) / 1000
+
+
 def instructions(mock_port, bodies):
-    """User-space instructions a request under callgrind: the figure that does not depend on the neighbours."""
+    """User-space instructions a request, and a pick, under callgrind: the figures that do not depend on the neighbours."""
     if not shutil.which("valgrind"):
         say("\ninstructions: no valgrind here, left out")
         return {}
@@ -193,11 +212,13 @@ def instructions(mock_port, bodies):
             wait_port(port, p, 60)
             load(port, "-b", body, "-n", n, "-c", 8)
             stop(p)
-            with open(os.path.join(OUT, "callgrind.log"), errors="replace") as f:
-                found = re.search(r"Collected\s*:\s*(\d+)", f.read())
-            counts.append(int(found.group(1)) if found else 0)
+            counts.append(collected("callgrind"))
         result[kind] = (counts[1] - counts[0]) / 1000
         say("\ninstructions a request (user space, callgrind), %s: %.0f" % (kind, result[kind]))
+    for candidates in (9, 100):
+        kind = "pick_%d" % candidates
+        result[kind] = pick_instructions("blend", candidates)
+        say("\ninstructions a pick (features of 1 KB and the blend), %d candidates: %.0f" % (candidates, result[kind]))
     return result
 
 

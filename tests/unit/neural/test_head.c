@@ -12,6 +12,7 @@
 #include "base/rand.h"
 #include "neural/head.h"
 #include "neural/kernel.h"
+#include "neural/labels.h"
 #include "neural/quality.h"
 #include "neural/train.h"
 #include "neural/weights.h"
@@ -78,6 +79,34 @@ static void a_huge_text_is_cut_and_does_no_harm(void **state)
         text[i] = (char)(i * 2654435761u >> 24);
     ngram_features(&spec, (str){ text, n }, out, NGRAM_FEATURES_MAX);
     free(text);
+}
+
+static void counts_that_are_kept_say_what_fresh_ones_say(void **state)
+{
+    (void)state;
+    enum { HEADS = COUNTS_KEPT + 1, BUCKETS = 256, TEXTS = 2 };        /* a way of counting more than are kept */
+    static const str texts[TEXTS] = { S("one text of some words"), S("and here is another text") };
+    static float weight[HEADS][2 * BUCKETS], want[HEADS][TEXTS][2];
+    static const float bias[2] = { 0 };
+    struct head heads[HEADS];
+    uint64_t seed = 5;
+    for (uint32_t i = 0; i < HEADS; i++) {
+        heads[i] = (struct head){ .kind = HEAD_LINEAR, .n_labels = 2, .bias = bias, .ngrams = spec, .ngram_weight = weight[i],
+                                  .temperature = 1 };
+        heads[i].ngrams.buckets = BUCKETS >> i;
+        for (uint32_t k = 0; k < 2 * BUCKETS; k++)
+            weight[i][k] = (float)rand_unit(&seed);
+        for (uint32_t t = 0; t < TEXTS; t++)
+            labels_of(&heads[i], NULL, texts[t], &(struct word_counts){ 0 }, want[i][t]);
+    }
+    struct word_counts kept = { 0 };
+    for (uint32_t i = 0; i < 100; i++) {
+        uint64_t head = rand_below(&seed, HEADS), text = rand_below(&seed, TEXTS);
+        float got[2];
+        labels_of(&heads[head], NULL, texts[text], &kept, got);
+        assert_memory_equal(got, want[head][text], sizeof got);
+    }
+    assert_int_equal(kept.n_kept, COUNTS_KEPT);
 }
 
 /* ---- heads ---- */
@@ -282,6 +311,7 @@ int main(void)
         cmocka_unit_test(disguises_of_a_text_are_the_text),
         cmocka_unit_test(features_have_length_one_and_ignore_broken_bytes),
         cmocka_unit_test(a_huge_text_is_cut_and_does_no_harm),
+        cmocka_unit_test(counts_that_are_kept_say_what_fresh_ones_say),
         cmocka_unit_test(training_finds_what_is_there),
         cmocka_unit_test(training_says_what_is_wrong_with_rows),
         cmocka_unit_test(a_written_head_says_the_same),
