@@ -274,13 +274,18 @@ static void done_update(struct decide_scratch *s)
     }
 }
 
+static const struct facts *unit_facts(const struct decide_scratch *s, uint32_t u, const struct facts *f)
+{
+    return s->reads_short[u] ? &s->short_facts : f;
+}
+
 static void unit_ask(struct decide_scratch *s, uint32_t u, const struct facts *f)
 {
     const struct signal_unit *unit = s->p->units[u];
     for (uint32_t w = 0; w < s->p->slot_words; w++)
         s->asked[w] = s->wanted[w] & s->p->unit_mask[u][w];
     if (unit->ask)
-        unit->ask(unit->state, f, s->asked, &s->needs);
+        unit->ask(unit->state, unit_facts(s, u, f), s->asked, &s->needs);
 }
 
 /* Of the needs from `first` on, those that a forward already asked for answers too stay. */
@@ -336,7 +341,7 @@ static void unit_run(struct decide_scratch *s, uint32_t u, const struct facts *f
         unit_gather(s, u, f);
     for (uint32_t w = 0; w < s->p->slot_words; w++)
         s->asked[w] = s->wanted[w] & s->p->unit_mask[u][w];
-    unit->run(unit->state, f, s->asked, a, &s->raw);
+    unit->run(unit->state, unit_facts(s, u, f), s->asked, a, &s->raw);
     s->has_run[u] = true;
     if (unit->shared)
         s->shared_done = unit->shared;
@@ -422,6 +427,21 @@ static bool is_skipped(str type, const char *const *skip_types)
     return false;
 }
 
+/* Which units read a shortened text in place of the whole one, and the facts that they get. */
+static void short_readers_find(struct decide_scratch *s, const struct facts *f, struct arena *a)
+{
+    const struct shortened *of = f->shortened;
+    memset(s->reads_short, of != NULL, s->p->n_units * sizeof *s->reads_short);
+    if (!of)
+        return;
+    s->short_facts = *f;
+    facts_shorten(&s->short_facts, a);
+    for (uint32_t u = 0; u < s->p->n_units; u++) {
+        for (size_t i = 0; i < of->n_whole_types; i++)
+            s->reads_short[u] &= !str_eq(s->p->units[u]->type, of->whole_types[i]);
+    }
+}
+
 struct decision decide_run(const struct policy *p, const struct facts *f,
                            struct decide_scratch *s, struct arena *a, enum decide_mode mode,
                            const char *const *skip_types)
@@ -432,6 +452,7 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
     with_needs.needs = &s->needs;
     f = &with_needs;
     s->needs = (struct needs){ .a = a };
+    short_readers_find(s, f, a);
     s->shared_done = NULL;
     s->text_bytes = f->evaluation_text.len;
     bool *skipped = s->is_skipped;
@@ -531,6 +552,7 @@ struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *
     s->outlook = ARENA_ARRAY(a, struct outlook, p->n_choices);
     s->has_run = ARENA_ARRAY(a, bool, p->n_units);
     s->is_skipped = ARENA_ARRAY(a, bool, p->n_units);
+    s->reads_short = ARENA_ARRAY(a, bool, p->n_units);
     s->unit_ns = ARENA_ARRAY(a, uint64_t, p->n_units);
     s->need = ARENA_ARRAY(a, uint64_t, p->slot_words);
     s->wanted = ARENA_ARRAY(a, uint64_t, p->slot_words);

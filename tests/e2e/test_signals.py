@@ -93,6 +93,46 @@ def ask(g, path, body, status=200):
     return json.loads(r.body)
 
 
+@test
+def signals_read_the_best_sentences_of_a_long_text():
+    """prompt_compression: what the middle says is left out for most signals, read by those in skip_signals, and sent upstream whole;
+    the eval API reads everything."""
+    long = "Please read this report. " + "The server is fine today. " * 400 + "The zebra is loose. " + "The server is fine today. " * 400 \
+        + "What should I do?"
+    more = """  model_catalog:
+    modules: {prompt_compression: {enabled: true, max_tokens: 60, preserve_first_n: 1, preserve_last_n: 1, tfidf_weight: 0%s}}
+"""
+    signals = "    keywords: [{name: zebra, operator: OR, keywords: [zebra]}]"
+    for skip, expected in (("", "rest"), (", skip_signals: [jailbreak, pii, keyword]", "animal")):
+        mock = Mock()
+        text = policy(signals, [("animal", "{type: keyword, name: zebra}")], more % skip)
+        g = Gateway(text.replace("127.0.0.1:9\"", "127.0.0.1:%d\"" % mock.port))
+        try:
+            r = g.chat(long)
+            assert (r.status, r.headers["x-vsr-selected-decision"]) == (200, expected), (r.status, r.headers["x-vsr-selected-decision"])
+            assert long.encode() in base64.b64decode(mock.last()["body_base64"]), "the provider got something else"
+            assert g.chat("A zebra.").headers["x-vsr-selected-decision"] == "animal"     # short: as it is
+            assert g.chat(long, {"x-vsr-debug": "true"}).headers["x-vsr-selected-decision"] == expected
+            assert decision_of(decide(g, long)) == "animal"
+            assert g.metric("signalbox_prompts_shortened_total") == 2
+        finally:
+            g.stop()
+            mock.stop()
+
+
+@test
+def compression_is_checked():
+    """A guard that would read less, a type that does not exist: warnings; a value out of its bounds: an error."""
+    for keys, finding in (("skip_signals: [pii]", "shortened-guard"), ("skip_signals: [jailbreak, pii, words]", "unknown-signal"),
+                          ("preserve_first_n: 1000", "preserve_first_n")):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+            f.write(policy("    keywords: [{name: a, operator: OR, keywords: [a]}]", [("x", "{type: keyword, name: a}")],
+                           "  model_catalog: {modules: {prompt_compression: {enabled: true, %s}}}" % keys))
+            f.flush()
+            out = subprocess.run([SIGNALBOX, "check", f.name], capture_output=True, text=True)
+            assert finding in out.stdout + out.stderr, (keys, out.stdout, out.stderr)
+
+
 GUARD = """  model_catalog:
     modules: {prompt_guard: {protocol: http_classify, endpoint: "http://127.0.0.1:%d/guard", positive_labels: [jailbreak, injection]}}
 """
