@@ -389,6 +389,29 @@ static void cheap_units_run(struct decide_scratch *s, const struct facts *f, str
     done_update(s);
 }
 
+static bool asks_nothing(struct decide_scratch *s, uint32_t u, const struct facts *f)
+{
+    uint32_t before = s->needs.n;
+    unit_ask(s, u, f);
+    bool is_free = s->needs.n == before;
+    s->needs.n = before;
+    return is_free;
+}
+
+/* The cheapest that is needed. But before it asks a model, what asks nothing for this request (there is no turn before it, the answer is
+ * there already) has its turn: that may spare the question. */
+static uint32_t unit_choose(struct decide_scratch *s, const struct facts *f)
+{
+    uint32_t first = unit_next(s, 0);
+    if (first == NO_INDEX || !s->p->units[first]->ask)
+        return first;
+    for (uint32_t u = first; u != NO_INDEX; u = unit_next(s, u + 1)) {
+        if (!s->p->units[u]->ask || asks_nothing(s, u, f))
+            return u;
+    }
+    return first;
+}
+
 static uint32_t decide_lazily(struct decide_scratch *s, const struct facts *f, struct arena *a,
                               enum decide_mode mode)
 {
@@ -400,14 +423,14 @@ static uint32_t decide_lazily(struct decide_scratch *s, const struct facts *f, s
         if (is_settled(s, &c))
             return c.n ? c.leader : NO_INDEX;
         contest_needs(s, &c);
-        uint32_t u = unit_next(s, 0);
+        uint32_t u = unit_choose(s, f);
         if (u == NO_INDEX) {
             /* All that decides is known; the winner's confidence may still be missing. */
             uint32_t winner = pick_final(s);
             if (winner == NO_INDEX || mode == DECIDE_WINNER)
                 return winner;
             contest_needs_only(s, winner);
-            u = unit_next(s, 0);
+            u = unit_choose(s, f);
             if (u == NO_INDEX)
                 return winner;
         }
@@ -489,6 +512,33 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
         d.n_calls_avoided += p->units[u]->ask && !s->has_run[u];
     }
     return d;
+}
+
+static bool settles_without(struct decide_scratch *s, struct contest *c)
+{
+    done_update(s);
+    look(s, false);
+    contest_open(s, c);
+    return is_settled(s, c);
+}
+
+uint32_t decide_enough(struct decide_scratch *s, bool *is_enough)
+{
+    const struct policy *p = s->p;
+    struct contest c = { .mode = DECIDE_WINNER };
+    uint32_t n = 0;
+    for (uint32_t u = p->n_units; u-- > 0; ) {
+        bool is_call = p->units[u]->ask && s->has_run[u] && !s->is_skipped[u];
+        s->has_run[u] &= !is_call;
+        is_enough[u] = is_call && !settles_without(s, &c);
+        s->has_run[u] |= is_enough[u];
+        n += is_enough[u];
+    }
+    for (uint32_t u = 0; u < p->n_units; u++)
+        s->has_run[u] = true;
+    done_update(s);
+    look(s, true);
+    return n;
 }
 
 struct decision decide_given(const struct policy *p, struct decide_scratch *s)
