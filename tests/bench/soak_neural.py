@@ -23,7 +23,7 @@ EVENT_S, MEMORY_S = 12, 1
 LENGTHS = ((.70, 8, 64), (.20, 64, 500), (.09, 500, 2000), (.01, 2000, 4000))
 FLAT = {"memory": .03, "p50": .15, "cpu": .15}
 WARM = 2                            # tenths that do not count
-DEADLINE = "  limits: {encoder_threads: 0, signals: %s}"
+DEADLINE = "  limits: {encoder_threads: 0, encoder_cache_bytes: 4MiB, signals: %s}"       # a cache that is full within the first tenths
 
 
 def home_make():

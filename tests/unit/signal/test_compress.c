@@ -248,7 +248,7 @@ static void ten_megabytes_are_looked_at_in_places(void **state)
     static struct sentence all[SENTENCES_MAX];
     struct buf b = { 0 };
     for (int i = 0; b.len < 10 << 20; i++)
-        buf_printf(&b, "Line %d says %d times nothing.\n", i, i * 7919 % 1000);
+        buf_printf(&b, "Line %d says %d times nothing.\n", i, (int)((unsigned)i * 7919u % 1000));
     str text = str_trim(buf_view(&b));
     size_t n = compress_split(c, text, all);
     assert_int_equal(n, SENTENCES_MAX);
