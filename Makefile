@@ -35,7 +35,7 @@ OBJ     := $(SRC:src/%.c=$(B)/obj/%.o) $(SHIM:src/%.cc=$(B)/obj/%.o) $(ASM:src/%
 UNIT    := $(wildcard tests/unit/*/test_*.c)
 UNITBIN := $(UNIT:tests/unit/%.c=$(B)/unit/%)
 
-.PHONY: all run test unit asan tsan fuzz bench bench-encoder bench-signals bench-peers bench-soak clean help deps install layers
+.PHONY: all run test unit asan tsan fuzz bench bench-encoder bench-signals bench-peers bench-soak bench-soak-neural clean help deps install layers
 all: $(B)/signalbox $(B)/mockllm          ## build the binary (build/signalbox)
 
 run: deps                                 ## install what is missing, build, serve on 127.0.0.1:8899
@@ -117,6 +117,11 @@ bench-signals: deps                       ## every neural signal on every reques
 bench-soak: deps                          ## ten minutes of mixed load, resident memory over time
 	@$(MAKE) --no-print-directory all $(B)/loadgen
 	@python3 tests/bench/soak.py $(BENCH_ARGS)
+
+bench-soak-neural: deps                   ## twelve minutes of every neural signal, with reloads, deadlines and callers that leave
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all
+	@python3 tests/bench/soak_neural.py $(BENCH_ARGS)
 
 $(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
 	@mkdir -p $(@D)

@@ -270,6 +270,13 @@ static void lazy_json(const struct eval_in *in, struct json_writer *w)
             jw_str(w, policy_unit_at(in->policy, i)->type);
     }
     jw_end(w, ']');
+    jw_key(w, S("calls_that_settle"));          /* with hindsight */
+    jw_begin(w, '[');
+    for (uint32_t i = 0; i < policy_n_units(in->policy); i++) {
+        if (in->is_enough && in->is_enough[i])
+            jw_str(w, policy_unit_at(in->policy, i)->type);
+    }
+    jw_end(w, ']');
     jw_end(w, '}');
 }
 

@@ -38,6 +38,7 @@ struct eval_in {
     /* The same request decided lazily: tells what the data plane spares. NULL: not shown. */
     const struct decision *lazy;
     const struct decide_scratch *lazy_scratch;
+    const bool *is_enough;              /* [policy_n_units] decide_enough; NULL: not asked */
 };
 
 void eval_render(const struct eval_in *in, struct buf *out);

@@ -53,6 +53,9 @@ static void evaluate(struct admin_req *r, const struct snap *s, struct eval_requ
         lazy = decide_run(recipe->policy, &facts, again, r->a, DECIDE_WINNER, no_identity);
         in.lazy = &lazy;
         in.lazy_scratch = again;
+        bool *is_enough = ARENA_ARRAY(r->a, bool, policy_n_units(recipe->policy));
+        decide_enough(scratch, is_enough);
+        in.is_enough = is_enough;
     }
     eval_render(&in, &r->out);
 }

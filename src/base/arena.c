@@ -30,7 +30,7 @@ enum {
     BLOCK_BYTES = 16 * 1024,
     PAGE_BYTES = 4096,
     SLAB_BYTES = 64 * BLOCK_BYTES,
-    WARM_MAX = 512,                             /* 8 MB a thread; beyond: the pages go back, not the place */
+    WARM_MAX = 512,                             /* 8 MB a thread; beyond: the pages go back, the place to any thread */
     RESERVE_BLOCKS = 64,                        /* 64 requests may run out of memory at once */
     RESERVE_ALLOC_MAX = BLOCK_BYTES - 64,
 };
@@ -104,6 +104,14 @@ static struct block *slab_cut(void)
     return b;
 }
 
+static void orphan_give(struct block *b)
+{
+    pthread_mutex_lock(&orphans_lock);
+    b->next = orphans;
+    orphans = b;
+    pthread_mutex_unlock(&orphans_lock);
+}
+
 static struct block *orphan_take(void)
 {
     pthread_mutex_lock(&orphans_lock);
@@ -165,8 +173,12 @@ static void block_put(struct block *b)
         free(b);
         return;
     }
-    if (n_kept >= WARM_MAX)
+    /* Beyond, whoever needs it: a configuration is built by one thread and freed by another, which would collect its blocks for ever. */
+    if (n_kept >= WARM_MAX) {
         madvise((char *)b + PAGE_BYTES, BLOCK_BYTES - PAGE_BYTES, MADV_DONTNEED);
+        orphan_give(b);
+        return;
+    }
     if (!kept)
         pthread_setspecific(thread_end, b);
     b->next = kept;

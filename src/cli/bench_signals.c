@@ -13,6 +13,8 @@
 #include "base/put.h"
 #include "base/utf8.h"
 #include "cli/bench.h"
+#include "base/rand.h"
+#include "signal/compress.h"
 #include "signal/scanner.h"
 #include "signal/signal.h"
 
@@ -286,12 +288,63 @@ static int bench_profile(const struct config *c, size_t profile, unsigned copies
     return CLI_FINE;
 }
 
+/* ---- prompt compression ---- */
+
+/* Sentences of 6 to 23 words, few of them common and most rare. */
+static str prose(struct arena *a, size_t tokens, uint64_t seed)
+{
+    struct buf b = { 0 };
+    for (size_t words = 0; (double)words * 1.3 < (double)tokens; ) {
+        size_t n = 6 + rand_next(&seed) % 18;
+        for (size_t i = 0; i < n; i++)
+            buf_printf(&b, "%sword%u", i ? " " : "", (unsigned)(exp(9 * pow(rand_unit(&seed), 2))));
+        buf_str(&b, S(". "));
+        words += n;
+    }
+    str text = arena_str(a, buf_view(&b));
+    buf_free(&b);
+    return text;
+}
+
+static void compression_tell(struct bench_report *r)
+{
+    static const size_t tokens[] = { 2000, 16000, 64000, 1700000 };     /* the last: 10 MB */
+    enum { TIMES = 50 };
+    struct arena *settings = arena_new();
+    struct findings findings = { .a = settings };
+    const struct value *global = yaml_parse(settings, S("model_catalog: {modules: {prompt_compression: {enabled: true}}}"), "", NULL);
+    const struct compression *c = compression_make(settings, global, &findings);
+    for (size_t i = 0; i < COUNT_OF(tokens); i++) {
+        struct arena *a = arena_new();
+        double best = INFINITY, kept = 0, held = 0;
+        str text = prose(a, tokens[i], i + 1);
+        for (int k = 0; k < TIMES; k++) {
+            struct arena *request = arena_new();
+            uint64_t from = clock_now();
+            str got = compress_text(c, text, request);
+            best = fmin(best, (double)(clock_now() - from));
+            kept = compress_tokens(got, INFINITY);
+            held = (double)arena_bytes(request);
+            arena_free(request);
+        }
+        buf_printf(r->w.out, "compression: %zu tokens, %zu bytes to %.0f tokens: %.0f us, arena %.0f KB\n", tokens[i], text.len, kept,
+                   best / 1e3, held / 1024);
+        arena_free(a);
+    }
+    arena_free(settings);
+}
+
+/* Behind the last profile, for people, what shortening a text costs, which depends on no configuration. */
 static int profile_tell(const struct config *c, size_t profile, struct bench_report *r)
 {
-    if (!config_profile_value(c, profile, "routing.signals"))
-        return CLI_FINE;
-    int rc = bench_profile(c, profile, 1, r);
-    return rc == CLI_FINE ? bench_profile(c, profile, COPIES, r) : rc;
+    int rc = CLI_FINE;
+    if (config_profile_value(c, profile, "routing.signals")) {
+        rc = bench_profile(c, profile, 1, r);
+        rc = rc == CLI_FINE ? bench_profile(c, profile, COPIES, r) : rc;
+    }
+    if (rc == CLI_FINE && !r->is_json && profile + 1 == c->n_profiles)
+        compression_tell(r);
+    return rc;
 }
 
 int bench_signals(int argc, char **argv)

@@ -838,18 +838,18 @@ static const char kbs_default[] =
 
 WORDS(compression_profiles, "default", "coding", "medical", "security", "multi_turn");
 KEYS(prompt_compression,
-    KEY_BOOL("enabled", "false", "shorten what signals read"),
+    KEY_BOOL("enabled", "false", "signals read the best sentences of a long text instead of all of it"),
     KEY_ENUM("profile", "default", compression_profiles, "weights for a kind of text"),
-    KEY_INT("max_tokens", NONE, NOT_NEGATIVE, "from which text is shortened"),
-    KEY_INT("min_length", NONE, NOT_NEGATIVE, "bytes below which it is not"),
-    KEY_STRINGS("skip_signals", "[jailbreak, pii]", "signals that read everything"),
-    KEY_FLOAT("textrank_weight", NONE, SHARE, "centrality"),
-    KEY_FLOAT("position_weight", NONE, SHARE, "place in the text"),
-    KEY_FLOAT("tfidf_weight", NONE, SHARE, "rare words"),
-    KEY_FLOAT("novelty_weight", NONE, SHARE, "newness"),
-    KEY_FLOAT("position_depth", NONE, SHARE, "how far the middle is worth less"),
-    KEY_INT("preserve_first_n", NONE, NOT_NEGATIVE, "sentences kept at the start"),
-    KEY_INT("preserve_last_n", NONE, NOT_NEGATIVE, "sentences kept at the end"));
+    KEY_INT("max_tokens", NONE, NOT_NEGATIVE, "tokens that are kept of a longer text (1.3 a word, 1.5 a character without spaces); absent: 512"),
+    KEY_INT("min_length", NONE, NOT_NEGATIVE, "bytes up to which a text stays as it is"),
+    KEY_STRINGS("skip_signals", "[jailbreak, pii]", "signal types that read everything"),
+    KEY_FLOAT("textrank_weight", NONE, SHARE, "likeness to the other sentences; absent: the profile's"),
+    KEY_FLOAT("position_weight", NONE, SHARE, "place in the text; absent: the profile's"),
+    KEY_FLOAT("tfidf_weight", NONE, SHARE, "rare words; absent: the profile's"),
+    KEY_FLOAT("novelty_weight", NONE, SHARE, "difference from the text as a whole; absent: the profile's"),
+    KEY_FLOAT("position_depth", NONE, SHARE, "how much less a place in the middle is worth; absent: the profile's"),
+    KEY_INT("preserve_first_n", NONE, BOUNDS(0, 100), "sentences always kept at the start; absent: the profile's"),
+    KEY_INT("preserve_last_n", NONE, BOUNDS(0, 100), "sentences always kept at the end; absent: the profile's"));
 WORDS(guard_errors, "allow", "block");
 KEYS(prompt_guard,
     KEY_BOOL("enabled", "true", "load the jailbreak classifier"),
@@ -948,7 +948,7 @@ static const struct field modality_keys[] = {
 };
 static const struct fields modality = { modality_keys, COUNT_OF(modality_keys), 0 };
 KEYS(modules,
-    KEY_MAP("prompt_compression", prompt_compression, "shorter texts for signals", UNBUILT),
+    KEY_MAP("prompt_compression", prompt_compression, "shorter texts for signals"),
     KEY_MAP("prompt_guard", prompt_guard, "jailbreak"),
     KEY_MAP("classifier", classifier_modules, "domain, pii, preference"),
     KEY_MAP("complexity", complexity_module, "complexity"),

@@ -274,13 +274,18 @@ static void done_update(struct decide_scratch *s)
     }
 }
 
+static const struct facts *unit_facts(const struct decide_scratch *s, uint32_t u, const struct facts *f)
+{
+    return s->reads_short[u] ? &s->short_facts : f;
+}
+
 static void unit_ask(struct decide_scratch *s, uint32_t u, const struct facts *f)
 {
     const struct signal_unit *unit = s->p->units[u];
     for (uint32_t w = 0; w < s->p->slot_words; w++)
         s->asked[w] = s->wanted[w] & s->p->unit_mask[u][w];
     if (unit->ask)
-        unit->ask(unit->state, f, s->asked, &s->needs);
+        unit->ask(unit->state, unit_facts(s, u, f), s->asked, &s->needs);
 }
 
 /* Of the needs from `first` on, those that a forward already asked for answers too stay. */
@@ -336,7 +341,7 @@ static void unit_run(struct decide_scratch *s, uint32_t u, const struct facts *f
         unit_gather(s, u, f);
     for (uint32_t w = 0; w < s->p->slot_words; w++)
         s->asked[w] = s->wanted[w] & s->p->unit_mask[u][w];
-    unit->run(unit->state, f, s->asked, a, &s->raw);
+    unit->run(unit->state, unit_facts(s, u, f), s->asked, a, &s->raw);
     s->has_run[u] = true;
     if (unit->shared)
         s->shared_done = unit->shared;
@@ -384,6 +389,29 @@ static void cheap_units_run(struct decide_scratch *s, const struct facts *f, str
     done_update(s);
 }
 
+static bool asks_nothing(struct decide_scratch *s, uint32_t u, const struct facts *f)
+{
+    uint32_t before = s->needs.n;
+    unit_ask(s, u, f);
+    bool is_free = s->needs.n == before;
+    s->needs.n = before;
+    return is_free;
+}
+
+/* The cheapest that is needed. But before it asks a model, what asks nothing for this request (there is no turn before it, the answer is
+ * there already) has its turn: that may spare the question. */
+static uint32_t unit_choose(struct decide_scratch *s, const struct facts *f)
+{
+    uint32_t first = unit_next(s, 0);
+    if (first == NO_INDEX || !s->p->units[first]->ask)
+        return first;
+    for (uint32_t u = first; u != NO_INDEX; u = unit_next(s, u + 1)) {
+        if (!s->p->units[u]->ask || asks_nothing(s, u, f))
+            return u;
+    }
+    return first;
+}
+
 static uint32_t decide_lazily(struct decide_scratch *s, const struct facts *f, struct arena *a,
                               enum decide_mode mode)
 {
@@ -395,14 +423,14 @@ static uint32_t decide_lazily(struct decide_scratch *s, const struct facts *f, s
         if (is_settled(s, &c))
             return c.n ? c.leader : NO_INDEX;
         contest_needs(s, &c);
-        uint32_t u = unit_next(s, 0);
+        uint32_t u = unit_choose(s, f);
         if (u == NO_INDEX) {
             /* All that decides is known; the winner's confidence may still be missing. */
             uint32_t winner = pick_final(s);
             if (winner == NO_INDEX || mode == DECIDE_WINNER)
                 return winner;
             contest_needs_only(s, winner);
-            u = unit_next(s, 0);
+            u = unit_choose(s, f);
             if (u == NO_INDEX)
                 return winner;
         }
@@ -422,6 +450,21 @@ static bool is_skipped(str type, const char *const *skip_types)
     return false;
 }
 
+/* Which units read a shortened text in place of the whole one, and the facts that they get. */
+static void short_readers_find(struct decide_scratch *s, const struct facts *f, struct arena *a)
+{
+    const struct shortened *of = f->shortened;
+    memset(s->reads_short, of != NULL, s->p->n_units * sizeof *s->reads_short);
+    if (!of)
+        return;
+    s->short_facts = *f;
+    facts_shorten(&s->short_facts, a);
+    for (uint32_t u = 0; u < s->p->n_units; u++) {
+        for (size_t i = 0; i < of->n_whole_types; i++)
+            s->reads_short[u] &= !str_eq(s->p->units[u]->type, of->whole_types[i]);
+    }
+}
+
 struct decision decide_run(const struct policy *p, const struct facts *f,
                            struct decide_scratch *s, struct arena *a, enum decide_mode mode,
                            const char *const *skip_types)
@@ -432,6 +475,7 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
     with_needs.needs = &s->needs;
     f = &with_needs;
     s->needs = (struct needs){ .a = a };
+    short_readers_find(s, f, a);
     s->shared_done = NULL;
     s->text_bytes = f->evaluation_text.len;
     bool *skipped = s->is_skipped;
@@ -468,6 +512,33 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
         d.n_calls_avoided += p->units[u]->ask && !s->has_run[u];
     }
     return d;
+}
+
+static bool settles_without(struct decide_scratch *s, struct contest *c)
+{
+    done_update(s);
+    look(s, false);
+    contest_open(s, c);
+    return is_settled(s, c);
+}
+
+uint32_t decide_enough(struct decide_scratch *s, bool *is_enough)
+{
+    const struct policy *p = s->p;
+    struct contest c = { .mode = DECIDE_WINNER };
+    uint32_t n = 0;
+    for (uint32_t u = p->n_units; u-- > 0; ) {
+        bool is_call = p->units[u]->ask && s->has_run[u] && !s->is_skipped[u];
+        s->has_run[u] &= !is_call;
+        is_enough[u] = is_call && !settles_without(s, &c);
+        s->has_run[u] |= is_enough[u];
+        n += is_enough[u];
+    }
+    for (uint32_t u = 0; u < p->n_units; u++)
+        s->has_run[u] = true;
+    done_update(s);
+    look(s, true);
+    return n;
 }
 
 struct decision decide_given(const struct policy *p, struct decide_scratch *s)
@@ -531,6 +602,7 @@ struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *
     s->outlook = ARENA_ARRAY(a, struct outlook, p->n_choices);
     s->has_run = ARENA_ARRAY(a, bool, p->n_units);
     s->is_skipped = ARENA_ARRAY(a, bool, p->n_units);
+    s->reads_short = ARENA_ARRAY(a, bool, p->n_units);
     s->unit_ns = ARENA_ARRAY(a, uint64_t, p->n_units);
     s->need = ARENA_ARRAY(a, uint64_t, p->slot_words);
     s->wanted = ARENA_ARRAY(a, uint64_t, p->slot_words);

@@ -120,6 +120,11 @@ void decide_gather(struct decide_scratch *s, void (*gather)(void *arg, struct ne
 /* Lets runs be timed unit by unit; NULL (the default): no clock is asked. */
 void decide_clock(struct decide_scratch *s, uint64_t (*now)(void));
 
+/* After an eager run: marks [n_units] calls of models that settle the winner by themselves, with all that costs no call. Calls are left out
+ * one by one, the dearest first, where the rest still settles it: what who knew the answers beforehand would have to ask, so about the
+ * least that any order of asking can do with. How many; the scratch is as before. */
+uint32_t decide_enough(struct decide_scratch *s, bool *is_enough);
+
 enum unit_fate { UNIT_AVOIDED, UNIT_RUN, UNIT_SKIPPED };
 uint32_t policy_n_units(const struct policy *p);                /* in the order of their cost */
 const struct signal_unit *policy_unit_at(const struct policy *p, uint32_t unit);

@@ -145,6 +145,8 @@ struct decide_scratch {
     uint64_t *must_known, *may_known;   /* ternary: the same for "at least unknown" */
     struct outlook *outlook;            /* [n_choices] */
     bool *has_run, *is_skipped;         /* [n_units] */
+    bool *reads_short;                  /* [n_units] gets short_facts */
+    struct facts short_facts;
     uint64_t *unit_ns;                  /* [n_units] */
     uint64_t *need, *wanted, *asked, *seen;     /* [slot_words] */
     bool *has_score;                    /* [n_scores] visited while collecting needs */

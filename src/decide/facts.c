@@ -131,6 +131,14 @@ str facts_sample(struct arena *a, str s)
     return (str){ to, len };
 }
 
+void facts_shorten(struct facts *f, struct arena *a)
+{
+    if (f->current_user.ptr == f->evaluation_text.ptr)
+        f->current_user = f->shortened->text;
+    f->evaluation_text = f->shortened->text;
+    f->sampled_text = facts_sample(a, f->evaluation_text);
+}
+
 /* ---- the token floor ---- */
 
 /* Of what is sent; the room for the answer comes on top. */

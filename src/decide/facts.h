@@ -8,6 +8,9 @@
 
 struct needs;
 
+/* What signals read instead of the evaluation text, because that is long (signal/compress.h). */
+struct shortened { str text; const str *whole_types; size_t n_whole_types; /* these read everything */ };
+
 struct facts {
     const struct chat *chat;
     str  current_user;                  /* last non-empty user text, trimmed */
@@ -24,12 +27,16 @@ struct facts {
     str  user_id; str *groups; uint32_t n_groups; bool has_identity;  /* from trusted headers */
     uint64_t now_ns, seed;              /* clock and chance are inputs */
     double bytes_per_token;             /* calibrated; 4 until ten samples are in */
+    const struct shortened *shortened;  /* NULL: signals read evaluation_text */
     const struct needs *needs;          /* what has been gathered so far (decide/need.h); set by decide_run */
 };
 
 /* Fills *f in arena a. What is no part of the chat (identity, clock, seed, bytes_per_token) is
  * set by the caller before and kept; `bytes_per_token` 0 means 4. Pure. */
 void facts_build(struct facts *f, struct arena *a, const struct chat *chat);
+
+/* The same facts with the shortened text in place of the current one. Counts stay those of the request. */
+void facts_shorten(struct facts *f, struct arena *a);
 
 /* Text over 2048 runes: head 682, middle 682, tail 684, with a note between the parts. */
 str facts_sample(struct arena *a, str s);

@@ -93,6 +93,7 @@ M(BACKEND_EJECTIONS, COUNTER, NONE, "signalbox_backend_ejections_total", "Backen
 M(UPSTREAM_CANCELLED, COUNTER, NONE, "signalbox_upstream_cancelled_total", "Calls ended because the client left.", "model", "phase")
 M(UNITS_AVOIDED, COUNTER, NONE, "signalbox_units_avoided_total", "Signals not evaluated since they could not change the decision.", "signal_type")
 M(UNITS_RUN, COUNTER, NONE, "signalbox_units_run_total", "Signals evaluated.", "signal_type")
+M(PROMPTS_SHORTENED, COUNTER, NONE, "signalbox_prompts_shortened_total", "Requests whose signals read a part of the text (prompt_compression).")
 M(CONFIG_RELOADS, COUNTER, NONE, "signalbox_config_reloads_total", "Configurations loaded while running.", "result")
 M(LOG_DROPPED, COUNTER, NONE, "signalbox_log_dropped_total", "Access log lines lost: queue full or disk full.")
 M(TRACE_DROPPED, COUNTER, NONE, "signalbox_trace_dropped_total", "Spans lost: queue full or collector away.")

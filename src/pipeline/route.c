@@ -12,6 +12,7 @@
 #include "pipeline/count.h"
 #include "pipeline/key.h"
 #include "pipeline/learning_request.h"
+#include "signal/compress.h"
 #include "signal/signal.h"
 
 static double price(double v)
@@ -157,6 +158,22 @@ static uint64_t seed_next(void)                 /* chance enters here, and is re
     return rand_next(&state);
 }
 
+/* Signals may read the best sentences of a long text. Selection, logs and what is sent are not concerned. */
+static void shorten(struct req *r)
+{
+    const struct compression *c = r->snap->compression;
+    if (!c)
+        return;
+    str text = compress_text(c, r->facts.evaluation_text, r->a);
+    if (text.ptr == r->facts.evaluation_text.ptr)
+        return;
+    struct shortened *s = ARENA_NEW(r->a, struct shortened);
+    *s = (struct shortened){ text, c->skip_signals.items, c->skip_signals.n };
+    r->facts.shortened = s;
+    if (r->loop)
+        metric_add(metric_cell(METRIC_PROMPTS_SHORTENED, NULL), 1);
+}
+
 int route_request(struct req *r)
 {
     facts_build(&r->facts, r->a, &r->chat);
@@ -177,6 +194,7 @@ int route_request(struct req *r)
         return req_fail(r, 403, "permission_error", "identity_required", "identity",
                         "this policy has role bindings and the request carries no user id (header '" STR_FMT "')",
                         STR_ARG(r->snap->config->user_id_header));
+    shorten(r);
     struct decide_scratch *scratch = decide_scratch_new(r->a, r->recipe->policy);
     /* The winner is what matters; those who debug also want to see everything that matches. */
     enum decide_mode mode = r->wants_debug ? DECIDE_EAGER : DECIDE_WINNER;

@@ -12,6 +12,7 @@
 #include "observe/latency.h"
 #include "observe/metrics.h"
 #include "observe/window.h"
+#include "signal/compress.h"
 #include "signal/scanner.h"
 #include "signal/signal.h"
 #include "pipeline/ask.h"
@@ -441,6 +442,7 @@ struct snap *snap_build(str text, const char *file, bool strict, struct findings
     s->config = config_load(a, kept, arena_cstr(a, str_of(file)), NULL, strict, out);
     if (s->config) {
         s->signal_models = models_new(a, s->config, arena_cstr(a, str_of(file)), out);
+        s->compression = compression_make(a, s->config->global, out);
         models_build(s, out);
         s->keyring = keyring_build(a, s->config, out);
         s->limits = limit_build(a, s->config, out);

@@ -19,6 +19,7 @@
 
 enum { LOOPS_MAX = 64, BACKENDS_MAX = 64 /* a model */ };
 
+struct compression;
 struct keyring;
 struct latency;
 struct learning_conf;
@@ -117,6 +118,7 @@ struct snap {
     struct limit_rules *limits;         /* pipeline/limit.h */
     struct learning_conf *learning;     /* pipeline/learning_request.h; NULL: off */
     struct models *signal_models;       /* encoders and heads that its signals ask */
+    const struct compression *compression;      /* signal/compress.h; NULL: signals read whole texts */
     struct findings *findings;
     uint64_t built_wall_ns;
     uint32_t in_use[LOOPS_MAX];         /* requests; each loop touches its own */

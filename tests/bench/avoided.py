@@ -5,8 +5,9 @@ Each suite of the conformance kit, its providers replaced by the fake one, is as
 signal data sets). Three times the same requests: as ordinary requests of the data plane (lazy), with `x-vsr-debug: true` (every
 signal computed; a process of its own, so that no vector is there already), and through /api/v1/eval. Decisions must be the same.
 Counted from /metrics: neural signals run and avoided, and what the encoder read. A call is one signal of one request; user_feedback
-without an answer before it and reask without an earlier turn ask no model and count neither way. Since signals of one trunk share
-a forward, two more figures are told: the encoder's tokens that the lazy path spares, and how many forwards the gateway makes of
+without an answer before it, reask without an earlier turn and pii without a tagger ask no model and count neither way. For each signal
+that is asked the table has how often it would have been enough to ask it with hindsight (decide_enough): what is asked beyond that a better
+order of asking might avoid, the rest it cannot. Since signals of one trunk share a forward, two more figures are told: the encoder's tokens that the lazy path spares, and how many forwards the gateway makes of
 those that one for each signal of each request would be.
 
     avoided.py [--mixed N] [--suites a,b]
@@ -24,7 +25,7 @@ from rig import *
 from signals import ALL_CORES, TYPES, gained, metrics, ready_wait
 
 SHARED = os.environ.get("SIGNALBOX_SHARED", os.path.join(ROOT, "..", "shared"))
-NEURAL = TYPES + ("classifier",)
+NEURAL = tuple(t for t in TYPES if t != "pii") + ("classifier",)      # no suite serves a tagger: pii asks no model
 BARS = {"probes": (">=", .5), "mixed": (">=", .5), "differences": ("<=", 0)}
 SETS = ("jailbreak", "factcheck", "feedback", "modality", "pii", "domain", "complexity", "language")
 TEXT_MAX = 4000                     # bytes of a mixed request's text; longer ones are left out
@@ -94,11 +95,15 @@ def decided(port, body, headers={}):
     return name if name or status == 200 else "status %d" % status
 
 
-def evaluated(port, body):
-    status, _, answer = post(port, "/api/v1/eval", body)
+def evaluated(port, body, enough):
+    """The decision; and which calls would have settled it with hindsight, added to `enough` by type."""
+    status, _, answer = post(port, "/api/v1/eval?trace=true", body)
     if status != 200:
         return "status %d" % status
     got = json.loads(answer)
+    for t in got["lazy"]["calls_that_settle"]:
+        if t not in no_calls(body):
+            enough.append(t)
     return got.get("routing_decision") or (got.get("decision_result") or {}).get("decision_name") or ""
 
 
@@ -142,7 +147,9 @@ def suite_run(suite, text, kinds):
             answers[kind, mode], result[kind][mode] = ask_all(p.admin, requests, lambda body: decided(port, body, headers))
         if mode == "lazy":
             for kind, requests in kinds.items():
-                answers[kind, "eval"], _ = ask_all(p.admin, requests, lambda body: evaluated(p.admin, body))
+                enough = []
+                answers[kind, "eval"], _ = ask_all(p.admin, requests, lambda body: evaluated(p.admin, body, enough))
+                result[kind]["enough"] = {t: enough.count(t) for t in sorted(set(enough))}
         stop(p)
     for kind, requests in kinds.items():
         r = result[kind]
@@ -156,6 +163,9 @@ def suite_run(suite, text, kinds):
         r["tokens_spared"] = 1 - r["lazy"]["tokens"] / r["eager"]["tokens"] if r["eager"]["tokens"] else 0
         say("%-16s %-7s %9d %10d %12d %12d %9.1f %% %14.1f %% %12d"
             % (suite, kind, len(requests), r["decisions"], run, avoided, 100 * r["share"], 100 * r["tokens_spared"], len(r["differences"])))
+        asked = {t: n for t, n in r["lazy"]["run"].items() if n}
+        if asked:
+            say("  asked, and enough with hindsight: " + ", ".join("%s %d/%d" % (t, n, r["enough"].get(t, 0)) for t, n in sorted(asked.items())))
         for d in r["differences"][:5]:
             say("  ! %(request)s: lazy %(lazy)r, eager %(eager)r, eval %(eval)r" % d)
         if r["unanswered"]:
@@ -196,11 +206,13 @@ def main():
         run, avoided = (sum(sum(r["lazy"][k].values()) for r in rows) for k in ("run", "avoided"))
         lazy, eager = (sum(r[mode]["tokens"] for r in rows) for mode in ("lazy", "eager"))
         texts, eager_run = sum(r["lazy"]["texts"] for r in rows), sum(sum(r["eager"]["run"].values()) for r in rows)
-        totals[kind] = {"forwards_spared": 1 - texts / eager_run if eager_run else 0, "share": share(run, avoided), "tokens_spared": 1 - lazy / eager if eager else 0,
+        enough = sum(sum(r["enough"].values()) for r in rows)
+        totals[kind] = {"share_with_hindsight": share(enough, run + avoided - enough), "forwards_spared": 1 - texts / eager_run if eager_run else 0, "share": share(run, avoided), "tokens_spared": 1 - lazy / eager if eager else 0,
                         "differences": sum(len(r["differences"]) for r in rows), "requests": sum(r["requests"] for r in rows)}
         say("\n%s, all suites: %.1f %% of neural calls avoided, %.1f %% of the encoder's tokens spared; %d texts read for %d signals of the\n"
             "eager path: %.1f %% of one forward each spared" % (kind, 100 * totals[kind]["share"], 100 * totals[kind]["tokens_spared"], texts,
                                                              eager_run, 100 * totals[kind]["forwards_spared"]))
+        say("  with hindsight %.1f %% could be avoided" % (100 * totals[kind]["share_with_hindsight"]))
         by_type = {t: [sum(r["lazy"][k].get(t, 0) for r in rows) for k in ("run", "avoided")] for t in NEURAL}
         say("  avoided by signal: " + ", ".join("%s %.0f %%" % (t, 100 * share(*v)) for t, v in by_type.items() if sum(v)))
     results["totals"] = totals

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Signals that ask models, end to end: the bundled encoder and heads, remote backends, the classify and embeddings APIs, the command
 line. Where the bundled encoder is not there (tools/deps fetches it), the tests that need it are left out with a message."""
-import base64, http.server, math, random, struct, tempfile
+import base64, http.server, math, random, shutil, struct, tempfile
 
 from harness import *
 
@@ -91,6 +91,46 @@ def ask(g, path, body, status=200):
     r = g.request("POST", path, body, port=g.admin)
     assert r.status == status, (r.status, r.body)
     return json.loads(r.body)
+
+
+@test
+def signals_read_the_best_sentences_of_a_long_text():
+    """prompt_compression: what the middle says is left out for most signals, read by those in skip_signals, and sent upstream whole;
+    the eval API reads everything."""
+    long = "Please read this report. " + "The server is fine today. " * 400 + "The zebra is loose. " + "The server is fine today. " * 400 \
+        + "What should I do?"
+    more = """  model_catalog:
+    modules: {prompt_compression: {enabled: true, max_tokens: 60, preserve_first_n: 1, preserve_last_n: 1, tfidf_weight: 0%s}}
+"""
+    signals = "    keywords: [{name: zebra, operator: OR, keywords: [zebra]}]"
+    for skip, expected in (("", "rest"), (", skip_signals: [jailbreak, pii, keyword]", "animal")):
+        mock = Mock()
+        text = policy(signals, [("animal", "{type: keyword, name: zebra}")], more % skip)
+        g = Gateway(text.replace("127.0.0.1:9\"", "127.0.0.1:%d\"" % mock.port))
+        try:
+            r = g.chat(long)
+            assert (r.status, r.headers["x-vsr-selected-decision"]) == (200, expected), (r.status, r.headers["x-vsr-selected-decision"])
+            assert long.encode() in base64.b64decode(mock.last()["body_base64"]), "the provider got something else"
+            assert g.chat("A zebra.").headers["x-vsr-selected-decision"] == "animal"     # short: as it is
+            assert g.chat(long, {"x-vsr-debug": "true"}).headers["x-vsr-selected-decision"] == expected
+            assert decision_of(decide(g, long)) == "animal"
+            assert g.metric("signalbox_prompts_shortened_total") == 2
+        finally:
+            g.stop()
+            mock.stop()
+
+
+@test
+def compression_is_checked():
+    """A guard that would read less, a type that does not exist: warnings; a value out of its bounds: an error."""
+    for keys, finding in (("skip_signals: [pii]", "shortened-guard"), ("skip_signals: [jailbreak, pii, words]", "unknown-signal"),
+                          ("preserve_first_n: 1000", "preserve_first_n")):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+            f.write(policy("    keywords: [{name: a, operator: OR, keywords: [a]}]", [("x", "{type: keyword, name: a}")],
+                           "  model_catalog: {modules: {prompt_compression: {enabled: true, %s}}}" % keys))
+            f.flush()
+            out = subprocess.run([SIGNALBOX, "check", f.name], capture_output=True, text=True)
+            assert finding in out.stdout + out.stderr, (keys, out.stdout, out.stderr)
 
 
 GUARD = """  model_catalog:
@@ -298,6 +338,105 @@ def clients_that_leave_do_not_hold_the_encoder():
         assert r.status == 200 and r.getheader("x-vsr-selected-decision") in ("pets", "rest"), (r.status, r.body)
         wait_for(lambda: g.metric("signalbox_encoder_queue_tokens") == 0, 20, "an empty queue")
         assert g.chat("my cat is hungry").getheader("x-vsr-selected-decision") == "pets"
+    finally:
+        g.stop()
+
+
+def home_of(folder):
+    """A SIGNALBOX_HOME of links, so that a file of it can be replaced."""
+    os.makedirs(os.path.join(folder, "models", "all-minilm-l6-v2"))
+    for name in os.listdir(MODEL):
+        os.symlink(os.path.join(MODEL, name), os.path.join(folder, "models", "all-minilm-l6-v2", name))
+    os.symlink(os.path.join(ROOT, "knowledge_bases"), os.path.join(folder, "knowledge_bases"))
+    shutil.copytree(os.path.join(ROOT, "heads"), os.path.join(folder, "heads"))
+    return folder
+
+
+def replace(path, data):
+    with open(path + ".new", "wb") as f:
+        f.write(data)
+    os.rename(path + ".new", path)
+
+
+def with_nan(data, name):
+    """A safetensors file whose array `name` has one number that is none."""
+    n = struct.unpack("<Q", data[:8])[0]
+    told = json.loads(data[8:8 + n])[name]
+    at = 8 + n + told["data_offsets"][0]
+    nan = {"F32": struct.pack("<f", math.nan), "F16": b"\x00\x7e", "BF16": b"\xc0\x7f"}[told["dtype"]]
+    return data[:at] + nan + data[at + len(nan):]
+
+
+@needs_model
+def broken_model_files_are_told():
+    """Cut, garbled, or with numbers that are none. Without its encoder the gateway serves, and signals that need it are unknown; with a broken
+    head it does not start. `check` names the file either way."""
+    model, head = "models/all-minilm-l6-v2/model.safetensors", "heads/domain.safetensors"
+    weights, domain = (open(p, "rb").read() for p in (os.path.join(MODEL, "model.safetensors"), os.path.join(ROOT, head)))
+    cases = [(model, weights[:len(weights) // 2], "embedding"), (model, with_nan(weights, "embeddings.word_embeddings.weight"), "embedding"),
+             ("models/all-minilm-l6-v2/tokenizer.json", b"{\"model\": {\"type\": \"WordPiece\", \"vocab\": [1, {}]}}", "embedding"),
+             (head, domain[:len(domain) // 2], "domain"), (head, with_nan(domain, "weight"), "domain")]
+    signals = "    domains: [{name: law}]\n    embeddings: [{name: pets, threshold: 0.75, candidates: [my cat]}]"
+    text = policy(signals, [("pets", "{type: embedding, name: pets}"), ("law", "{type: domain, name: law}")])
+    for path, data, broken in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            replace(os.path.join(home_of(folder), path), data)
+            g = Gateway(text, env={"SIGNALBOX_HOME": folder}, wait=broken != "domain")
+            try:
+                told = subprocess.run([SIGNALBOX, "check", g.path], env={**os.environ, "SIGNALBOX_HOME": folder}, capture_output=True, text=True)
+                assert os.path.basename(os.path.dirname(path)) in told.stdout + told.stderr, (path, told.stdout, told.stderr)
+                if broken == "domain":
+                    assert told.returncode == 1 and g.p.wait(20 * SLOW) == 1 and "heads/domain.safetensors: " in g.output(), g.output()
+                    continue
+                got = decide(g, "my cat")
+                unknown = {u["type"]: u["reason"] for u in got["unknown_signals"]}
+                assert broken in unknown, (path, len(data), unknown)
+                assert decision_of(got) == "rest", (path, len(data), got)
+            finally:
+                g.stop()
+
+
+@needs_model
+def a_broken_head_does_not_replace_a_good_one():
+    with tempfile.TemporaryDirectory() as folder:
+        g = Gateway(policy("    domains: [{name: law}]", [("law", "{type: domain, name: law}")]), env={"SIGNALBOX_HOME": home_of(folder)})
+        try:
+            question = "Which party bears the burden of proof in a tort claim before a civil court?"
+            assert decision_of(decide(g, question)) == "law"
+            path = os.path.join(folder, "heads/domain.safetensors")
+            good = open(path, "rb").read()
+            for data in (good[:5000], with_nan(good, "weight"), b""):
+                replace(path, data)
+                wait_for(lambda: "head_refused" in g.output(), 20, "the refusal")
+                assert decision_of(decide(g, question + " " * len(data))) == "law"
+                assert g.request("GET", "/ready").status == 200
+        finally:
+            g.stop()
+
+
+@needs_model
+def ten_megabytes_through_every_signal():
+    """A text of 10 MB costs 64 windows a trunk and is answered; a short question beside it is not held up by more than that."""
+    with open(os.path.join(ROOT, "tests/bench/signals.yaml")) as f:
+        text = f.read().replace("@LOG@", "off").replace("@THREADS@", "0").replace("@UPSTREAM@", "127.0.0.1:%d" % mock.port)
+    g = Gateway(text)
+    try:
+        before, answers = g.metric("signalbox_encoder_tokens_total"), []
+        chance = random.Random(7)
+        words = ["w%d" % i for i in range(5000)] + ["house", "tree", "rain", "law", "sum"] * 1000
+        big = " ".join(chance.choice(words) for _ in range(10 << 17))
+        big = (big + " ") * (1 + (10 << 20) // len(big))
+        body = {"model": "auto", "messages": [{"role": "user", "content": big[:10 << 20]}]}
+        asker = threading.Thread(target=lambda: answers.append(g.request("POST", "/v1/chat/completions", body, {"x-vsr-debug": "true"}, timeout=120)))
+        asker.start()
+        while asker.is_alive():
+            r = g.chat("What time is it, %d?" % len(answers), {"x-vsr-debug": "true"})
+            assert r.status == 200, r.status
+            time.sleep(.05)
+        asker.join()
+        assert answers and answers[0].status == 200, answers
+        assert g.metric("signalbox_encoder_queue_tokens") == 0
+        assert g.metric("signalbox_encoder_tokens_total") - before < 2 * 64 * 256 + 200 * 100
     finally:
         g.stop()
 

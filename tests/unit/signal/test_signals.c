@@ -302,6 +302,31 @@ static void what_needs_a_model_stays_unknown(void **state)
     bench_free(&b);
 }
 
+static void a_shortened_text_is_read_by_all_but_those_who_read_everything(void **state)
+{
+    (void)state;
+    struct bench b = bench_new("keywords: [{name: middle, operator: OR, keywords: [needle]}, {name: end, operator: OR, keywords: [tail]}]\n"
+                               "structure: [{name: s, feature: {type: exists, source: {type: regex, pattern: needle}}}]\n"
+                               "events: [{name: e, event_types: [needle]}]\n", NULL);
+    static struct chat no_chat;
+    const str whole_types[] = { S("structure"), S("pii") };
+    const struct shortened shortened = { S("head tail"), whole_types, COUNT_OF(whole_types) };
+    struct facts f = {
+        .chat = &no_chat, .current_user = S("head needle tail"), .current_user_raw = S("head needle tail"),
+        .evaluation_text = S("head needle tail"), .sampled_text = S("head needle tail"), .shortened = &shortened,
+    };
+    bench_run(&b, &f);
+    assert_int_equal(bench_says(&b, "keyword", "middle"), 0);
+    assert_int_equal(bench_says(&b, "keyword", "end"), 1);
+    assert_int_equal(bench_says(&b, "structure", "s"), 1);
+    assert_int_equal(bench_says(&b, "event", "e"), 0);
+    f.shortened = NULL;
+    bench_run(&b, &f);                                  /* nothing is left of the run before */
+    assert_int_equal(bench_says(&b, "keyword", "middle"), 1);
+    assert_int_equal(bench_says(&b, "event", "e"), 1);
+    bench_free(&b);
+}
+
 static void rules_that_cannot_work_are_told(void **state)
 {
     (void)state;
@@ -345,6 +370,7 @@ int main(void)
         cmocka_unit_test(language_falls_back_on_english),
         cmocka_unit_test(modality_goes_by_keywords),
         cmocka_unit_test(what_needs_a_model_stays_unknown),
+        cmocka_unit_test(a_shortened_text_is_read_by_all_but_those_who_read_everything),
         cmocka_unit_test(rules_that_cannot_work_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
