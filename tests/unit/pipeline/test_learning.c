@@ -341,9 +341,9 @@ static void the_judges_error_is_measured_once_a_decision_and_survives(void **sta
     learning_free(l);
     l = opened();                               /* and a state that holds it is still read */
     uint32_t fresh = learned_index(l, S("fresh"));
-    assert_true(fabs(cells_at(&l->own, fresh, 3)->rest - .01 * (5.5 - .6)) < 1e-6);
+    assert_true(fabs(cells_at(&l->own.cells, fresh, 3)->rest - .01 * (5.5 - .6)) < 1e-6);
     learning_say(l, id_of(late, 9), SOURCE_OPERATOR, 1, 1);     /* a better word takes its place, exactly */
-    assert_true(fabs(cells_at(&l->own, fresh, 3)->rest - .4) < 1e-6 && cells_at(&l->own, fresh, 3)->n == 1);
+    assert_true(fabs(cells_at(&l->own.cells, fresh, 3)->rest - .4) < 1e-6 && cells_at(&l->own.cells, fresh, 3)->n == 1);
     learning_say(l, id_of(late, 9), SOURCE_OPERATOR, 0, 0);
     learning_say(l, id_of(late, 9), SOURCE_JUDGE, 0, 0);
     assert_true(measures(l, 2, 1, 1));
