@@ -44,6 +44,7 @@ static const struct policy {
     { "factor", BY_LEARNER, "factor", true, "a linear map of the words times a vector of each model" },
     { "pilots", BY_LEARNER, "pilots", false, "the nearest mean of queries that a model served best (RouterRetriever)" },
     { "pilots_mean", BY_LEARNER, "pilots_mean", false, "the same by the average of a model's means" },
+    { "gates", BY_LEARNER, "gates", false, "one vector a model against a fixed background (Dynamic Routing Between Experts)" },
     { "vsr_knn", BY_LEARNER, "vsr_knn", false, "5 nearest queries vote for their best model (VSR, LLMRouter)" },
     { "vsr_kmeans", BY_LEARNER, "vsr_kmeans", false, "8 clusters, the best model of each (VSR)" },
     { "vsr_svm", BY_LEARNER, "vsr_svm", false, "one against all on the best model (VSR, LLMRouter)" },

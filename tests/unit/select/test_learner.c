@@ -56,7 +56,7 @@ static struct rows rows_make(uint64_t seed)
     return s;
 }
 
-static const char *const names[] = { "mean", "table", "knn", "factor", "blend", "pilots", "pilots_mean" };
+static const char *const names[] = { "mean", "table", "knn", "factor", "blend", "pilots", "pilots_mean", "gates" };
 
 static struct learner *fitted(const char *name, const struct rows *s)
 {
