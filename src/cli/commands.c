@@ -96,7 +96,7 @@ static const struct cli_option train_options[] = {
     { 'e', "evenness", "X", "0: every row counts alike, 1: every source does (default 0.5)" },
     { 'L', "licence", "TEXT", "of the data, for the card" },
     { 'N', "note", "TEXT", "for the card" },
-    { 'p', "policy", "NAME", "selector: learned (default), table, knn, factor or mean" },
+    { 'p', "policy", "NAME", "selector: learned (default), table, knn, factor, pilots, gates or mean" },
     { 'j', "json", NULL, "print the card as JSON" },
     END,
 };
@@ -111,6 +111,8 @@ static const struct cli_option evaluate_options[] = {
     { 'f', "folds", "N", "selection: folds of the cross-validation (default 5)" },
     { 'S', "seed", "N", "selection: deals questions to folds (default 1)" },
     { 'T', "threads", "N", "selection: default: one a core" },
+    { 'E', "judge-error", "X", "selection: chance that a cascade's judge is mistaken (default 0)" },
+    { 'C', "judge-cost", "USD", "selection: of one judgement of a cascade's judge (default 0)" },
     { 'K', "caution", "X", "newcomer: quality counts less so many deviations (default 0.5)" },
     { 'V', "svg", "FILE", "selection: write the picture of quality against cost" },
     { 'w', "warm", "N", "online: queries known in full beforehand (default 500)" },
@@ -290,7 +292,7 @@ const struct command commands[] = {
       cli_calibrate },
     { "evaluate", "measure a signal's model on labelled rows, or selection policies on recorded outcomes",
       "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]\n"
-      "selection DIR [--policies a,b] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
+      "selection DIR [--policies a,b] [--judge-error X [--judge-cost USD]] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
       "newcomer DIR [--caution X] [--seed N] [--json]\n"
       "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--seed N] [--json]\n"
       "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"
@@ -299,7 +301,8 @@ const struct command commands[] = {
       "and recall of each; of pii precision and recall of spans by type. Judge on sources that the model was not made from: a\n"
       "random split flatters.\n\n"
       "selection: which model each policy would have picked on recorded outcomes, by cross-validation over questions; score, cost and\n"
-      "what is saved at the best single model's quality, with standard errors. DIR holds queries.jsonl, scores.csv, costs.csv.\n\n"
+      "what is saved at the best single model's quality, with standard errors. DIR holds queries.jsonl, scores.csv, costs.csv. cascade and\n"
+      "chain ask one model after another until a judge accepts the answer; how often yours is mistaken is for you to measure.\n\n"
       "online: the same folder as a stream of which only the chosen model's outcomes are seen: the gateway's own learner against the best\n"
       "fixed model and an epsilon-greedy one. budget: quality under a budget that is never overspent. newcomer: what a model\n"
       "brings of which few outcomes are known. policy: what another policy would have brought, from an access log with propensities: IPS,\n"

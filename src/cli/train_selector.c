@@ -99,7 +99,7 @@ int cli_train_selector(int argc, char **argv)
         return cli_usage_error("train", "which outcomes, and where to: signalbox train selector DIR --out FILE");
     const struct learner_ops *ops = learner_by_name(str_of(name));
     if (!ops || !ops->save)
-        return cli_usage_error("train", "--policy is learned, table, knn, factor or mean, not '%s'", name);
+        return cli_usage_error("train", "--policy is learned, table, knn, factor, pilots, gates or mean, not '%s'", name);
     struct arena *a = arena_new();
     struct err e = { 0 };
     int rc = a ? selector_train(folder, out, name, as_json, a, &e) : err_set(&e, "no memory");
