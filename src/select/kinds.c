@@ -171,6 +171,14 @@ void kinds_predict(const struct kinds *k, const struct features *x, float *p)
         p[t] /= sum;
 }
 
+double kinds_entropy(const float *p, uint32_t n)
+{
+    double h = 0;
+    for (uint32_t t = 0; t < n; t++)
+        h -= p[t] > 0 ? (double)p[t] * log((double)p[t]) : 0;
+    return n > 1 ? h / log(n) : 0;
+}
+
 void kinds_save(const struct kinds *k, struct buf *out)
 {
     pack_u32(out, k->n);

@@ -22,6 +22,7 @@ struct kinds {
 bool kinds_fit(struct kinds *k, const struct recorded *r, const uint32_t *label, uint32_t n);
 void kinds_clear(struct kinds *k);
 void kinds_predict(const struct kinds *k, const struct features *x, float *p);     /* p[n]; sums to 1 */
+double kinds_entropy(const float *p, uint32_t n);      /* of shares that sum to 1: 0 sure of one, 1 all alike */
 void kinds_save(const struct kinds *k, struct buf *out);
 bool kinds_load(struct kinds *k, struct unpack *u);     /* false: broken */
 
