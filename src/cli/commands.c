@@ -101,6 +101,18 @@ static const struct cli_option train_options[] = {
     END,
 };
 
+static const struct cli_option compose_options[] = {
+    { 's', "sizes", "FILE", "lines of MODEL,SIZE: gigabytes, or what keeping it costs a month" },
+    { 'b', "budget", "N", "what the models that are kept may need together, in the same unit" },
+    { 'p', "price", "W", "quality that one USD of answers is worth (default 0: only quality counts)" },
+    { 'u', "uncertain", "H", "report what it does to send queries away whose kinds have an entropy above H (0 to 1)" },
+    { 'g', "general", "MODEL", "where those go (default: the best single model that is kept)" },
+    { 'S', "seed", "N", "deals questions to folds (default 1)" },
+    { 'o', "out", "FILE", "write a table of those models, for algorithm.learned.table" },
+    JSON,
+    END,
+};
+
 static const struct cli_option evaluate_options[] = {
     CONFIG,
     { 's', "signal", "NAME", "domain, fact_check, user_feedback, jailbreak, modality, pii or language" },
@@ -314,6 +326,18 @@ const struct command commands[] = {
       "signalbox evaluate signals --signal jailbreak --data foreign.jsonl.gz --html jailbreak.html\n"
       "signalbox evaluate signals --signal pii --data mails.jsonl --json\n",
       cli_evaluate },
+    { "compose", "choose which models to keep under a budget, each kind of query going to one of them",
+      "DIR --sizes FILE --budget N [--price W] [--uncertain H [--general MODEL]] [--out FILE] [--json]",
+      "DIR is a folder of recorded outcomes (as for `evaluate selection`). You cannot keep every model in memory, or pay for\n"
+      "every reservation: the models that fit the budget together and bring most, when each kind of query goes to the best of\n"
+      "them, and which kind goes where. Exact where up to 20 models fit, else greedy with exchanges.\n\n"
+      "Three figures on rows that the choice was not made from, with standard errors and the gain over the best single model that\n"
+      "fits: by the table as it would be served, by the map with the kind guessed, and with the kind known (what a perfect\n"
+      "classifier would give). If the gain is within two standard errors of 0, keep the single model.",
+      compose_options, NULL,
+      "signalbox compose outcomes/ --sizes gigabytes.csv --budget 80\n"
+      "signalbox compose outcomes/ --sizes monthly-usd.csv --budget 500 --price 5 --out kept.sbx\n",
+      cli_compose },
     { "config", "schema, defaults and reference of all keys; what is in effect; what differs",
       "schema | defaults | reference\ndump [-c FILE]\ndiff FILE1 FILE2",
       "schema is a JSON Schema for editors, reference the same for people. dump shows a configuration after\n"
