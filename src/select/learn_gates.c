@@ -101,8 +101,7 @@ static double opening(const struct gate *at, const struct gram *x, uint32_t n)
 
 static double logit_of(const struct gates *g, uint32_t m)       /* of the model's mean */
 {
-    const struct tally_cell *c = &g->means.cell[m];
-    double n = fmax(c->n, 0), worth = g->l.spec.shrink_model, mean = (c->quality + worth * g->everybody) / (n + worth);
+    double mean = tally_mean(&g->means, &g->l.spec, m, g->everybody);
     mean = fmin(fmax(mean, FLOOR), 1 - FLOOR);
     return log(mean / (1 - mean));
 }

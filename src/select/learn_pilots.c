@@ -170,9 +170,10 @@ static void pilots_predict(const struct learner *l, const struct features *x, st
     struct gram *grams = ARENA_ARRAY(a, struct gram, x->n);
     double *like = ARENA_ARRAY(a, double, l->n_models);
     tally_predict(&p->means, &l->spec, x->bytes, NULL, out, a);
-    likenesses(p, grams, words_read(&p->words, x, grams), UINT32_MAX, 0, like);
-    for (uint32_t m = 0; m < l->n_models; m++)
-        out[m].score = (float)(p->everybody + p->slope * (like[m] - p->usual));
+    uint32_t n = words_read(&p->words, x, grams);
+    likenesses(p, grams, n, UINT32_MAX, 0, like);
+    for (uint32_t m = 0; m < l->n_models; m++)          /* a text without words is near to nothing: the means decide */
+        out[m].score = (float)(n ? p->everybody + p->slope * (like[m] - p->usual) : tally_mean(&p->means, &l->spec, m, p->everybody));
 }
 
 /* ---- fit ---- */

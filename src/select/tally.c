@@ -282,6 +282,12 @@ void tally_predict(const struct tally *c, const struct learner_spec *spec, uint3
     }
 }
 
+double tally_mean(const struct tally *c, const struct learner_spec *spec, uint32_t model, double prior)
+{
+    const struct tally_cell *all = c->cell + (size_t)model * (c->n_kinds + 1) + c->n_kinds;
+    return mean_of(all->quality, all->n, prior, spec->shrink_model);
+}
+
 void tally_forget(struct tally *c, uint32_t model, double keep)
 {
     size_t width = c->n_kinds + 1;
