@@ -27,7 +27,7 @@ _signalbox() {
     calibrate)
         options='--config --signal --data --false-alarms --head --write --html --json --help' words='' files='-c --config -d --data -h --head --html ' ;;
     evaluate)
-        options='--config --signal --data --head --threshold --policies --folds --seed --threads --judge-error --judge-cost --caution --svg --warm --runs --delay --drift --exploration --floor --window --sliding --policy --outcomes --delta --alpha --html --json --help' words='signals selection online budget newcomer policy' files='-c --config -d --data -h --head --svg --policy --outcomes --html ' ;;
+        options='--config --signal --data --head --threshold --policies --folds --seed --threads --judge-error --judge-repeats --judge-cost --caution --svg --warm --runs --delay --drift --exploration --floor --window --sliding --policy --outcomes --delta --alpha --html --json --help' words='signals selection online budget newcomer policy' files='-c --config -d --data -h --head --svg --policy --outcomes --html ' ;;
     compose)
         options='--sizes --budget --price --uncertain --general --seed --out --json --help' words='' files='-s --sizes -o --out ' ;;
     config)

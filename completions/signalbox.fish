@@ -87,6 +87,7 @@ complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l folds -s f -x
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l seed -x -d 'selection: deals questions to folds (default 1)'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l threads -x -d 'selection: default: one a core'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l judge-error -x -d 'selection: chance that a cascade\'s judge is mistaken (default 0)'
+complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l judge-repeats -d 'selection: the judge errs on a question whoever answered, not on single answers'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l judge-cost -x -d 'selection: of one judgement of a cascade\'s judge (default 0)'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l caution -x -d 'newcomer: quality counts less so many deviations (default 0.5)'
 complete -c signalbox -n '__fish_seen_subcommand_from evaluate' -l svg -r -F -d 'selection: write the picture of quality against cost'

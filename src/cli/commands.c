@@ -124,6 +124,7 @@ static const struct cli_option evaluate_options[] = {
     { 'S', "seed", "N", "selection: deals questions to folds (default 1)" },
     { 'T', "threads", "N", "selection: default: one a core" },
     { 'E', "judge-error", "X", "selection: chance that a cascade's judge is mistaken (default 0)" },
+    { 'Q', "judge-repeats", NULL, "selection: the judge errs on a question whoever answered, not on single answers" },
     { 'C', "judge-cost", "USD", "selection: of one judgement of a cascade's judge (default 0)" },
     { 'K', "caution", "X", "newcomer: quality counts less so many deviations (default 0.5)" },
     { 'V', "svg", "FILE", "selection: write the picture of quality against cost" },
@@ -304,7 +305,7 @@ const struct command commands[] = {
       cli_calibrate },
     { "evaluate", "measure a signal's model on labelled rows, or selection policies on recorded outcomes",
       "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]\n"
-      "selection DIR [--policies a,b] [--judge-error X [--judge-cost USD]] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
+      "selection DIR [--policies a,b] [--judge-error X [--judge-repeats] [--judge-cost USD]] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
       "newcomer DIR [--caution X] [--seed N] [--json]\n"
       "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--seed N] [--json]\n"
       "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"

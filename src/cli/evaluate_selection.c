@@ -5,8 +5,8 @@
  * calibration) is arithmetic on them. Definitions: w in {0} and 60 logarithmic steps from 1e-2 to 1e6; argmax of quality - w *
  * cost; the hull of those points; AIQ is the hull's area over the pool's range of mean costs. The best single model is chosen on
  * the training folds. Standard errors of differences are paired; those of AIQ and saving are a jackknife over 20 groups of
- * questions. Cascades ask several models: a judge is simulated that errs with a given chance, by one coin a (question, model), so
- * that a greater error is made of the same mistakes and more. */
+ * questions. Cascades ask several models: a judge is simulated that errs with a given chance, by one coin a (question, model) or,
+ * since judges that do not understand a question err on every answer, a question. A greater error is the same mistakes and more. */
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -85,6 +85,7 @@ struct evaluation {
     double singles_aiq, best_score, best_cost;
     uint32_t **chain, *n_chain;         /* [n_folds] models of the training folds' Pareto chain, by rising cost */
     double judge_error, judge_cost;
+    bool judge_repeats;                 /* it errs on a question, whoever answered */
     struct err err;
 };
 
@@ -284,7 +285,7 @@ static double best_at(const struct evaluation *ev, uint32_t i)
 /* Does the judge accept what model m answered to query i? */
 static bool is_accepted(const struct evaluation *ev, uint32_t i, uint32_t m)
 {
-    uint64_t coin = hash_mix(ev->o.query[i] ^ hash_mix(m + 1));
+    uint64_t coin = hash_mix(ev->o.query[i] ^ hash_mix(ev->judge_repeats ? 0 : m + 1));
     bool is_right = ev->o.quality[(size_t)i * ev->o.n_models + m] >= 0.5f, is_mistaken = rand_unit(&coin) < ev->judge_error;
     return is_right != is_mistaken;
 }
@@ -641,7 +642,8 @@ static void table_print(const struct evaluation *ev)
         printf(", cost %.3g USD; hull of single models: AIQ %.4f", ev->best_cost, ev->singles_aiq);
     for (uint32_t k = 0; k < ev->n_results; k++)
         if (ev->results[k].policy->kind == CASCADE || ev->results[k].policy->kind == CHAIN) {
-            printf("\nthe judge of cascades is mistaken with chance %g and costs %g USD", ev->judge_error, ev->judge_cost);
+            printf("\nthe judge of cascades is mistaken with chance %g%s and costs %g USD", ev->judge_error,
+                   ev->judge_repeats ? " (about a question, whoever answered)" : "", ev->judge_cost);
             break;
         }
     printf("\n  %-11s %7s %18s %10s %14s %16s %7s %7s %6s", "policy", "score", "difference (SE)", "cost", "saving (SE)",
@@ -705,6 +707,7 @@ static void json_print(const struct evaluation *ev)
     jw_key(&j, S("folds")), jw_int(&j, ev->n_folds);
     jw_key(&j, S("judge_error")), jw_double(&j, ev->judge_error);
     jw_key(&j, S("judge_cost")), jw_double(&j, ev->judge_cost);
+    jw_key(&j, S("judge_repeats")), jw_bool(&j, ev->judge_repeats);
     jw_key(&j, S("left_out"));
     jw_begin(&j, '[');
     for (uint32_t i = 0; i < o->n_dropped; i++)
@@ -899,7 +902,7 @@ struct wish {
     uint32_t n_folds, n_threads;
     uint64_t seed;
     double judge_error, judge_cost;
-    bool as_json;
+    bool judge_repeats, as_json;
 };
 
 static bool policies_choose(struct evaluation *ev, const char *list)
@@ -934,6 +937,7 @@ static int evaluation_run(struct evaluation *ev, const struct wish *w, struct er
     ev->n_folds = w->n_folds;
     ev->judge_error = w->judge_error;
     ev->judge_cost = w->judge_cost;
+    ev->judge_repeats = w->judge_repeats;
     ev->fold = ARENA_ARRAY(ev->a, uint32_t, o->n);
     outcomes_deal(o, w->n_folds, w->seed, ev->fold);
     if (o->n < 2 * w->n_folds)
@@ -997,6 +1001,7 @@ int cli_evaluate_selection(int argc, char **argv)
             if (!str_double(str_of(args.value), &w.judge_error) || w.judge_error < 0 || w.judge_error > 0.5)
                 return cli_usage_error("evaluate", "--judge-error is a chance from 0 to 0.5");
             break;
+        case 'Q': w.judge_repeats = true; break;
         case 'C':
             if (!str_double(str_of(args.value), &w.judge_cost) || w.judge_cost < 0)
                 return cli_usage_error("evaluate", "--judge-cost is USD of one judgement, not below 0");

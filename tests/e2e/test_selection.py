@@ -55,6 +55,8 @@ def a_cascade_is_worth_what_its_judge_is():
     sure, poor = judged("--policies", "learned,cascade,chain"), judged("--policies", "cascade,chain", "--judge-error", "0.3")
     assert sure["cascade"]["score"] > sure["learned"]["score"] + .03, sure["cascade"]
     assert sure["cascade"]["score"] > poor["cascade"]["score"] and sure["chain"]["score"] > poor["chain"]["score"]
+    same = judged("--policies", "cascade", "--judge-error", "0.3", "--judge-repeats")["cascade"]
+    assert same["score"] < poor["cascade"]["score"], same
     dear = judged("--policies", "cascade", "--judge-cost", "0.01")["cascade"]
     assert dear["aiq"] < sure["cascade"]["aiq"], dear
     assert "--judge-error" in signalbox("evaluate", "selection", outcomes, "--judge-error", "0.7", code=2).stderr
