@@ -225,7 +225,7 @@ static bool names_load(struct learner *l, struct unpack *u)
 
 static bool is_share(double v, double most)
 {
-    return v > 0 && v <= most;          /* false for NAN */
+    return v >= 1e-6 && v <= most;      /* false for NAN; a sum divided by less may be no number any more */
 }
 
 struct learner *learner_load(str bytes, struct err *e)
