@@ -8,7 +8,7 @@
 #include "select/learner.h"
 #include "select/pack.h"
 
-enum { WORDS_DIMS = 4096 };             /* folding 65,536 buckets costs less than a tenth of a point anywhere; tables stay small */
+enum { WORDS_DIMS = 4096 };             /* all 65,536: gates +.0045 on llmrouter9, no more than .001 elsewhere, 16 times the memory */
 
 struct words {
     float *idf;                         /* [WORDS_DIMS]; NULL: never fitted */
