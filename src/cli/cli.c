@@ -251,6 +251,20 @@ int cli_put(FILE *f, str s)
     return CLI_USAGE;
 }
 
+int cli_write_whole(const char *path, str bytes, struct arena *a, struct err *e)
+{
+    const char *beside = arena_printf(a, "%s.%ld", path, (long)getpid()).ptr;
+    FILE *f = fopen(beside, "wb");
+    if (!f)
+        return err_set(e, "cannot write '%s': %s", beside, strerror(errno));
+    bool ok = fwrite(bytes.ptr, 1, bytes.len, f) == bytes.len && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    ok = fclose(f) == 0 && ok && rename(beside, path) == 0;
+    int why = errno;
+    if (!ok)
+        unlink(beside);
+    return ok ? 0 : err_set(e, "cannot write '%s': %s", path, strerror(why));
+}
+
 /* ---- the door ---- */
 
 static int run(const struct command *c, int argc, char **argv)

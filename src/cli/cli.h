@@ -82,6 +82,7 @@ bool cli_config_text(struct arena *a, const char *path, str *text, const char **
 struct snap *cli_snap(struct arena *a, const char *path, enum severity from);
 void cli_findings(FILE *f, const struct findings *list, enum severity from);
 int cli_put(FILE *f, str s);            /* writes all; a full disk or closed pipe: CLI_USAGE, else 0 */
+int cli_write_whole(const char *path, str bytes, struct arena *a, struct err *e);     /* a file, whole or not at all. 0, or -1 and *e */
 
 void command_help(const struct command *c, FILE *f);
 void cli_help_all(FILE *f);

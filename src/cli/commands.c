@@ -99,9 +99,21 @@ static const struct cli_option train_options[] = {
     { 'e', "evenness", "X", "0: every row counts alike, 1: every source does (default 0.5)" },
     { 'L', "licence", "TEXT", "of the data, for the card" },
     { 'N', "note", "TEXT", "for the card" },
-    { 'p', "policy", "NAME", "selector: learned (default), table, knn, factor or mean" },
+    { 'p', "policy", "NAME", "selector: learned (default), table, knn, factor, pilots, gates or mean" },
     { 'E', "encoder", NULL, "selector: read the embedding model's vector of each text, too" },
     { 'j', "json", NULL, "print the card as JSON" },
+    END,
+};
+
+static const struct cli_option compose_options[] = {
+    { 's', "sizes", "FILE", "lines of MODEL,SIZE: gigabytes, or what keeping it costs a month" },
+    { 'b', "budget", "N", "what the models that are kept may need together, in the same unit" },
+    { 'p', "price", "W", "quality that one USD of answers is worth (default 0: only quality counts)" },
+    { 'u', "uncertain", "H", "report what it does to send queries away whose kinds have an entropy above H (0 to 1)" },
+    { 'g', "general", "MODEL", "where those go (default: the best single model that is kept)" },
+    { 'S', "seed", "N", "deals questions to folds (default 1)" },
+    { 'o', "out", "FILE", "write a table of those models, for algorithm.learned.table" },
+    JSON,
     END,
 };
 
@@ -116,13 +128,16 @@ static const struct cli_option evaluate_options[] = {
     { 'E', "encoder", NULL, "selection: learners read the embedding model's vector of each text, too" },
     { 'S', "seed", "N", "selection: deals questions to folds (default 1)" },
     { 'T', "threads", "N", "selection: default: one a core" },
+    { 'J', "judge-error", "X", "selection: chance that a cascade's judge is mistaken (default 0); online: outcomes come from such a judge, and of "
+      "one in twenty the truth is told, too" },
+    { 'Q', "judge-repeats", NULL, "selection: the judge errs on a question whoever answered, not on single answers" },
+    { 'C', "judge-cost", "USD", "selection: of one judgement of a cascade's judge (default 0)" },
     { 'K', "caution", "X", "newcomer: quality counts less so many deviations (default 0.5)" },
     { 'V', "svg", "FILE", "selection: write the picture of quality against cost" },
     { 'w', "warm", "N", "online: queries known in full beforehand (default 500)" },
     { 'r', "runs", "N", "online: random orders (default 3)" },
     { 'y', "delay", "N", "online: queries after which an outcome comes (default 0)" },
     { 'D', "drift", NULL, "online: at half-time the best model loses half of its right answers" },
-    { 'J', "judge-error", "E", "online: outcomes come from a judge who is wrong with chance E; of one in twenty the truth is told, too" },
     { 'N', "newcomer", NULL, "online: nothing is known beforehand of the best model" },
     { 'x', "exploration", "X", "online: deviations of beliefs count so many times (default 0.3)" },
     { 'F', "floor", "X", "online: share of choices spread evenly (default 0.01)" },
@@ -301,7 +316,8 @@ const struct command commands[] = {
       cli_calibrate },
     { "evaluate", "measure a signal's model on labelled rows, or selection policies on recorded outcomes",
       "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]\n"
-      "selection DIR [--policies a,b] [--encoder] [--folds N] [--seed N] [--svg FILE] [--html FILE] [--json]\n"
+      "selection DIR [--policies a,b] [--encoder] [--judge-error X [--judge-repeats] [--judge-cost USD]] [--folds N] [--seed N] [--svg FILE]\n"
+      "    [--html FILE] [--json]\n"
       "newcomer DIR [--caution X] [--seed N] [--json]\n"
       "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--judge-error E] [--seed N] [--json]\n"
       "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"
@@ -310,7 +326,8 @@ const struct command commands[] = {
       "and recall of each; of pii precision and recall of spans by type. Judge on sources that the model was not made from: a\n"
       "random split flatters.\n\n"
       "selection: which model each policy would have picked on recorded outcomes, by cross-validation over questions; score, cost and\n"
-      "what is saved at the best single model's quality, with standard errors. DIR holds queries.jsonl, scores.csv, costs.csv.\n\n"
+      "what is saved at the best single model's quality, with standard errors. DIR holds queries.jsonl, scores.csv, costs.csv. cascade and\n"
+      "chain ask one model after another until a judge accepts the answer; how often yours is mistaken is for you to measure.\n\n"
       "online: the same folder as a stream of which only the chosen model's outcomes are seen: the gateway's own learner against the best\n"
       "fixed model and an epsilon-greedy one. budget: quality under a budget that is never overspent. newcomer: what a model\n"
       "brings of which few outcomes are known. policy: what another policy would have brought, from an access log with propensities: IPS,\n"
@@ -322,6 +339,18 @@ const struct command commands[] = {
       "signalbox evaluate signals --signal jailbreak --data foreign.jsonl.gz --html jailbreak.html\n"
       "signalbox evaluate signals --signal pii --data mails.jsonl --json\n",
       cli_evaluate },
+    { "compose", "choose which models to keep under a budget, each kind of query going to one of them",
+      "DIR --sizes FILE --budget N [--price W] [--uncertain H [--general MODEL]] [--out FILE] [--json]",
+      "DIR is a folder of recorded outcomes (as for `evaluate selection`). You cannot keep every model in memory, or pay for\n"
+      "every reservation: the models that fit the budget together and bring most, when each kind of query goes to the best of\n"
+      "them, and which kind goes where. Exact where up to 20 models fit, else greedy with exchanges.\n\n"
+      "Three figures on rows that the choice was not made from, with standard errors and the gain over the best single model that\n"
+      "fits: by the table as it would be served, by the map with the kind guessed, and with the kind known (what a perfect\n"
+      "classifier would give). If the gain is within two standard errors of 0, keep the single model.",
+      compose_options, NULL,
+      "signalbox compose outcomes/ --sizes gigabytes.csv --budget 80\n"
+      "signalbox compose outcomes/ --sizes monthly-usd.csv --budget 500 --price 5 --out kept.sbx\n",
+      cli_compose },
     { "config", "schema, defaults and reference of all keys; what is in effect; what differs",
       "schema | defaults | reference\ndump [-c FILE]\ndiff FILE1 FILE2",
       "schema is a JSON Schema for editors, reference the same for people. dump shows a configuration after\n"

@@ -5,7 +5,8 @@
  * calibration) is arithmetic on them. Definitions: w in {0} and 60 logarithmic steps from 1e-2 to 1e6; argmax of quality - w *
  * cost; the hull of those points; AIQ is the hull's area over the pool's range of mean costs. The best single model is chosen on
  * the training folds. Standard errors of differences are paired; those of AIQ and saving are a jackknife over 20 groups of
- * questions. */
+ * questions. Cascades ask several models: a judge is simulated that errs with a given chance, by one coin a (question, model) or,
+ * since judges that do not understand a question err on every answer, a question. A greater error is the same mistakes and more. */
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,11 +22,12 @@
 #include "cli/outcomes.h"
 #include "cli/report.h"
 #include "cli/rows.h"
+#include "select/cascade.h"
 #include "select/frontier.h"
 
 enum { FOLDS_MAX = 64, POLICIES_MAX = 32, STEPS = 61, GROUPS = 20, BINS = 10, THREADS_MAX = 64, SHARES = 11 };
 
-enum policy_kind { BY_LEARNER, BY_LABEL, RANDOM, ORACLE, FIRST };
+enum policy_kind { BY_LEARNER, BY_LABEL, RANDOM, ORACLE, FIRST, CASCADE, CHAIN };
 
 static const struct policy {
     const char *name;
@@ -43,6 +45,9 @@ static const struct policy {
     { "clusters", BY_LEARNER, "clusters", false, "the same on clusters of queries instead of their labels" },
     { "knn", BY_LEARNER, "knn", true, "mean of the 100 most alike queries" },
     { "factor", BY_LEARNER, "factor", true, "a linear map of the words times a vector of each model" },
+    { "pilots", BY_LEARNER, "pilots", false, "the nearest mean of queries that a model served best (RouterRetriever)" },
+    { "pilots_mean", BY_LEARNER, "pilots_mean", false, "the same by the average of a model's means" },
+    { "gates", BY_LEARNER, "gates", false, "one vector a model against a fixed background (Dynamic Routing Between Experts)" },
     { "vsr_knn", BY_LEARNER, "vsr_knn", false, "5 nearest queries vote for their best model (VSR, LLMRouter)" },
     { "vsr_kmeans", BY_LEARNER, "vsr_kmeans", false, "8 clusters, the best model of each (VSR)" },
     { "vsr_svm", BY_LEARNER, "vsr_svm", false, "one against all on the best model (VSR, LLMRouter)" },
@@ -52,10 +57,13 @@ static const struct policy {
     { "embedllm", BY_LEARNER, "embedllm", false, "low rank, cross-entropy on every outcome (EmbedLLM)" },
     { "routerdc", BY_LEARNER, "routerdc", false, "low rank, contrast of good and bad models (RouterDC)" },
     { "learned", BY_LEARNER, "blend", true, "the mix of table and factor that chose best on held-out queries (train selector)" },
+    { "cascade", CASCADE, "blend", false, "asks one model after another until a judge accepts: the best order by those predictions" },
+    { "chain", CHAIN, NULL, false, "the same in one order: every model that is better and dearer than the one before" },
 };
 
 struct result {                         /* of one policy */
     const struct policy *policy;
+    const struct result *twin;          /* an earlier one whose predictions are these; NULL: none */
     float *quality, *cost;              /* [n][n_models] predictions; NULL: no predictions (random, oracle, first) */
     float *chance;                      /* the same as quality, calibrated */
     double score, difference, difference_error, cost_mean, saving, saving_error, aiq, aiq_error;
@@ -77,6 +85,9 @@ struct evaluation {
     double low, high;                   /* range of model_cost */
     struct point singles[LEARNER_MODELS_MAX]; size_t n_singles;
     double singles_aiq, best_score, best_cost;
+    uint32_t **chain, *n_chain;         /* [n_folds] models of the training folds' Pareto chain, by rising cost */
+    double judge_error, judge_cost;
+    bool judge_repeats;                 /* it errs on a question, whoever answered */
     struct err err;
 };
 
@@ -229,7 +240,7 @@ static int predict_all(struct evaluation *ev, uint32_t n_threads)
     static struct crew crew = { .lock = PTHREAD_MUTEX_INITIALIZER };
     crew.ev = ev;
     for (uint32_t r = ev->n_results; r-- > 0;)          /* the dear ones come last in the list, so first here */
-        if (ev->results[r].quality)
+        if (ev->results[r].quality && !ev->results[r].twin)
             for (uint32_t f = 0; f < ev->n_folds; f++)
                 crew.jobs[crew.n++] = (struct job){ .result = r, .fold = f };
     pthread_t threads[THREADS_MAX];
@@ -303,6 +314,93 @@ static double best_at(const struct evaluation *ev, uint32_t i)
     return n ? sum / n : 0;
 }
 
+/* Does the judge accept what model m answered to query i? */
+static bool is_accepted(const struct evaluation *ev, uint32_t i, uint32_t m)
+{
+    uint64_t coin = hash_mix(ev->o.query[i] ^ hash_mix(ev->judge_repeats ? 0 : m + 1));
+    bool is_right = ev->o.quality[(size_t)i * ev->o.n_models + m] >= 0.5f, is_mistaken = rand_unit(&coin) < ev->judge_error;
+    return is_right != is_mistaken;
+}
+
+/* What answers a query: the model whose answer is given, and what all that were asked cost. */
+struct played { double quality, cost; uint32_t model; };
+
+/* Asks the first n_judged of `order` until one is accepted; else `last` answers, who is asked now if he was not among them. */
+static struct played played_down(const struct evaluation *ev, uint32_t i, const uint32_t *order, uint32_t n_judged, uint32_t last)
+{
+    struct played p = { .model = last };
+    bool is_asked = false;
+    for (uint32_t k = 0; k < n_judged; k++) {
+        p.cost += cost_at(ev, i, order[k]) + ev->judge_cost;
+        is_asked |= order[k] == last;
+        if (is_accepted(ev, i, order[k])) {
+            p.model = order[k];
+            is_asked = true;
+            break;
+        }
+    }
+    p.cost += is_asked ? 0 : cost_at(ev, i, last);
+    p.quality = (double)ev->o.quality[(size_t)i * ev->o.n_models + p.model];
+    return p;
+}
+
+static struct played play_cascade(const struct evaluation *ev, const struct result *r, uint32_t i, double w)
+{
+    static _Thread_local struct cascade_model models[LEARNER_MODELS_MAX];
+    static _Thread_local struct cascade plan;
+    uint32_t n = 0, at[LEARNER_MODELS_MAX];
+    for (uint32_t m = 0; m < ev->o.n_models; m++) {
+        size_t cell = (size_t)i * ev->o.n_models + m;
+        if (isnan(ev->o.quality[cell]))
+            continue;
+        double cost = !ev->o.cost_usd ? 0 : isnan(r->cost[cell]) ? ev->model_cost[m] : (double)r->cost[cell];
+        models[n] = (struct cascade_model){ (double)r->chance[cell], cost };
+        at[n++] = m;
+    }
+    if (n == 0)
+        return (struct played){ .model = UINT32_MAX };
+    cascade_plan(models, n, &(struct cascade_terms){ w, ev->judge_error, ev->judge_cost }, &plan);
+    for (uint32_t k = 0; k < plan.n; k++)
+        plan.order[k] = at[plan.order[k]];
+    return played_down(ev, i, plan.order, plan.n_judged, at[plan.last]);
+}
+
+static struct played play_chain(const struct evaluation *ev, uint32_t i)
+{
+    uint32_t order[LEARNER_MODELS_MAX], n = 0, f = ev->fold[i];
+    for (uint32_t k = 0; k < ev->n_chain[f]; k++)
+        if (!isnan(ev->o.quality[(size_t)i * ev->o.n_models + ev->chain[f][k]]))
+            order[n++] = ev->chain[f][k];
+    return n ? played_down(ev, i, order, n - 1, order[n - 1]) : (struct played){ .model = UINT32_MAX };
+}
+
+static struct played play_all(const struct evaluation *ev, uint32_t i)         /* the mean over models */
+{
+    const float *row = ev->o.quality + (size_t)i * ev->o.n_models;
+    struct played p = { .model = UINT32_MAX };
+    double n = 0;
+    for (uint32_t m = 0; m < ev->o.n_models; m++)
+        if (!isnan(row[m]))
+            p.quality += (double)row[m], p.cost += cost_at(ev, i, m), p.model = m, n++;
+    p.quality /= n, p.cost /= n;
+    return p;
+}
+
+/* Query i by a policy, where a USD is worth w of quality. model UINT32_MAX: nobody has an answer. */
+static struct played play(const struct evaluation *ev, const struct result *r, uint32_t i, double w)
+{
+    switch (r->policy->kind) {
+    case RANDOM: return play_all(ev, i);
+    case CASCADE: return play_cascade(ev, r, i, w);
+    case CHAIN: return play_chain(ev, i);
+    case BY_LEARNER: case BY_LABEL: case ORACLE: case FIRST: break;
+    }
+    uint32_t m = r->quality ? choose(ev, r, i, w) : r->choice[i];
+    if (m == UINT32_MAX)
+        return (struct played){ .model = m };
+    return (struct played){ (double)ev->o.quality[(size_t)i * ev->o.n_models + m], cost_at(ev, i, m), m };
+}
+
 static double step_price(uint32_t s)    /* w of step s: 0, then 1e-2 to 1e6 */
 {
     return s == 0 ? 0 : pow(10, -2 + 8.0 * (s - 1) / (STEPS - 2));
@@ -334,29 +432,20 @@ static void result_frontier(struct evaluation *ev, struct result *r)
     double squares = 0, difference = 0;
     for (uint32_t i = 0; i < o->n && groups; i++) {
         struct sums *g = &groups[group_of(ev, i)];
-        const float *row = o->quality + (size_t)i * o->n_models;
         double best = best_at(ev, i);
         g->n++;
         g->best += best;
         g->best_cost += cost_at(ev, i, ev->best[ev->fold[i]]);
         for (uint32_t s = 0; s < n_steps; s++) {
-            uint32_t m = r->quality ? choose(ev, r, i, step_price(s)) : r->choice[i];
-            double q = m == UINT32_MAX ? best : (double)row[m], c = m == UINT32_MAX ? 0 : cost_at(ev, i, m);
-            if (r->policy->kind == RANDOM) {
-                double n = 0;
-                q = c = 0;
-                for (uint32_t k = 0; k < o->n_models; k++)
-                    if (!isnan(row[k]))
-                        q += (double)row[k], c += cost_at(ev, i, k), n++;
-                q /= n, c /= n;
-            }
+            struct played p = play(ev, r, i, step_price(s));
+            double q = p.model == UINT32_MAX ? best : p.quality;
             if (s == 0) {
                 difference += q - best;
                 squares += (q - best) * (q - best);
-                r->choice[i] = m;
+                r->choice[i] = p.model;
             }
             g->quality[s] += q;
-            g->cost[s] += c;
+            g->cost[s] += p.cost;
         }
     }
     for (uint32_t g = 0; g < GROUPS && groups; g++)
@@ -445,6 +534,23 @@ static double apgr_of(const struct evaluation *ev, const struct result *r, uint3
     return folds ? sum / folds : (double)NAN;
 }
 
+/* Every model that is better than all cheaper ones, by rising cost. Returns how many; out[n]. */
+static uint32_t chain_of(const double *score, const double *cost, uint32_t n, uint32_t *out)
+{
+    uint32_t kept = 0;
+    double above = -INFINITY;
+    for (;;) {
+        uint32_t next = UINT32_MAX;     /* the cheapest of those that are better than the last */
+        for (uint32_t m = 0; m < n; m++)
+            if (score[m] > above && (next == UINT32_MAX || cost[m] < cost[next] || (cost[m] <= cost[next] && score[m] > score[next])))
+                next = m;
+        if (next == UINT32_MAX)
+            return kept;
+        out[kept++] = next;
+        above = score[next];
+    }
+}
+
 static int pool_prepare(struct evaluation *ev)
 {
     const struct outcomes *o = &ev->o;
@@ -452,6 +558,9 @@ static int pool_prepare(struct evaluation *ev)
     ev->model_score = ARENA_ARRAY(ev->a, double, k);
     ev->model_cost = o->cost_usd ? ARENA_ARRAY(ev->a, double, k) : NULL;
     ev->best = ARENA_ARRAY(ev->a, uint32_t, ev->n_folds);
+    ev->chain = ARENA_ARRAY(ev->a, uint32_t *, ev->n_folds);
+    ev->n_chain = ARENA_ARRAY(ev->a, uint32_t, ev->n_folds);
+    double *fold_score = ARENA_ARRAY(ev->a, double, k), *fold_cost = ARENA_ARRAY(ev->a, double, k);
     for (uint32_t f = 0; f <= ev->n_folds; f++) {       /* the last round: all rows */
         double best = -INFINITY;
         for (uint32_t m = 0; m < k; m++) {
@@ -465,6 +574,8 @@ static int pool_prepare(struct evaluation *ev)
                 if (o->cost_usd && !isnan(o->cost_usd[at]))
                     cost += (double)o->cost_usd[at], costs++;
             }
+            fold_score[m] = n ? sum / n : -1;
+            fold_cost[m] = costs ? cost / costs : 0;
             if (f < ev->n_folds && n && sum / n > best)
                 best = sum / n, ev->best[f] = m;
             if (f == ev->n_folds) {
@@ -472,6 +583,10 @@ static int pool_prepare(struct evaluation *ev)
                 if (o->cost_usd)
                     ev->model_cost[m] = costs ? cost / costs : 0;
             }
+        }
+        if (f < ev->n_folds) {
+            ev->chain[f] = ARENA_ARRAY(ev->a, uint32_t, k);
+            ev->n_chain[f] = chain_of(fold_score, fold_cost, k, ev->chain[f]);
         }
     }
     ev->low = INFINITY, ev->high = -INFINITY;
@@ -487,6 +602,11 @@ static int pool_prepare(struct evaluation *ev)
         ev->best_cost += cost_at(ev, i, ev->best[ev->fold[i]]) / o->n;
     }
     return 0;
+}
+
+static bool is_one_model(const struct result *r)       /* what is asked follows from predictions alone, and it is one */
+{
+    return r->policy->kind == BY_LEARNER || r->policy->kind == BY_LABEL;
 }
 
 static void results_compute(struct evaluation *ev)
@@ -505,9 +625,9 @@ static void results_compute(struct evaluation *ev)
             r->choice[i] = best;
         }
         result_frontier(ev, r);
-        if (r->quality)
+        if (is_one_model(r))
             result_calibration(ev, r);
-        if (r->quality && o->n_models == 2)
+        if (is_one_model(r) && o->n_models == 2)
             r->apgr = apgr_of(ev, r, ev->model_score[1] > ev->model_score[0], S(""), &r->apgr_error);
     }
 }
@@ -552,13 +672,19 @@ static void table_print(const struct evaluation *ev)
     printf("best single model " STR_FMT ": score %.4f", STR_ARG(o->models[ev->best[0]]), ev->best_score);
     if (o->cost_usd)
         printf(", cost %.3g USD; hull of single models: AIQ %.4f", ev->best_cost, ev->singles_aiq);
-    printf("\n  %-10s %7s %18s %10s %14s %16s %7s %7s %6s", "policy", "score", "difference (SE)", "cost", "saving (SE)",
+    for (uint32_t k = 0; k < ev->n_results; k++)
+        if (ev->results[k].policy->kind == CASCADE || ev->results[k].policy->kind == CHAIN) {
+            printf("\nthe judge of cascades is mistaken with chance %g%s and costs %g USD", ev->judge_error,
+                   ev->judge_repeats ? " (about a question, whoever answered)" : "", ev->judge_cost);
+            break;
+        }
+    printf("\n  %-11s %7s %18s %10s %14s %16s %7s %7s %6s", "policy", "score", "difference (SE)", "cost", "saving (SE)",
            "AIQ (SE)", "ECE", "Brier",
            "stable");
     printf(o->n_models == 2 ? " %14s\n" : "\n", "APGR (SE)");
     for (uint32_t k = 0; k < ev->n_results; k++) {
         const struct result *r = &ev->results[k];
-        printf("  %-10s", r->policy->name);
+        printf("  %-11s", r->policy->name);
         number_put(r->score, (double)NAN, 4, "", false, 7);
         number_put(r->difference, r->difference_error, 4, "", true, 18);
         if (isnan(r->cost_mean))
@@ -579,7 +705,7 @@ static void table_print(const struct evaluation *ev)
     for (uint32_t g = 0; g < n && n > 1; g++) {
         printf("  APGR on " STR_FMT ":", STR_ARG(groups[g]));
         for (uint32_t k = 0; k < ev->n_results; k++) {
-            double error, v = ev->results[k].quality ? apgr_of(ev, &ev->results[k], ev->model_score[1] > ev->model_score[0],
+            double error, v = is_one_model(&ev->results[k]) ? apgr_of(ev, &ev->results[k], ev->model_score[1] > ev->model_score[0],
                                                                groups[g], &error) : (double)NAN;
             if (!isnan(v))
                 printf(" %s %.3f (%.3f)", ev->results[k].policy->name, v, error);
@@ -610,6 +736,9 @@ static void json_print(const struct evaluation *ev)
     jw_key(&j, S("queries")), jw_int(&j, o->n);
     jw_key(&j, S("models")), jw_int(&j, o->n_models);
     jw_key(&j, S("folds")), jw_int(&j, ev->n_folds);
+    put_double(&j, S("judge_error"), ev->judge_error);
+    put_double(&j, S("judge_cost"), ev->judge_cost);
+    put_bool(&j, S("judge_repeats"), ev->judge_repeats);
     put_strs(&j, S("left_out"), o->dropped, o->n_dropped);
     put_strs(&j, S("left_out_constant"), o->constant, o->n_constant);
     put_open(&j, S("best_single"), '{');
@@ -637,7 +766,7 @@ static void json_print(const struct evaluation *ev)
         for (size_t i = 0; i < COUNT_OF(figures); i++)
             jw_key(&j, str_of(figures[i].key)), jw_double(&j, figures[i].value);
         points_json(&j, "hull", r->hull, r->n_hull);
-        if (n_groups > 1 && r->quality) {
+        if (n_groups > 1 && is_one_model(r)) {
             put_open(&j, S("apgr_by_task"), '{');
             for (uint32_t g = 0; g < n_groups; g++) {
                 double error, v = apgr_of(ev, r, ev->model_score[1] > ev->model_score[0], groups[g], &error);
@@ -711,7 +840,7 @@ static void picture_draw(struct buf *out, const struct evaluation *ev)
     line_draw(out, &f, ev->singles, ev->n_singles, "hull of single models");
     for (uint32_t k = 0; k < ev->n_results; k++) {
         const struct result *r = &ev->results[k];
-        if (r->n_hull && r->policy->kind == BY_LEARNER && !str_eq(str_of(r->policy->name), S("mean")))
+        if (r->n_hull && (r->policy->kind == BY_LEARNER || r->policy->kind == CASCADE) && !str_eq(str_of(r->policy->name), S("mean")))
             line_draw(out, &f, r->hull, r->n_hull, r->policy->name);
         else if (!r->quality && r->cost_mean > 0 && r->score >= f.bottom)
             report_mark(out, frame_x(&f, r->cost_mean), frame_y(&f, r->score), r->policy->name);
@@ -786,7 +915,13 @@ static int svg_write(const struct evaluation *ev, const char *path, struct err *
 
 /* ---- the command ---- */
 
-struct wish { const char *folder, *html, *svg, *policies, *config; uint32_t n_folds, n_threads; uint64_t seed; bool as_json, encodes; };
+struct wish {
+    const char *folder, *html, *svg, *policies, *config;
+    uint32_t n_folds, n_threads;
+    uint64_t seed;
+    double judge_error, judge_cost;
+    bool judge_repeats, as_json, encodes;
+};
 
 static bool policies_choose(struct evaluation *ev, const char *list)
 {
@@ -818,6 +953,9 @@ static int evaluation_run(struct evaluation *ev, const struct wish *w, struct er
         return -1;
     const struct outcomes *o = &ev->o;
     ev->n_folds = w->n_folds;
+    ev->judge_error = w->judge_error;
+    ev->judge_cost = w->judge_cost;
+    ev->judge_repeats = w->judge_repeats;
     ev->fold = ARENA_ARRAY(ev->a, uint32_t, o->n);
     outcomes_deal(o, w->n_folds, w->seed, ev->fold);
     if (o->n < 2 * w->n_folds)
@@ -830,7 +968,13 @@ static int evaluation_run(struct evaluation *ev, const struct wish *w, struct er
     for (uint32_t k = 0; k < ev->n_results; k++) {
         struct result *r = &ev->results[k];
         r->choice = ARENA_ARRAY(ev->a, uint32_t, o->n);
-        if (r->policy->learner) {
+        for (uint32_t j = 0; j < k && r->policy->learner && !r->twin; j++)
+            if (ev->results[j].policy->learner == r->policy->learner && (ev->results[j].policy->kind == BY_LABEL) ==
+                (r->policy->kind == BY_LABEL))
+                r->twin = &ev->results[j];
+        if (r->twin) {
+            r->quality = r->twin->quality, r->chance = r->twin->chance, r->cost = r->twin->cost;
+        } else if (r->policy->learner) {
             r->quality = arena_try(ev->a, cells * sizeof(float));
             r->cost = arena_try(ev->a, cells * sizeof(float));
             r->chance = arena_try(ev->a, cells * sizeof(float));
@@ -876,6 +1020,15 @@ int cli_evaluate_selection(int argc, char **argv)
             if (!str_int(str_of(args.value), &v) || v < 1 || v > THREADS_MAX)
                 return cli_usage_error("evaluate", "--threads is a number from 1 to %d", THREADS_MAX);
             w.n_threads = (uint32_t)v;
+            break;
+        case 'J':
+            if (!str_double(str_of(args.value), &w.judge_error) || w.judge_error < 0 || w.judge_error > 0.5)
+                return cli_usage_error("evaluate", "--judge-error is a chance from 0 to 0.5");
+            break;
+        case 'Q': w.judge_repeats = true; break;
+        case 'C':
+            if (!str_double(str_of(args.value), &w.judge_cost) || w.judge_cost < 0)
+                return cli_usage_error("evaluate", "--judge-cost is USD of one judgement, not below 0");
             break;
         case CLI_WORD:
             if (w.folder)

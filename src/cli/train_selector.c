@@ -2,30 +2,14 @@
  *
  * All rows are learned from; how good that is on rows it has not seen is what `evaluate selection` says. The file appears whole
  * or not at all. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/put.h"
 #include "cli/cli.h"
 #include "cli/outcomes.h"
-
-static int whole_write(const char *path, str bytes, struct arena *a, struct err *e)
-{
-    const char *beside = arena_printf(a, "%s.%ld", path, (long)getpid()).ptr;
-    FILE *f = fopen(beside, "wb");
-    if (!f)
-        return err_set(e, "cannot write '%s': %s", beside, strerror(errno));
-    bool ok = fwrite(bytes.ptr, 1, bytes.len, f) == bytes.len && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    ok = fclose(f) == 0 && ok && rename(beside, path) == 0;
-    int why = errno;
-    if (!ok)
-        unlink(beside);
-    return ok ? 0 : err_set(e, "cannot write '%s': %s", path, strerror(why));
-}
 
 static void card_print(const struct outcomes *o, const struct learner *l, const char *out, size_t bytes, double seconds,
                        bool as_json)
@@ -73,7 +57,7 @@ static int selector_train(const struct wish *w, struct arena *a, struct err *e)
     int rc = l ? learner_fit(l, &rows, e) : err_set(e, "no memory");
     if (rc == 0) {
         learner_save(l, &bytes);
-        rc = bytes.is_failed ? err_set(e, "no memory for the table") : whole_write(w->out, buf_view(&bytes), a, e);
+        rc = bytes.is_failed ? err_set(e, "no memory for the table") : cli_write_whole(w->out, buf_view(&bytes), a, e);
     }
     if (rc == 0)
         card_print(&o, l, w->out, bytes.len, (double)(clock_now() - from) / 1e9, w->as_json);
@@ -106,7 +90,7 @@ int cli_train_selector(int argc, char **argv)
         return cli_usage_error("train", "which outcomes, and where to: signalbox train selector DIR --out FILE");
     const struct learner_ops *ops = learner_by_name(str_of(w.name));
     if (!ops || !ops->save)
-        return cli_usage_error("train", "--policy is learned, table, knn, factor or mean, not '%s'", w.name);
+        return cli_usage_error("train", "--policy is learned, table, knn, factor, pilots, gates or mean, not '%s'", w.name);
     struct arena *a = arena_new();
     struct err e = { 0 };
     int rc = a ? selector_train(&w, a, &e) : err_set(&e, "no memory");

@@ -291,8 +291,11 @@ static void decision_make(struct loading *l, const struct decision_draft *from, 
     to->on_unknown = unknown_policy(rules->on_unknown, from->on_unknown);
     if (rules->operator.len || rules->n_conditions || rules->type.len || rules->name.len)
         to->rules = rule_make(l, rules, arena_printf(l->a, STR_FMT ".rules", STR_ARG(path)));
-    algorithm_read(l, from->algorithm, arena_printf(l->a, STR_FMT ".algorithm", STR_ARG(path)),
-                   &to->algorithm);
+    str algorithm = arena_printf(l->a, STR_FMT ".algorithm", STR_ARG(path));
+    algorithm_read(l, from->algorithm, algorithm, &to->algorithm);
+    const struct select_ops *ops = select_by_name(to->algorithm.type);
+    if (ops && ops->check && to->algorithm.conf)
+        ops->check(to->algorithm.conf, to, algorithm, l->out);
     for (size_t i = 0; i < from->n_plugins; i++)
         plugin_read(l, &from->plugins[i],
                     arena_printf(l->a, STR_FMT ".plugins[%zu]", STR_ARG(path), i), to);

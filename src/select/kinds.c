@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "base/map.h"
 #include "base/rand.h"
 #include "base/vector.h"
 
@@ -170,6 +171,14 @@ void kinds_predict(const struct kinds *k, const struct features *x, float *p)
         p[t] /= sum;
 }
 
+double kinds_entropy(const float *p, uint32_t n)
+{
+    double h = 0;
+    for (uint32_t t = 0; t < n; t++)
+        h -= p[t] > 0 ? (double)p[t] * log((double)p[t]) : 0;
+    return n > 1 ? h / log(n) : 0;
+}
+
 void kinds_save(const struct kinds *k, struct buf *out)
 {
     pack_u32(out, k->n);
@@ -268,4 +277,47 @@ bool kinds_cluster(const struct recorded *r, uint32_t n_clusters, uint64_t seed,
     free(v);
     free(centre);
     return true;
+}
+
+/* ---- names ---- */
+
+/* Labels of rows as indices, and their names. Rows without one get UINT32_MAX. */
+static uint32_t labels_read(const struct recorded *r, uint32_t *label, str *names)
+{
+    struct arena *a = arena_new();
+    struct map seen = { .a = a };
+    uint32_t n = 0;
+    for (uint32_t i = 0; a && i < rows_n(r); i++) {
+        uint32_t row = row_at(r, i);
+        str kind = r->x[row].kind;
+        uintptr_t at = kind.len ? (uintptr_t)map_get(&seen, kind) : 0;
+        if (kind.len && !at && n < LEARNER_KINDS_MAX) {
+            names[n] = kind;
+            at = ++n;
+            map_put(&seen, kind, (void *)at);
+        }
+        label[row] = at ? (uint32_t)(at - 1) : UINT32_MAX;
+    }
+    arena_free(a);
+    return n;
+}
+
+static uint32_t clusters_n(const struct learner_spec *spec, uint32_t n)
+{
+    uint32_t c = spec->n_clusters ? spec->n_clusters : (uint32_t)(sqrt((double)n) / 3);
+    return c < 2 ? 2 : c > 64 ? 64 : c;
+}
+
+uint32_t kinds_name(const struct recorded *r, const struct learner_spec *spec, bool heeds_labels, uint32_t *label, str *names,
+                    struct arena *a)
+{
+    uint32_t n = heeds_labels ? labels_read(r, label, names) : 0;
+    if (n > 0 || rows_n(r) == 0)
+        return n;
+    n = clusters_n(spec, rows_n(r));
+    if (!kinds_cluster(r, n, spec->seed, label))
+        return UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++)
+        names[i] = arena_printf(a, "cluster %u", i + 1);
+    return n;
 }

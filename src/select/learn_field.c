@@ -16,15 +16,16 @@
 
 #include "base/rand.h"
 #include "select/learner.h"
+#include "select/words.h"
 
 enum loss { BEST_SOFTMAX, BEST_HINGE, PAIRS, OUTCOMES, CONTRAST };
-enum { INPUTS = 4096, HIDDEN = 32, EPOCHS = 8, ENDS = 3 };
+enum { HIDDEN = 32, EPOCHS = 8, ENDS = 3 };
 
 struct field {
     struct learner l;
     struct learner *inner;              /* those that are a learner of ours on other targets */
-    float *in, *out, *bias;             /* [INPUTS][HIDDEN], [HIDDEN][n_models], [n_models] */
-    float *idf;                         /* [INPUTS] */
+    float *in, *out, *bias;             /* [WORDS_DIMS][HIDDEN], [HIDDEN][n_models], [n_models] */
+    struct words words;
     float *cost;                        /* [n_models] */
     bool is_relu;
 };
@@ -36,7 +37,7 @@ static void field_release(struct learner *l)
     free(f->in);
     free(f->out);
     free(f->bias);
-    free(f->idf);
+    words_clear(&f->words);
     free(f->cost);
 }
 
@@ -122,19 +123,6 @@ static void told_predict(const struct learner *l, const struct features *x, stru
 }
 
 /* ---- two layers, trained by stochastic descent ---- */
-
-static uint32_t inputs_of(const struct field *f, const struct features *x, struct gram *out)
-{
-    float length = 0;
-    for (uint32_t g = 0; g < x->n; g++) {
-        uint32_t b = x->grams[g].bucket & (INPUTS - 1);
-        out[g] = (struct gram){ b, x->grams[g].value * f->idf[b] };
-        length += out[g].value * out[g].value;
-    }
-    for (uint32_t g = 0; g < x->n && length > 0; g++)
-        out[g].value /= sqrtf(length);
-    return x->n;
-}
 
 static void forward(const struct field *f, const struct gram *x, uint32_t n, float hidden[HIDDEN], float *score,
                     uint32_t n_models)
@@ -232,24 +220,18 @@ static int net_fit(struct learner *l, const struct recorded *r, enum loss loss, 
     uint32_t n = r->rows ? r->n_rows : r->n, k = r->n_models, longest = 1;
     uint64_t seed = l->spec.seed;
     f->is_relu = is_relu;
-    f->in = calloc((size_t)INPUTS * HIDDEN, sizeof *f->in);
+    f->in = calloc((size_t)WORDS_DIMS * HIDDEN, sizeof *f->in);
     f->out = calloc((size_t)HIDDEN * k, sizeof *f->out);
     f->bias = calloc(k, sizeof *f->bias);
-    f->idf = calloc(INPUTS, sizeof *f->idf);
     for (uint32_t i = 0; i < n; i++)
         longest = r->x[row_at(r, i)].n > longest ? r->x[row_at(r, i)].n : longest;
     float *score = calloc(2 * (size_t)k, sizeof *score), *d = score ? score + k : NULL, hidden[HIDDEN], back[HIDDEN];
     struct gram *x = malloc(longest * sizeof *x);
     uint32_t *order = malloc((n + 1) * sizeof *order);
-    bool is_fine = f->in && f->out && f->bias && f->idf && score && x && order && costs_set(f, r);
-    for (uint32_t i = 0; i < n && is_fine; i++) {
+    bool is_fine = f->in && f->out && f->bias && words_fit(&f->words, r) && score && x && order && costs_set(f, r);
+    for (uint32_t i = 0; i < n && is_fine; i++)
         order[i] = i;
-        for (uint32_t g = 0; g < r->x[row_at(r, i)].n; g++)
-            f->idf[r->x[row_at(r, i)].grams[g].bucket & (INPUTS - 1)]++;
-    }
-    for (uint32_t b = 0; b < INPUTS && is_fine; b++)
-        f->idf[b] = logf((1.0f + (float)n) / (1.0f + f->idf[b])) + 1;
-    for (size_t i = 0; i < (size_t)INPUTS * HIDDEN && is_fine; i++)
+    for (size_t i = 0; i < (size_t)WORDS_DIMS * HIDDEN && is_fine; i++)
         f->in[i] = (float)(rand_unit(&seed) - 0.5) * 0.5f;
     for (size_t i = 0; i < (size_t)HIDDEN * k && is_fine; i++)
         f->out[i] = (float)(rand_unit(&seed) - 0.5) * 0.5f;
@@ -261,7 +243,7 @@ static int net_fit(struct learner *l, const struct recorded *r, enum loss loss, 
             order[other] = swap;
         }
         for (uint32_t i = 0; i < n; i++) {
-            uint32_t row = row_at(r, order[i]), grams = inputs_of(f, &r->x[row], x);
+            uint32_t row = row_at(r, order[i]), grams = words_read(&f->words, &r->x[row], x);
             forward(f, x, grams, hidden, score, k);
             if (!slope(loss, r->quality + (size_t)row * k, score, d, k))
                 continue;
@@ -293,7 +275,7 @@ static void net_predict(const struct learner *l, const struct features *x, struc
     const struct field *f = (const struct field *)l;
     struct gram *in = ARENA_ARRAY(a, struct gram, x->n);
     float *score = ARENA_ARRAY(a, float, l->n_models), hidden[HIDDEN], most = -INFINITY;
-    forward(f, in, inputs_of(f, x, in), hidden, score, l->n_models);
+    forward(f, in, words_read(&f->words, x, in), hidden, score, l->n_models);
     for (uint32_t m = 0; m < l->n_models; m++)
         most = fmaxf(most, score[m]);
     for (uint32_t m = 0; m < l->n_models; m++)          /* to (0, 1), so that a price can be set against it */

@@ -6,7 +6,6 @@
  * clusters when they have none. From then on outcomes go into the cells in proportion to what the text looks like. */
 #include <math.h>
 
-#include "base/map.h"
 #include "select/tally.h"
 #include "select/kinds.h"
 
@@ -29,18 +28,10 @@ static bool table_grow(struct learner *l)
     return tally_size(&t->cells, l->n_models, t->kinds.n);
 }
 
-static uint32_t kind_find(const struct learner *l, str name)
-{
-    for (uint32_t i = 0; i < l->n_kinds; i++)
-        if (str_eq(l->kinds[i], name))
-            return i;
-    return UINT32_MAX;
-}
-
 /* The kinds of a text: for sure if it is labelled with one we know, else as likely as the words say. */
 static void table_shares(const struct table *t, const struct features *x, float *p)
 {
-    uint32_t known = x->kind.len ? kind_find(&t->l, x->kind) : UINT32_MAX;
+    uint32_t known = x->kind.len ? learner_kind(&t->l, x->kind) : UINT32_MAX;
     if (t->kinds.n == 0)
         return;
     if (known == UINT32_MAX) {
@@ -67,47 +58,13 @@ static void table_predict(const struct learner *l, const struct features *x, str
     tally_predict(&t->cells, &l->spec, x->bytes, p, out, a);
 }
 
-/* Labels of rows as indices, and their names. Rows without one get UINT32_MAX. */
-static uint32_t labels_read(const struct recorded *r, uint32_t *label, str *names)
-{
-    struct arena *a = arena_new();
-    struct map seen = { .a = a };
-    uint32_t n = 0;
-    for (uint32_t i = 0; a && i < (r->rows ? r->n_rows : r->n); i++) {
-        uint32_t row = r->rows ? r->rows[i] : i;
-        str kind = r->x[row].kind;
-        uintptr_t at = kind.len ? (uintptr_t)map_get(&seen, kind) : 0;
-        if (kind.len && !at && n < LEARNER_KINDS_MAX) {
-            names[n] = kind;
-            at = ++n;
-            map_put(&seen, kind, (void *)at);
-        }
-        label[row] = at ? (uint32_t)(at - 1) : UINT32_MAX;
-    }
-    arena_free(a);
-    return n;
-}
-
-static uint32_t clusters_n(const struct learner_spec *spec, uint32_t n)
-{
-    uint32_t c = spec->n_clusters ? spec->n_clusters : (uint32_t)(sqrt((double)n) / 3);
-    return c < 2 ? 2 : c > 64 ? 64 : c;
-}
-
 static bool kinds_learn(struct table *t, const struct recorded *r, bool heeds_labels, struct arena *a)
 {
     uint32_t *label = ARENA_ARRAY(a, uint32_t, r->n);
     str *names = ARENA_ARRAY(a, str, LEARNER_KINDS_MAX);
-    uint32_t n = heeds_labels ? labels_read(r, label, names) : 0, rows = r->rows ? r->n_rows : r->n;
-    if (n == 0 && rows > 0) {
-        n = clusters_n(&t->l.spec, rows);
-        if (!kinds_cluster(r, n, t->l.spec.seed, label))
-            return false;
-        for (uint32_t i = 0; i < n; i++)
-            names[i] = arena_printf(a, "cluster %u", i + 1);
-    }
+    uint32_t n = kinds_name(r, &t->l.spec, heeds_labels, label, names, a);
     kinds_clear(&t->kinds);
-    return learner_kinds_set(&t->l, names, n) && (n == 0 || kinds_fit(&t->kinds, r, label, n));
+    return n != UINT32_MAX && learner_kinds_set(&t->l, names, n) && (n == 0 || kinds_fit(&t->kinds, r, label, n));
 }
 
 static int table_learn(struct table *t, const struct recorded *r, bool has_kinds, bool heeds_labels, struct err *e)
@@ -123,12 +80,7 @@ static int table_learn(struct table *t, const struct recorded *r, bool has_kinds
         uint32_t row = r->rows ? r->rows[i] : i;
         table_shares(t, &r->x[row], p);
         for (uint32_t m = 0; m < r->n_models; m++) {
-            size_t at = (size_t)row * r->n_models + m;
-            struct outcome o = {
-                .x = &r->x[row], .model = m, .quality = r->quality ? r->quality[at] : NAN, .cost_usd = r->cost_usd
-                    ? r->cost_usd[at] : NAN,
-                .out_tokens = r->out_tokens ? r->out_tokens[at] : NAN, .latency_s = r->latency_s ? r->latency_s[at] : NAN,
-            };
+            struct outcome o = recorded_outcome(r, row, m);
             tally_add(&t->cells, &t->l.spec, &o, p, 1);
         }
     }

@@ -7,11 +7,15 @@
 
 #include <math.h>
 
+#include "select/kinds.h"
 #include "select/objective.h"
+
+struct uncertain { double threshold; str to; };
 
 struct learned_conf {
     str table;
     struct objective objective;
+    struct uncertain uncertain;         /* to "": off */
 };
 
 static const struct field objective_fields[] = {
@@ -22,6 +26,14 @@ static const struct field objective_fields[] = {
     F(FIELD_FLOAT, struct objective, energy, "energy", "0", "quality that one unit of energy is worth", .min = 0, .max = 1e9),
 };
 static const struct fields objective_table = FIELDS(struct objective, objective_fields);
+
+static const struct field uncertain_fields[] = {
+    F(FIELD_FLOAT, struct uncertain, threshold, "threshold", "0.3",
+      "from which entropy of the kinds on a query counts as uncertain: 0 sure of one, 1 every kind alike", .min = 0, .max = 1,
+      .flags = FIELD_EXTENSION),
+    F(FIELD_STR, struct uncertain, to, "to", NULL, "the candidate that answers then", .flags = FIELD_REQUIRED | FIELD_EXTENSION),
+};
+static const struct fields uncertain_table = FIELDS(struct uncertain, uncertain_fields);
 
 static const struct field learned_fields[] = {
     F(FIELD_STR, struct learned_conf, table, "table", NULL, "the file that `signalbox train selector` wrote", .flags =
@@ -34,6 +46,9 @@ static const struct field learned_fields[] = {
     F(FIELD_FLOAT, struct learned_conf, objective.caution, "caution", "0",
       "counts quality at its mean minus this many deviations; keeps models with few outcomes from winning by luck", .min = 0,
           .max = 10),
+    F(FIELD_STRUCT, struct learned_conf, uncertain, "uncertain", NULL,
+      "sends queries whose kind the table is not sure of to one model; `signalbox compose --uncertain` reports what that does",
+      .sub = &uncertain_table, .flags = FIELD_EXTENSION),
 };
 
 static const struct prediction nothing_known = { .quality = 0.5f, .score = 0.5f, .deviation = 0.3f, .cost_usd = NAN,
@@ -68,6 +83,20 @@ static void refresh(struct prediction *p, const struct candidate *c, const struc
         ? c->latency->tpot_s(c->latency, 50) : (double)NAN;
     if (!isnan(tpot) && !isnan(p->out_tokens))
         p->latency_s = (float)((isnan(ttft) ? 0 : ttft) + tpot * (double)p->out_tokens);
+}
+
+/* The candidate for queries of which the table does not know the kind; UINT32_MAX: there is none, or the table is sure, or has no
+ * kinds. */
+static uint32_t uncertain_to(const struct uncertain *u, const struct learner *l, const struct features *x, const struct select_in *in,
+                             struct arena *a)
+{
+    uint32_t k = 0;
+    while (k < in->n && !(u->to.len && str_eq(in->candidates[k].model, u->to)))
+        k++;
+    if (k == in->n)
+        return UINT32_MAX;
+    float *share = ARENA_ARRAY(a, float, l->n_kinds);
+    return learner_kinds(l, x, share, a) && kinds_entropy(share, l->n_kinds) > u->threshold ? k : UINT32_MAX;
 }
 
 static void learned_pick(const struct select_in *in, struct arena *a, struct pick *out)
@@ -106,6 +135,22 @@ static void learned_pick(const struct select_in *in, struct arena *a, struct pic
     double spread = sqrt((double)(first->deviation * first->deviation + second->deviation * second->deviation));
     double lead = (double)(out->scores[out->order[0]] - out->scores[out->order[1]]);
     out->confidence = spread > 0 ? 0.5 * erfc(-lead / spread / sqrt(2)) : 1;
+    uint32_t general = uncertain_to(&conf->uncertain, l, &x, in, a);
+    if (general != UINT32_MAX) {
+        pick_first(out, general, in->n);
+        out->reason = "uncertain";
+    }
+}
+
+static void learned_check(const void *conf, const struct decision_conf *d, str path, struct findings *out)
+{
+    const struct learned_conf *c = conf;
+    for (size_t i = 0; i < d->n_refs; i++)
+        if (c->uncertain.to.len == 0 || str_eq(d->refs[i].model, c->uncertain.to))
+            return;
+    if (c->uncertain.to.len)
+        finding_add(out, "undefined-reference", SEVERITY_ERROR, d->algorithm.at, path, S("name one of its modelRefs"),
+                    "learned.uncertain.to names `" STR_FMT "`, which is no candidate of this decision", STR_ARG(c->uncertain.to));
 }
 
 static void learned_free(void *l)
@@ -128,6 +173,6 @@ static bool learned_reads_embedding(const void *trained)
 
 const struct select_ops select_learned = {
     .name = "learned", .block = "learned", .fields = FIELDS(struct learned_conf, learned_fields), .is_built = true,
-    .pick = learned_pick, .load = learned_load, .file_key = "algorithm.learned.table",
+    .check = learned_check, .pick = learned_pick, .load = learned_load, .file_key = "algorithm.learned.table",
     .reads_embedding = learned_reads_embedding,
 };

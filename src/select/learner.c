@@ -100,6 +100,14 @@ uint32_t learner_find(const struct learner *l, str name)
     return UINT32_MAX;
 }
 
+uint32_t learner_kind(const struct learner *l, str name)
+{
+    for (uint32_t i = 0; i < l->n_kinds; i++)
+        if (str_eq(l->kinds[i], name))
+            return i;
+    return UINT32_MAX;
+}
+
 uint32_t learner_model(struct learner *l, str name)
 {
     uint32_t i = learner_find(l, name);
@@ -125,6 +133,16 @@ bool learner_kinds_set(struct learner *l, const str *kinds, uint32_t n)
         if (!name_push(&l->kinds, &l->n_kinds, &cap, kinds[i]))
             return false;
     return true;
+}
+
+struct outcome recorded_outcome(const struct recorded *r, uint32_t row, uint32_t model)
+{
+    size_t at = (size_t)row * r->n_models + model;
+    return (struct outcome){
+        .x = &r->x[row], .query = r->query ? r->query[row] : 0, .model = model, .quality = r->quality ? r->quality[at] : NAN,
+        .cost_usd = r->cost_usd ? r->cost_usd[at] : NAN, .out_tokens = r->out_tokens ? r->out_tokens[at] : NAN,
+        .latency_s = r->latency_s ? r->latency_s[at] : NAN,
+    };
 }
 
 int learner_fit(struct learner *l, const struct recorded *r, struct err *e)
@@ -207,7 +225,7 @@ static bool names_load(struct learner *l, struct unpack *u)
 
 static bool is_share(double v, double most)
 {
-    return v > 0 && v <= most;          /* false for NAN */
+    return v >= 1e-6 && v <= most;      /* false for NAN; a sum divided by less may be no number any more */
 }
 
 struct learner *learner_load(str bytes, struct err *e)

@@ -59,6 +59,9 @@ struct recorded {
     const uint32_t *rows; uint32_t n_rows;      /* which rows to learn from; NULL: all */
 };
 
+/* What is recorded of one model in one row, as an outcome. */
+struct outcome recorded_outcome(const struct recorded *r, uint32_t row, uint32_t model);
+
 struct learner_ops {
     const char *name;                   /* "table" */
     const char *summary;
@@ -105,6 +108,7 @@ int learner_fit(struct learner *l, const struct recorded *r, struct err *e);
 uint32_t learner_model(struct learner *l, str name);
 bool learner_kinds_set(struct learner *l, const str *kinds, uint32_t n);       /* for fit; false: no memory */
 uint32_t learner_find(const struct learner *l, str name);       /* UINT32_MAX: unknown */
+uint32_t learner_kind(const struct learner *l, str name);       /* of a label; UINT32_MAX: unknown */
 void learner_predict(const struct learner *l, const struct features *x, struct prediction *out, struct arena *a);
 
 /* How likely x is of each kind: p[n_kinds], sums to 1. False: this learner has no kinds. For explanations, and for whoever keeps

@@ -69,4 +69,31 @@ static inline void *unpack_array(struct unpack *u, size_t n, size_t bytes)
     return p;
 }
 
+/* A table that is mostly zeros: how many are not, and each with its place. */
+static inline void pack_sparse(struct buf *out, const double *v, uint32_t n)
+{
+    uint32_t some = 0;
+    for (uint32_t i = 0; i < n; i++)
+        some += v[i] != 0;
+    pack_u32(out, some);
+    for (uint32_t i = 0; i < n; i++)
+        if (v[i] != 0)
+            pack_u32(out, i), pack_double(out, v[i]);
+}
+
+/* Into v[n], which is zero; each between low and high, or the bytes are bad. */
+static inline bool unpack_sparse(struct unpack *u, double *v, uint32_t n, double low, double high)
+{
+    uint32_t some = unpack_count(u, n, sizeof(uint32_t) + sizeof(double));
+    for (uint32_t k = 0; k < some && !u->is_bad; k++) {
+        uint32_t i = unpack_u32(u);
+        double x = unpack_double(u);
+        if (i < n && x >= low && x <= high)
+            v[i] = x;
+        else
+            u->is_bad = true;
+    }
+    return !u->is_bad;
+}
+
 #endif

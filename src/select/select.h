@@ -62,6 +62,8 @@ struct select_ops {
     struct fields fields;
     bool is_built;                      /* false: falls back to the first candidate, finding not-built */
     bool is_flow;                       /* confidence, ratings, remom, fusion, workflows */
+    /* Checks across keys; `path` is the algorithm's in the file. NULL: none. */
+    void (*check)(const void *conf, const struct decision_conf *d, str path, struct findings *out);
     void (*pick)(const struct select_in *in, struct arena *a, struct pick *out);
     bool (*ask)(const struct select_in *in, struct arena *a, struct select_question *out);     /* false: no need. NULL: it never asks */
     /* Selectors that are trained: from the bytes of their file to what pick finds in in->trained, in the arena (the snapshot's).

@@ -11,6 +11,7 @@
 
 /* outcomes that a model's slope over all kinds is worth within one kind */
 enum { OTHERS = 4, WORTH_MAX = 2000, SLOPE_WORTH = 20 };
+#define LITTLE 1e-3                     /* outcomes: what taking back may leave of a sum by rounding */
 #define KIND_FLOOR 0.004f               /* less likely kinds have no say: most of a hundred kinds cost nothing */
 
 bool tally_size(struct tally *c, uint32_t n_models, uint32_t n_kinds)
@@ -152,7 +153,7 @@ static double models_mean(const struct tally *c, const struct learner_spec *spec
     double sum = 0, n = 0;              /* the mean over models of their means: a model with much traffic counts no more */
     for (uint32_t m = 0; m < c->n_models; m++) {
         const struct tally_cell *all = c->cell + m * width + c->n_kinds;
-        double trust = all->n > 0 ? fmin(all->n, 20) : 0;
+        double trust = all->n > LITTLE ? fmin(all->n, 20) : 0;
         sum += trust > 0 ? trust * all->quality / all->n : 0;
         n += trust;
     }
@@ -282,6 +283,12 @@ void tally_predict(const struct tally *c, const struct learner_spec *spec, uint3
     }
 }
 
+double tally_mean(const struct tally *c, const struct learner_spec *spec, uint32_t model, double prior)
+{
+    const struct tally_cell *all = c->cell + (size_t)model * (c->n_kinds + 1) + c->n_kinds;
+    return mean_of(all->quality, all->n, prior, spec->shrink_model);
+}
+
 void tally_forget(struct tally *c, uint32_t model, double keep)
 {
     size_t width = c->n_kinds + 1;
@@ -320,11 +327,14 @@ bool tally_load(struct tally *c, struct unpack *u, uint32_t n_models, uint32_t n
     unpack_bytes(u, c->worth, n_models * sizeof *c->worth);
     unpack_bytes(u, c->counted, n_models * sizeof *c->counted);
     for (uint32_t m = 0; m < n_models; m++)
-        if (!(c->worth[m] >= 0 && c->worth[m] <= WORTH_MAX) || !isfinite(c->counted[m]))
+        if ((c->worth[m] != 0 && !(c->worth[m] >= 1e-6 && c->worth[m] <= WORTH_MAX)) || !isfinite(c->counted[m]))
             return false;
     const double *v = (const double *)c->cell;
     for (size_t i = 0; i < n * sizeof *c->cell / sizeof *v; i++)
-        if (!isfinite(v[i]))
+        if (!(fabs(v[i]) < 1e30))
+            return false;
+    for (size_t i = 0; i < n; i++)      /* means must be numbers that one can go on with */
+        if (!(fabs(c->cell[i].quality) <= 1e6 * (fabs(c->cell[i].n) + LITTLE)))
             return false;
     return !u->is_bad;
 }

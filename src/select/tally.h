@@ -29,6 +29,8 @@ void tally_weigh(struct tally *c, const struct learner_spec *spec);
 /* p[n_kinds]: how likely each kind is. out[n_models] */
 void tally_predict(const struct tally *c, const struct learner_spec *spec, uint32_t bytes, const float *p,
                    struct prediction *out, struct arena *a);
+/* A model's mean over all kinds, shrunken towards a prior that others' outcomes do not move. */
+double tally_mean(const struct tally *c, const struct learner_spec *spec, uint32_t model, double prior);
 void tally_forget(struct tally *c, uint32_t model, double keep);
 void tally_merge(struct tally *c, const struct tally *other, const uint32_t *model_of,
                  double share);   /* model_of[other->n_models] */

@@ -26,6 +26,8 @@ static void table_try(struct arena *a, const uint8_t *data, size_t size)
         struct prediction *p = ARENA_ARRAY(a, struct prediction, l->n_models);
         features_read(&x, a, S("solve the equation in python"));
         learner_predict(l, &x, p, a);
+        for (uint32_t m = 0; m < l->n_models; m++)
+            assert(isfinite(p[m].score) && isfinite(p[m].quality));
         struct outcome o = { .x = &x, .query = 7, .model = 0, .quality = 1, .cost_usd = 1, .out_tokens = 5, .latency_s = NAN };
         l->ops->observe(l, &o, 1);
         struct buf again = { 0 };

@@ -56,7 +56,7 @@ static struct rows rows_make(uint64_t seed)
     return s;
 }
 
-static const char *const names[] = { "mean", "table", "knn", "factor", "blend" };
+static const char *const names[] = { "mean", "table", "knn", "factor", "blend", "pilots", "pilots_mean", "gates" };
 
 static struct learner *fitted(const char *name, const struct rows *s)
 {
@@ -80,7 +80,7 @@ static uint32_t best_of(const struct prediction *p, uint32_t n)
 {
     uint32_t best = 0;
     for (uint32_t i = 1; i < n; i++)
-        best = p[i].quality > p[best].quality ? i : best;
+        best = p[i].score > p[best].score ? i : best;
     return best;
 }
 
@@ -88,8 +88,10 @@ static void specialists_are_found_by_the_words_alone(void **state)
 {
     (void)state;
     struct rows s = rows_make(1);
-    for (size_t i = 1; i < COUNT_OF(names); i++) {
-        struct learner *l = fitted(names[i], &s);
+    static const char *const finders[] = { "table", "knn", "factor", "blend" };        /* pilots give ties to the generalist, gates
+                                                                                         * are shy: they have tests of their own */
+    for (size_t i = 0; i < COUNT_OF(finders); i++) {
+        struct learner *l = fitted(finders[i], &s);
         struct prediction p[MODELS];
         ask(l, "a loop over the array in python has a bug", p);
         assert_int_equal(best_of(p, MODELS), 2);

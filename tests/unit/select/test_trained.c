@@ -153,6 +153,59 @@ static void automix_weighs_quality_against_price(void **state)
     assert_int_equal(p.order[0], 1);
 }
 
+/* A table of two kinds, in each of which another model is right. */
+static const struct learner *table_of_two_kinds(void)
+{
+    enum { ROWS = 80 };
+    static const char *const texts[] = { "a python loop", "a bug in the array", "the court of appeal", "a tort, says the judge" };
+    static const str models[] = { S("a"), S("b"), S("c") };
+    struct features *x = ARENA_ARRAY(a, struct features, ROWS);
+    float *quality = ARENA_ARRAY(a, float, 3ul * ROWS);
+    struct err e = { 0 };
+    struct learner *l = learner_new("table", NULL);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        features_read(&x[i], a, str_of(texts[i % 4]));
+        x[i].kind = i % 4 < 2 ? S("code") : S("law");
+        quality[3 * i] = i % 4 < 2;
+        quality[3 * i + 1] = i % 4 >= 2;
+    }
+    assert_int_equal(learner_fit(l, &(struct recorded){ .x = x, .n = ROWS, .models = models, .n_models = 3, .quality = quality }, &e), 0);
+    return l;
+}
+
+static struct pick learned(const struct learner *l, const char *block, const char *text)
+{
+    const struct select_ops *ops = select_by_name(S("learned"));
+    struct findings f = { .a = a };
+    struct err e = { 0 };
+    struct facts facts = { .evaluation_text = str_of(text) };
+    struct pick p = { 0 };
+    const char *method;
+    void *conf = arena_alloc(a, ops->fields.struct_size);
+    assert_true(field_decode(a, &ops->fields, yaml_parse(a, str_of(block), "test", &e), S("algorithm"), conf, &f));
+    struct select_in in = { .candidates = pool, .n = 3, .trained = l, .facts = &facts, .conf = conf, .seed = 1 };
+    select_run(ops, &in, a, &p, &method);
+    return p;
+}
+
+static void queries_of_an_uncertain_kind_go_to_the_general_model(void **state)
+{
+    (void)state;
+    const struct learner *l = table_of_two_kinds();
+    static const char with[] = "{table: t, uncertain: {threshold: 0.5, to: c}}", without[] = "{table: t}";
+    assert_int_equal(learned(l, with, "a bug in the python loop").order[0], 0);
+    assert_int_equal(learned(l, with, "the judge of the court").order[0], 1);
+    struct pick p = learned(l, with, "zzz");
+    assert_int_equal(p.order[0], 2);
+    assert_string_equal(p.reason, "uncertain");
+    p = learned(l, without, "zzz");
+    assert_true(p.order[0] != 2);
+    assert_string_equal(p.reason, "learned");
+    p = learned(l, "{table: t, uncertain: {threshold: 1, to: c}}", "zzz");
+    assert_true(p.order[0] != 2);               /* nothing is above 1 */
+    learner_free((void *)(uintptr_t)l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +215,7 @@ int main(void)
         cmocka_unit_test(broken_files_are_refused_with_a_sentence),
         cmocka_unit_test(router_dc_takes_the_card_that_reads_like_the_query),
         cmocka_unit_test(automix_weighs_quality_against_price),
+        cmocka_unit_test(queries_of_an_uncertain_kind_go_to_the_general_model),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
