@@ -130,6 +130,7 @@ struct router_learning_conf {           /* global.router.learning */
     struct holding_conf holds;
     double budget_usd;                  /* a window; 0: none */
     uint64_t window_ns; bool window_slides;
+    str budget_per;                     /* all | key | user | team | project */
     int64_t output_tokens;              /* most of an answer whose request does not say */
 };
 

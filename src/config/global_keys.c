@@ -264,9 +264,12 @@ KEYS(learning_store,
     KEY_INT("ttl_seconds", "0", NOT_NEGATIVE, "0: no expiry"),
     KEY_INT("timeout_ms", "50", NOT_NEGATIVE, "of one operation"),
     KEY_MAP("redis", learning_redis, "the shared store", .flags = FIELD_OPTIONAL | FIELD_NOT_BUILT));
+WORDS(payers, "all", "key", "user", "team", "project");
 TABLE(learning_pacing, struct draft,
     LEARNING(FIELD_FLOAT, budget_usd, "budget_usd", "0",
              "what a window may cost, never more; its pace lowers the value of dear models; 0: no budget", NOT_NEGATIVE),
+    LEARNING(FIELD_ENUM, budget_per, "per", "all", "who has a budget of that much: all together, or each key, user, team or project",
+             .names = payers),
     LEARNING(FIELD_DURATION, window_ns, "window", "24h", "length of a window"),
     LEARNING(FIELD_BOOL, window_slides, "sliding", "false", "any time of that length is a window; else windows follow each other"),
     LEARNING(FIELD_INT, output_tokens, "max_output_tokens", "4096",
@@ -281,7 +284,7 @@ TABLE(learning, struct draft,
     KEY_MAP("adaptation", learning_adaptation, "exploration"),
     KEY_MAP("protection", learning_protection, "stability of sessions"),
     KEY_MAP("state_store", learning_store, "where sessions are kept"),
-    KEY_MAP("pacing", learning_pacing, "a budget for all requests together", OURS),
+    KEY_MAP("pacing", learning_pacing, "a budget that is spent evenly and never overspent, for all requests together or by who pays", OURS),
     K(FIELD_STRUCT, "judge", NONE, "a model that marks a share of the answers", .sub = &judge_fields,
       .flags = FIELD_EXTENSION | FIELD_OPTIONAL));
 

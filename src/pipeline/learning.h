@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "pipeline/outcomes.h"
 #include "select/change.h"
+#include "select/pacing.h"
 #include "select/evidence.h"
 #include "select/session.h"
 
@@ -85,6 +86,20 @@ void learning_failed_over(struct learning *l, str id, str to_model, uint64_t now
 /* Whether an answer of the model had the form that was asked for; the clock is monotonic ns. */
 void learning_form(struct learning *l, str model, bool is_failed, uint64_t now_ns);
 bool learning_recall(struct learning *l, str id, struct remembered *out, char model[LEARNING_NAME_MAX]);    /* false: unknown */
+
+/* ---- budgets ---- */
+
+/* A purse is one payer's budget; its number is a hash of who pays. Money is nano-USD, times are nanoseconds since 1970. With a state
+ * directory what was promised and spent is in the journal before it counts, so a killed process comes back with a purse as empty as
+ * it was; what it had promised and not settled counts as spent. Payers beyond LEARNING_PURSES_MAX share purse 0. */
+enum { LEARNING_PURSES_MAX = 4096 };
+
+/* What the purse says of n candidates that may cost at most most[i]: may[i], and what a USD is worth in quality. */
+double learning_pace(struct learning *l, uint64_t purse, const struct pacing_rules *rules, const int64_t *most, int64_t cheapest,
+                     uint64_t now, uint32_t n, bool *may);
+bool learning_promise(struct learning *l, uint64_t purse, int64_t most, uint64_t now);      /* false: it does not fit */
+/* The request has ended; false: it cost more than was promised. */
+bool learning_spend(struct learning *l, uint64_t purse, int64_t most, int64_t cost, int64_t cheapest, uint64_t now);
 
 /* ---- sessions ---- */
 

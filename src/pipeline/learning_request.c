@@ -11,7 +11,6 @@
 #include "pipeline/session.h"
 
 #include <math.h>
-#include <pthread.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -146,7 +145,7 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
         .tuning = { k->rate, k->share },
         .state_dir = config_relative(c, a, k->state_dir), .checkpoint_ns = k->checkpoint_ns,
         .budget_usd = k->budget_usd < 9e9 ? k->budget_usd : 0,
-        .budget_window_ns = k->window_ns > NS_PER_S ? k->window_ns : NS_PER_S, .budget_slides = k->window_slides,
+        .budget_window_ns = k->window_ns > NS_PER_S ? k->window_ns : NS_PER_S, .budget_slides = k->window_slides, .budget_per = k->budget_per,
         .output_tokens = k->output_tokens, .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
     };
     for (size_t p = 0; p < c->n_profiles; p++) {
@@ -314,18 +313,27 @@ static struct offer offer_of(struct req *r, const struct expectations *x, const 
 
 /* ---- the budget ---- */
 
-static struct { pthread_mutex_t lock; struct pacing of; } pace = { .lock = PTHREAD_MUTEX_INITIALIZER };   /* process life */
-
 static int64_t nano(double usd)
 {
     return usd > 0 && usd < 9e9 ? (int64_t)(usd * 1e9 + .5) : 0;
 }
 
-/* Costs of the offers; the pace's price is taken off, and those that do not fit are out. Lock held by nobody before. */
-static void budget_look(struct req *r, const struct learning_conf *conf, const struct reach *k, struct learned *n)
+/* Whose budget it is. Callers without the attribute share one. */
+static uint64_t purse_of(const struct req *r, const struct learning_conf *conf)
+{
+    static const struct caller nobody = { 0 };
+    const struct caller *c = r->caller ? r->caller : &nobody;
+    str per = conf->budget_per;
+    str who = str_eq(per, S("key")) ? c->key_id : str_eq(per, S("user")) ? c->user : str_eq(per, S("team")) ? c->team
+            : str_eq(per, S("project")) ? c->project : S("");
+    return hash_stable(who, hash_stable(per, 0)) | 1;   /* 0 is that of those who find no room */
+}
+
+/* Costs of the offers; the pace's price is taken off, and those that do not fit are out. */
+static void budget_look(struct req *r, struct learning *l, const struct learning_conf *conf, const struct reach *k, struct learned *n)
 {
     struct pacing_rules rules = { .budget = nano(conf->budget_usd), .window = conf->budget_window_ns,
-                                  .is_sliding = conf->budget_slides, .step = .01 };
+                                  .is_sliding = conf->budget_slides, .step = PACING_STEP };
     double in = (double)r->facts.prompt_tokens, out = r->chat.output_reserve ? (double)r->chat.output_reserve
         : (double)conf->output_tokens;
     uint64_t now = r->facts.now_ns;
@@ -339,37 +347,30 @@ static void budget_look(struct req *r, const struct learning_conf *conf, const s
         if (!n->offers[i].is_out && n->most[i] < n->cheapest)
             n->cheapest = n->most[i];
     }
-    pthread_mutex_lock(&pace.lock);
-    if (pace.of.rules.budget != rules.budget || pace.of.rules.window != rules.window
-        || pace.of.rules.is_sliding != rules.is_sliding)
-        pacing_start(&pace.of, &rules, now);
-    double price = pacing_price(&pace.of);
+    bool *may = ARENA_ARRAY(r->a, bool, k->n);
+    n->purse = purse_of(r, conf);
+    double price = learning_pace(l, n->purse, &rules, n->most, n->cheapest, now, k->n, may);
     for (uint32_t i = 0; i < k->n; i++) {
         n->offers[i].penalty += price * n->offers[i].cost;
-        n->offers[i].is_out = n->offers[i].is_out || !pacing_admits(&pace.of, n->most[i], n->cheapest, now);
+        n->offers[i].is_out = n->offers[i].is_out || !may[i];
     }
-    pthread_mutex_unlock(&pace.lock);
 }
 
-static bool budget_reserve(struct req *r, struct learned *n, uint32_t at)
+static bool budget_reserve(struct req *r, struct learning *l, struct learned *n, uint32_t at)
 {
-    pthread_mutex_lock(&pace.lock);
-    bool ok = pacing_reserve(&pace.of, n->most[at], r->facts.now_ns);
-    pthread_mutex_unlock(&pace.lock);
+    bool ok = learning_promise(l, n->purse, n->most[at], r->facts.now_ns);
     if (ok)
         n->reserved = n->most[at];
     return ok;
 }
 
 /* The clock must not run back behind a request's own. */
-static void budget_settle(struct learned *n, double cost_usd)
+static void budget_settle(struct learning *l, struct learned *n, double cost_usd)
 {
-    pthread_mutex_lock(&pace.lock);
-    if (!pacing_settle(&pace.of, n->reserved, nano(cost_usd), n->cheapest / 4, clock_wall()))
+    if (!learning_spend(l, n->purse, n->reserved, nano(cost_usd), n->cheapest / 4, clock_wall()))
         log_warn("cost_above_bound", "learning: an answer of '" STR_FMT "' cost %.6f USD, at most %.6f were reserved for it",
                  STR_ARG(n->model), cost_usd,
                  (double)n->reserved / 1e9);
-    pthread_mutex_unlock(&pace.lock);
     n->reserved = 0;
 }
 
@@ -553,7 +554,7 @@ int learning_adapt(struct req *r)
         n->offers[i] = offer_of(r, &x, &k.of[i], k.refs[i], top, price_weights[d->set]);
 
     if (conf->budget_usd > 0)
-        budget_look(r, conf, &k, n);
+        budget_look(r, l, conf, &k, n);
 
     /* A warm conversation, a tool loop, state at the provider: no experiments. */
     bool samples = conf->adapts && d->adaptation != LEARNING_BYPASS && !r->facts.is_tool_loop_active && !has_provider_state(r);
@@ -581,7 +582,7 @@ int learning_adapt(struct req *r)
         }
     }
     n->model = n->offers[at].model;
-    if (conf->budget_usd > 0 && r->loop && !budget_reserve(r, n, at))
+    if (conf->budget_usd > 0 && r->loop && !budget_reserve(r, l, n, at))
         return req_fail(r, 429, "rate_limit_error", "budget_exhausted", "budget",
                         "the budget of this window is spent (global.router.learning.pacing.budget_usd)");
     if (at != 0) {
@@ -606,7 +607,7 @@ void learning_observe(struct req *r, double cost_usd)
     if (!l)
         return;
     if (n->reserved)
-        budget_settle(n, cost_usd);
+        budget_settle(l, n, cost_usd);
     if (r->fail.status == 429 && !r->model)         /* refused by the budget: nobody was asked */
         return;
     bool is_failed = r->fail.status >= 500 || r->status >= 500 || r->status == 429 || r->status == 408;

@@ -42,7 +42,7 @@ struct learning_conf {                  /* of a snapshot */
     uint8_t *places;                    /* [n_kinds of the table] in a context */
     uint64_t checkpoint_ns;
     double budget_usd;                  /* a window; 0: none */
-    uint64_t budget_window_ns; bool budget_slides;
+    uint64_t budget_window_ns; bool budget_slides; str budget_per;
     int64_t output_tokens;              /* most of an answer whose request does not say */
     struct decision_learning **decisions;   /* [recipe][decision] */
 };
@@ -63,6 +63,7 @@ struct learned {                        /* what learning did to a request */
     bool has_session;
     double value;                       /* reward believed of the model that was taken */
     int64_t *most, cheapest, reserved;  /* nano-USD: [n] that an answer can cost; of the cheapest; promised to this request */
+    uint64_t purse;                     /* whose budget */
 };
 
 int  learning_adapt(struct req *r);              /* 0; -1: r->fail */

@@ -43,6 +43,10 @@ struct journal {                        /* fd -1: in memory only */
     bool is_replaying;                  /* what is done now is in it already */
 };
 
+struct purse { uint64_t key; struct pacing of; };
+
+enum { PURSE_SLOTS = 2 * LEARNING_PURSES_MAX };
+
 struct learning {
     pthread_mutex_t lock;               /* guards all below; never held across I/O but for the append of one line */
     char instance[INSTANCE_MAX];
@@ -52,6 +56,7 @@ struct learning {
     struct seen after[CHANGE_WINDOW];   /* scratch of a change; a fiber's stack is too small for it */
     struct peer peers[LEARNING_PEERS_MAX]; uint32_t n_peers;
     struct memory memory;
+    struct purse **purses; uint32_t n_purses;   /* [PURSE_SLOTS] by key, open addressing; made on first use */
     struct session *sessions;           /* [SESSIONS_MAX rounded], made on first use */
     double answered;                    /* share of decisions whose outcome comes, slowly averaged; for pending ones */
     uint64_t seq;                       /* of the last event */
@@ -71,7 +76,17 @@ void learned_reset(struct learning *l, uint32_t model, const struct seen *after,
 void learned_judge(struct learning *l, uint64_t judge);     /* another one: nothing is known of its error */
 void learned_sum(struct learning *l);                       /* sums up own and peers anew */
 
+/* learning_purse.c; lock held */
+struct purse *purse_at(struct learning *l, uint64_t key, uint64_t now);     /* found or made; NULL: no memory */
+int64_t purse_money(uint64_t nano_usd);                     /* bounded, so that sums of a hostile file cannot overflow */
+void purses_free(struct learning *l);
+void purses_write(const struct learning *l, struct json_writer *w);
+void purses_read(struct learning *l, const struct json *j, jref list, struct arena *a);
+void purses_recover(struct learning *l);                    /* nobody is on the way any more */
+
 /* learning_store.c: appends one event. */
+void journal_promised(struct learning *l, uint64_t purse, const struct pacing_rules *rules, int64_t most, uint64_t now);
+void journal_spent(struct learning *l, uint64_t purse, int64_t most, int64_t cost, int64_t cheapest, uint64_t now);
 void journal_decided(struct learning *l, const struct decided *d);
 void journal_said(struct learning *l, str id, enum outcome_source source, struct verdict_said say);
 void journal_judge(struct learning *l, uint64_t judge);

@@ -212,6 +212,37 @@ void journal_judge(struct learning *l, uint64_t judge)
     append(l, &line);
 }
 
+void journal_promised(struct learning *l, uint64_t purse, const struct pacing_rules *rules, int64_t most, uint64_t now)
+{
+    struct buf line = { 0 };
+    if (!is_kept(l))
+        return;
+    struct json_writer w = event(l, &line, "promised");
+    key_hex(&w, "purse", purse);
+    put_int(&w, S("budget"), rules->budget);
+    put_int(&w, S("window"), (int64_t)rules->window);
+    put_bool(&w, S("sliding"), rules->is_sliding);
+    put_int(&w, S("most"), most);
+    put_int(&w, S("at"), (int64_t)now);
+    jw_end(&w, '}');
+    append(l, &line);
+}
+
+void journal_spent(struct learning *l, uint64_t purse, int64_t most, int64_t cost, int64_t cheapest, uint64_t now)
+{
+    struct buf line = { 0 };
+    if (!is_kept(l))
+        return;
+    struct json_writer w = event(l, &line, "spent");
+    key_hex(&w, "purse", purse);
+    put_int(&w, S("most"), most);
+    put_int(&w, S("cost"), cost);
+    put_int(&w, S("cheapest"), cheapest);
+    put_int(&w, S("at"), (int64_t)now);
+    jw_end(&w, '}');
+    append(l, &line);
+}
+
 void journal_reset(struct learning *l, uint32_t model, const struct seen *after, uint32_t n)
 {
     struct buf line = { 0 };
@@ -313,6 +344,23 @@ static void replay_changed(struct learning *l, const struct json *j, struct aren
     learned_reset(l, m, l->after, n);
 }
 
+/* Money is at most what a state file may hold; what was promised was promised, whatever the budget says by now. */
+static void replay_money(struct learning *l, const struct json *j, struct arena *a, bool is_spent)
+{
+    uint64_t now = whole(j, 0, "at");
+    int64_t most = purse_money(whole(j, 0, "most"));
+    struct pacing_rules rules = { .budget = purse_money(whole(j, 0, "budget")), .window = whole(j, 0, "window"), .step = PACING_STEP,
+                                  .is_sliding = json_bool(j, json_get(j, 0, S("sliding")), false) };
+    struct purse *p = now && (is_spent || rules.window) ? purse_at(l, hex_or_zero(text(j, 0, "purse", a)), now) : NULL;
+    if (p && !is_spent) {
+        pacing_rule(&p->of, &rules, now);
+        p->of.promised += most;
+        p->of.parts[p->of.part % (PACING_SLOTS + 1)].begun++;
+    } else if (p && p->of.rules.window) {
+        pacing_settle(&p->of, most, purse_money(whole(j, 0, "cost")), purse_money(whole(j, 0, "cheapest")), now);
+    }
+}
+
 static void replay_line(struct learning *l, str line, uint64_t known)
 {
     struct arena *a = arena_new();
@@ -330,6 +378,8 @@ static void replay_line(struct learning *l, str line, uint64_t known)
             replay_changed(l, &j, a);
         else if (str_eq(kind, S("judge")) && !is_known)
             learned_judge(l, hex_or_zero(text(&j, 0, "which", a)));
+        else if ((str_eq(kind, S("promised")) || str_eq(kind, S("spent"))) && !is_known)
+            replay_money(l, &j, a, str_eq(kind, S("spent")));
         if (seq > l->seq)
             l->seq = seq;
     }
@@ -397,6 +447,7 @@ static void state_write(const struct learning *l, struct buf *out, bool is_expor
     if (!is_export) {
         put_double(&w, S("answered"), l->answered);
         judge_write(&w, l);
+        purses_write(l, &w);
         put_open(&w, S("peers"), '[');
         for (uint32_t i = 0; i < l->n_peers; i++) {
             jw_begin(&w, '{');
@@ -445,6 +496,7 @@ static int state_read(struct learning *l, str json, struct arena *a, struct err 
     l->seq = whole(&j, 0, "seq");
     l->answered = fmin(1, fmax(0, number(&j, 0, "answered", .5)));
     judge_read_state(l, &j, json_get(&j, 0, S("judge")), a);
+    purses_read(l, &j, json_get(&j, 0, S("purses")), a);
     jref peers = json_get(&j, 0, S("peers"));
     if (json_is(&j, peers, JSON_ARRAY)) {
         JSON_EACH_ITEM(&j, peers, item) {
@@ -538,6 +590,7 @@ int learning_open(struct learning *l, str dir, struct err *e)
         l->models[i]->pending = 0;
     for (uint32_t i = 0; i < l->memory.n; i++)
         l->memory.ring[i].is_pending = false;
+    purses_recover(l);
     rc = journal_start(l, is_whole, e);
 out:
     pthread_mutex_unlock(&l->lock);
@@ -655,6 +708,7 @@ void learning_free(struct learning *l)
     for (uint32_t i = 0; i < l->n_peers; i++)
         evidence_free(&l->peers[i].evidence);
     memory_free(&l->memory);
+    purses_free(l);
     free(l->sessions);
     pthread_mutex_destroy(&l->lock);
     free(l);

@@ -18,7 +18,20 @@ void pacing_start(struct pacing *p, const struct pacing_rules *rules, uint64_t n
     p->rules = *rules;
     p->price = rules->price_start > 0 ? rules->price_start : 0;
     p->began = now;
-    p->part = p->first_part = now / part_length(p);
+    p->part = now / part_length(p);
+}
+
+void pacing_rule(struct pacing *p, const struct pacing_rules *rules, uint64_t now)
+{
+    if (p->rules.window != rules->window || p->rules.is_sliding != rules->is_sliding)
+        pacing_start(p, rules, now);
+    p->rules = *rules;
+}
+
+void pacing_recover(struct pacing *p)
+{
+    p->parts[p->part % RING].spent += p->promised;
+    p->promised = 0;
 }
 
 static int64_t spent(const struct pacing *p)

@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PACING_STEP 0.01            /* of the price, as served */
+
 enum { PACING_SLOTS = 32 };         /* parts of a sliding window; a part is the resolution at which old money comes free */
 
 struct pacing_rules {
@@ -28,7 +30,7 @@ struct pacing_rules {
 struct pacing {
     struct pacing_rules rules;
     struct { int64_t spent; uint64_t begun; } parts[PACING_SLOTS + 1];  /* money and requests by part of the window; a ring */
-    uint64_t part, first_part;      /* numbers of the part that is on and of the first one */
+    uint64_t part;                  /* number of the part that is on */
     int64_t promised;               /* reserved, not yet settled */
     double price;                   /* quality per USD, the dual variable */
     double rate;                    /* requests of a whole window, learned from windows that are over; 0: none is */
@@ -38,6 +40,10 @@ struct pacing {
 };
 
 void pacing_start(struct pacing *p, const struct pacing_rules *rules, uint64_t now);
+/* Goes on under other rules; starts afresh if it never started or the window is another one. */
+void pacing_rule(struct pacing *p, const struct pacing_rules *rules, uint64_t now);
+/* Whatever is promised will not be settled any more: it counts as spent. */
+void pacing_recover(struct pacing *p);
 
 /* What one may still spend at `now`: the budget less spent and promised. */
 int64_t pacing_left(struct pacing *p, uint64_t now);

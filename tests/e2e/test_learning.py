@@ -271,6 +271,55 @@ def a_budget_is_kept_to_the_last_cent():
         assert spent > 0.8 * budget, spent
 
 
+PRICES = {"small": (1e-6, 2e-6), "big": (10e-6, 30e-6)}
+
+
+def paid(answers):
+    sums = 0
+    for r in answers:
+        if r.status == 200:
+            used = json.loads(r.body)["usage"]
+            sums += used["prompt_tokens"] * PRICES[model_of(r)][0] + used["completion_tokens"] * PRICES[model_of(r)][1]
+    return sums
+
+
+def spend(g, n, **more):
+    return [g.chat("question %d" % i, max_tokens=32, **more) for i in range(n)]
+
+
+@test
+def a_purse_comes_back_as_empty_as_it_was_killed():
+    budget = 0.004
+    config = text("s11", "l11").replace("      state_dir:", "      pacing: {budget_usd: %g, window: 720h, max_output_tokens: 40}\n      state_dir:" % budget)
+    answers, refused = [], 0
+    for round in range(4):
+        g = Gateway(config)
+        try:
+            answers += spend(g, 45)
+        finally:
+            g.p.kill()
+            g.p.wait(10)
+            g.stop()
+    assert 0.5 * budget < paid(answers) <= budget, paid(answers)
+    assert any(r.status == 429 for r in answers)
+
+
+@test
+def each_key_has_a_purse_of_its_own():
+    budget = 0.002
+    config = text("s12", "l12").replace("      state_dir:", "      pacing: {budget_usd: %g, window: 720h, max_output_tokens: 40, per: key}\n      state_dir:" % budget)
+    g = Gateway(config + "  identity: {keys: [{id: ann, secret: s1}, {id: bob, secret: s2}]}\n")
+    try:
+        ann = spend(g, 120, headers={"x-api-key": "sbx-ann-s1"})
+        bob = spend(g, 120, headers={"x-api-key": "sbx-bob-s2"})
+    finally:
+        g.stop()
+    for answers in (ann, bob):
+        assert answers[0].status == 200 and 0.5 * budget < paid(answers) <= budget, paid(answers)
+    r = subprocess.run([SIGNALBOX, "check", "-"], input=config.replace("per: key", "per: planet"), capture_output=True, text=True)
+    assert r.returncode != 0 and "per" in r.stdout + r.stderr, r.stdout + r.stderr
+
+
 @test
 def strategies_are_compared_on_the_same_streams():
     """Three models, two kinds of text; `best` is right more often, and with --newcomer nobody has told of it."""

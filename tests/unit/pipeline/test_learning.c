@@ -163,6 +163,103 @@ static void every_acknowledged_outcome_survives_kill_9(void **state)
     }
 }
 
+enum { BUDGET = 1000000, MOST = 900 };
+
+static const struct pacing_rules pocket = { .budget = BUDGET, .window = 3600ull * 1000000000, .step = PACING_STEP };
+
+static int64_t spent_of(struct learning *l, uint64_t purse, uint64_t now)
+{
+    struct purse *p = purse_at(l, purse, now);
+    assert_int_equal(p->of.promised, 0);
+    return p->of.rules.budget - pacing_left(&p->of, now);
+}
+
+/* Killed at any moment: what was told of is gone from the purse, and what was promised and not told of as well. */
+static void a_purse_is_not_filled_by_a_kill(void **state)
+{
+    (void)state;
+    const uint64_t start = 5000ull * 3600 * 1000000000;
+    for (int round = 0; round < 3; round++) {
+        fresh(NULL);
+        int pipe_fd[2];
+        assert_int_equal(pipe(pipe_fd), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            struct learning *l = opened();
+            int64_t most = MOST;
+            bool may;
+            for (int i = 0; i < 1000; i++) {
+                uint64_t now = start + (uint64_t)i;
+                learning_pace(l, 1 + (uint64_t)i % 2, &pocket, &most, most, now, 1, &may);
+                if (may && learning_promise(l, 1 + (uint64_t)i % 2, most, now) && i % 3)
+                    learning_spend(l, 1 + (uint64_t)i % 2, most, i % 700, most, now);      /* every third is on its way for ever */
+                if (i % 50 == 25)
+                    learning_checkpoint(l);
+                if (write(pipe_fd[1], &i, sizeof i) != sizeof i)
+                    _exit(1);
+            }
+            for (;;)
+                pause();
+        }
+        close(pipe_fd[1]);
+        int last = -1, i;
+        while (last < 300 + 97 * round && read(pipe_fd[0], &i, sizeof i) == sizeof i)
+            last = i;
+        kill(child, SIGKILL);
+        while (read(pipe_fd[0], &i, sizeof i) == sizeof i)
+            last = i;
+        waitpid(child, NULL, 0);
+        close(pipe_fd[0]);
+        int64_t want[2] = { 0 }, got = 0, sum = 0;
+        for (i = 0; i <= last; i++)
+            want[i % 2] += i % 3 ? i % 700 : MOST;
+        struct learning *after = opened();
+        for (int k = 0; k < 2; k++) {
+            int64_t v = spent_of(after, 1 + (uint64_t)k, start + 2000);
+            got += v;
+            sum += want[k];
+            assert_true(v >= want[k] && v <= want[k] + MOST);      /* the one that was done and not told of */
+        }
+        assert_true(got <= sum + MOST);
+        learning_free(after);
+    }
+}
+
+static void purses_are_bounded_and_strange_ones_are_left_out(void **state)
+{
+    (void)state;
+    fresh(NULL);
+    struct learning *l = opened();
+    const uint64_t now = 5000ull * 3600 * 1000000000;
+    int64_t most = MOST;
+    bool may;
+    for (uint64_t i = 1; i <= LEARNING_PURSES_MAX + 100; i++) {        /* all of them spend: nobody is idle */
+        learning_pace(l, i, &pocket, &most, most, now, 1, &may);
+        assert_true(learning_promise(l, i, most, now));
+        learning_spend(l, i, most, 5, most, now);
+    }
+    assert_true(l->n_purses <= LEARNING_PURSES_MAX + 1);
+    assert_true(spent_of(l, LEARNING_PURSES_MAX + 50, now) >= 100 * 5);    /* who came late shares one */
+    uint64_t later = now + 2 * pocket.window;
+    learning_pace(l, 1ull << 40, &pocket, &most, most, later, 1, &may);    /* now all are idle, and make room */
+    assert_true(may && l->n_purses < 10);
+    learning_free(l);
+
+    char path[128];
+    snprintf(path, sizeof path, "%s/journal.jsonl", dir);
+    FILE *f = fopen(path, "a");
+    fputs("{\"s\":90000000,\"t\":\"promised\",\"purse\":\"77\",\"most\":5,\"at\":1}\n"         /* no window */
+          "{\"s\":90000001,\"t\":\"spent\",\"purse\":\"78\",\"most\":5,\"cost\":9,\"at\":1}\n"
+          "{\"s\":90000002,\"t\":\"promised\",\"purse\":\"79\",\"budget\":9223372036854775807,\"window\":1,\"most\":9223372036854775807,\"at\":9}\n"
+          "{\"s\":90000003,\"t\":\"spent\",\"purse\":\"79\",\"most\":-4,\"cost\":\"x\",\"at\":-3}\n", f);
+    fclose(f);
+    l = opened();
+    learning_pace(l, 0x79, &pocket, &most, most, later, 1, &may);
+    assert_true(may);
+    learning_free(l);
+    fresh(NULL);
+}
+
 static void a_torn_line_and_strange_lines_do_no_harm(void **state)
 {
     (void)state;
@@ -474,6 +571,8 @@ int main(void)
         cmocka_unit_test(an_outcome_counts_once_and_a_correction_replaces_it),
         cmocka_unit_test(partial_outcomes_count_in_part),
         cmocka_unit_test_setup(every_acknowledged_outcome_survives_kill_9, fresh),
+        cmocka_unit_test_setup(a_purse_is_not_filled_by_a_kill, fresh),
+        cmocka_unit_test_setup(purses_are_bounded_and_strange_ones_are_left_out, fresh),
         cmocka_unit_test_setup(a_torn_line_and_strange_lines_do_no_harm, fresh),
         cmocka_unit_test_setup(a_state_that_cannot_be_read_is_kept_aside, fresh),
         cmocka_unit_test_setup(a_state_of_version_1_is_read, fresh),
