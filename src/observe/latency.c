@@ -31,7 +31,10 @@ struct latency {
     struct series ttft, tpot;
     uint64_t n_answers;
     _Atomic int64_t in_flight;
+    _Atomic uint32_t failures;      /* in 1 / FAILURE_ONE; a lost update among threads costs nothing */
 };
+
+enum { FAILURE_ONE = 1 << 20, FAILURE_MEMORY = 16 };
 
 struct latency *latency_new(void)
 {
@@ -205,4 +208,17 @@ uint32_t latency_in_flight(const struct latency *l)
 {
     int64_t n = atomic_load_explicit(&l->in_flight, memory_order_relaxed);
     return n > 0 ? (uint32_t)n : 0;
+}
+
+void latency_tried(struct latency *l, bool is_failed)
+{
+    uint32_t was = atomic_load_explicit(&l->failures, memory_order_relaxed);
+    if (was || is_failed)               /* as a rule nothing is written */
+        atomic_store_explicit(&l->failures, was - was / FAILURE_MEMORY + (is_failed ? FAILURE_ONE / FAILURE_MEMORY : 0),
+                              memory_order_relaxed);
+}
+
+double latency_failures(const struct latency *l)
+{
+    return (double)atomic_load_explicit(&l->failures, memory_order_relaxed) / FAILURE_ONE;
 }

@@ -28,4 +28,8 @@ void     latency_begin(struct latency *l);                     /* a request goes
 void     latency_end(struct latency *l);                        /* ... and has ended, however */
 uint32_t latency_in_flight(const struct latency *l);
 
+/* One attempt at an answer, and which share of the last ones failed (exponential average, alpha 1/16; 0: none so far). */
+void   latency_tried(struct latency *l, bool is_failed);
+double latency_failures(const struct latency *l);
+
 #endif

@@ -92,6 +92,7 @@ void backend_failed(const struct backend *b, uint64_t now)
     struct backend_state *s = b->state;
     int limit = c->consecutive_5xx > 0 ? (int)c->consecutive_5xx : INT_MAX;
     bool was_probe = atomic_exchange(&s->is_probing, false);
+    latency_tried(b->model->state->latency, true);
     if (atomic_fetch_add(&s->failures, 1) + 1 < limit && !was_probe)
         return;
     if (b->model->n_backends < 2)               /* nowhere else to go: failing at once would help nobody */
@@ -113,6 +114,7 @@ void backend_failed(const struct backend *b, uint64_t now)
 void backend_succeeded(const struct backend *b)
 {
     struct backend_state *s = b->state;
+    latency_tried(b->model->state->latency, false);
     if (atomic_load_explicit(&s->failures, memory_order_relaxed))
         atomic_store_explicit(&s->failures, 0, memory_order_relaxed);
     if (atomic_load_explicit(&s->ejected_until, memory_order_relaxed)) {

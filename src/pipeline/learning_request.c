@@ -301,6 +301,10 @@ static struct offer offer_of(struct req *r, const struct expectations *x, const 
     } else if (c->quality > 0) {
         o.expected = fmin(1, c->quality);
         o.deviation = card_deviation;
+    } else if (x->table) {                      /* what models of about its price are expected to do */
+        struct prediction p = select_stranger(x->of, x->table->n_models, c, &r->facts);
+        o.expected = (double)p.quality;
+        o.deviation = fmax((double)p.deviation, unknown_deviation);
     }
     o.is_new = o.is_new || (x->table && at == UINT32_MAX);
     double price = (isnan(c->prompt_price) ? 0 : c->prompt_price) + (isnan(c->completion_price) ? 0 : c->completion_price);

@@ -35,6 +35,7 @@ struct candidate *route_candidates(struct arena *a, const struct plan *p, uint64
         c->prompt_price = price(m->conf->pricing.prompt);
         c->completion_price = price(m->conf->pricing.completion);
         c->in_flight = latency_in_flight(m->state->latency);
+        c->failures = latency_failures(m->state->latency);
         c->latency = &m->latency;
         if (m->card) {
             c->about = m->card->description;

@@ -51,27 +51,10 @@ static const struct field learned_fields[] = {
       .sub = &uncertain_table, .flags = FIELD_EXTENSION),
 };
 
-static const struct prediction nothing_known = { .quality = 0.5f, .score = 0.5f, .deviation = 0.3f, .cost_usd = NAN,
-                                                 .out_tokens = NAN, .out_tokens_90 = NAN,
-                                                 .latency_s = NAN, .latency_90_s = NAN };
+#define TOKENS_UNKNOWN 400              /* of an answer */
+#define FAILURES_MOST 0.8               /* beyond, health checks take over */
 
-/* What a stranger may be expected to do: what the others do on average. */
-static struct prediction average_of(const struct prediction *p, uint32_t n)
-{
-    struct prediction all = nothing_known;
-    double sum = 0, tokens = 0, of = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        sum += (double)p[i].score / n;
-        if (!isnan(p[i].out_tokens))
-            tokens += (double)p[i].out_tokens, of++;
-    }
-    all.quality = all.score = n ? (float)sum : 0.5f;
-    if (of > 0)
-        all.out_tokens = all.out_tokens_90 = (float)(tokens / of);
-    return all;
-}
-
-/* Prices and latencies of today instead of those of the recording. */
+/* Prices, latencies and failures of today instead of those of the recording. */
 static void refresh(struct prediction *p, const struct candidate *c, const struct facts *f)
 {
     double in_tokens = f ? (double)f->context_tokens : 0;
@@ -83,6 +66,16 @@ static void refresh(struct prediction *p, const struct candidate *c, const struc
         ? c->latency->tpot_s(c->latency, 50) : (double)NAN;
     if (!isnan(tpot) && !isnan(p->out_tokens))
         p->latency_s = (float)((isnan(ttft) ? 0 : ttft) + tpot * (double)p->out_tokens);
+    /* What fails is asked again, here or elsewhere: of so many attempts one is an answer. */
+    double attempts = 1 / (1 - fmin(fmax(c->failures, 0), FAILURES_MOST));
+    p->cost_usd *= (float)attempts;
+    p->latency_s *= (float)attempts;
+}
+
+struct prediction select_stranger(const struct prediction *all, uint32_t n, const struct candidate *c, const struct facts *f)
+{
+    double in = f ? (double)f->context_tokens : 0, each = (double)learner_stranger(all, n, (double)NAN).out_tokens;
+    return learner_stranger(all, n, (in * c->prompt_price + (isnan(each) ? TOKENS_UNKNOWN : each) * c->completion_price) / 1e6);
 }
 
 /* The candidate for queries of which the table does not know the kind; UINT32_MAX: there is none, or the table is sure, or has no
@@ -118,7 +111,7 @@ static void learned_pick(const struct select_in *in, struct arena *a, struct pic
     learner_predict(l, &x, all, a);
     for (uint32_t i = 0; i < in->n; i++) {
         uint32_t m = learner_find(l, in->candidates[i].model);
-        p[i] = m == UINT32_MAX ? average_of(all, l->n_models) : all[m];
+        p[i] = m == UINT32_MAX ? select_stranger(all, l->n_models, &in->candidates[i], in->facts) : all[m];
         refresh(&p[i], &in->candidates[i], in->facts);
         energy[i] = (float)in->candidates[i].energy;
     }

@@ -170,6 +170,29 @@ void learner_predict(const struct learner *l, const struct features *x, struct p
         out[m].score = out[m].quality;
 }
 
+struct prediction learner_stranger(const struct prediction *p, uint32_t n, double cost_usd)
+{
+    static const double far = .02;      /* the weight of a model of quite another price */
+    struct prediction out = { .quality = 0.5f, .score = 0.5f, .deviation = 0.3f, .cost_usd = NAN, .out_tokens = NAN,
+                              .out_tokens_90 = NAN, .latency_s = NAN, .latency_90_s = NAN };
+    double of = 0, sum = 0, squares = 0, tokens = 0, told = 0;
+    for (uint32_t m = 0; m < n; m++) {
+        double gap = log((double)p[m].cost_usd / cost_usd), w = isfinite(gap) ? far + exp(-gap * gap / 2) : 1;
+        of += w;
+        sum += w * (double)p[m].score;
+        squares += w * (double)p[m].score * (double)p[m].score;
+        if (!isnan(p[m].out_tokens))
+            tokens += w * (double)p[m].out_tokens, told += w;
+    }
+    if (of > 0) {
+        out.quality = out.score = (float)(sum / of);
+        out.deviation = (float)fmax(.15, sqrt(fmax(0, squares / of - sum / of * (sum / of))));
+    }
+    if (told > 0)
+        out.out_tokens = out.out_tokens_90 = (float)(tokens / told);
+    return out;
+}
+
 bool learner_kinds(const struct learner *l, const struct features *x, float *p, struct arena *a)
 {
     return l->ops->kinds && l->ops->kinds(l, x, p, a);

@@ -14,6 +14,7 @@ struct candidate {
     double prompt_price;                /* USD per 1 M prompt tokens; NAN: unknown */
     double completion_price;
     uint32_t in_flight;
+    double failures;                    /* share of the last attempts that failed */
     bool is_healthy;                    /* some backend is neither ejected nor down */
     const struct latency_view *latency; /* live figures; NULL: none */
     double energy;                      /* per token or whatever unit the price vector has; NAN: unknown */
@@ -80,6 +81,10 @@ bool select_always(const void *trained);                /* for reads_embedding: 
 
 /* What ops wants to ask before it picks among these; false: nothing. `in->n` may be 0. */
 bool select_asks(const struct select_ops *ops, const struct select_in *in, struct arena *a, struct select_question *out);
+
+/* learned.c: what a table's predictions all[n] for a query say of a candidate that it does not know, by the candidate's price. */
+struct prediction;
+struct prediction select_stranger(const struct prediction *all, uint32_t n, const struct candidate *c, const struct facts *f);
 
 /* Runs ops->pick with the rules around it: one candidate -> method "single"; unknown type ->
  * static; unhealthy candidates last. `*method` gets the name to report. */

@@ -99,6 +99,24 @@ static void in_flight_counts(void **state)
     assert_int_equal(latency_in_flight(l), 0);
 }
 
+static void failures_are_a_share_that_fades(void **state)
+{
+    (void)state;
+    struct latency *l = latency_of(S("model-f"));
+    assert_true(latency_failures(l) == 0);
+    latency_tried(l, false);
+    assert_true(latency_failures(l) == 0);
+    for (int i = 0; i < 200; i++)
+        latency_tried(l, i % 2);
+    assert_float_equal(latency_failures(l), .5, .05);
+    for (int i = 0; i < 200; i++)
+        latency_tried(l, true);
+    assert_true(latency_failures(l) > .99 && latency_failures(l) <= 1);
+    for (int i = 0; i < 400; i++)
+        latency_tried(l, false);
+    assert_true(latency_failures(l) < .001);
+}
+
 static double gauge(enum metric_id id, const char *window)
 {
     return metric_value(metric_cell(id, (str[]){ S("wm"), str_of(window) }));
@@ -154,6 +172,7 @@ int main(void)
         cmocka_unit_test(fewer_than_three_give_the_average),
         cmocka_unit_test(the_window_slides),
         cmocka_unit_test(in_flight_counts),
+        cmocka_unit_test(failures_are_a_share_that_fades),
         cmocka_unit_test(windows_forget),
         cmocka_unit_test(windows_are_bounded),
     };

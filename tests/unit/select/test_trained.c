@@ -178,7 +178,7 @@ static struct pick learned(const struct learner *l, const char *block, const cha
     const struct select_ops *ops = select_by_name(S("learned"));
     struct findings f = { .a = a };
     struct err e = { 0 };
-    struct facts facts = { .evaluation_text = str_of(text) };
+    struct facts facts = { .evaluation_text = str_of(text), .context_tokens = 1000 };
     struct pick p = { 0 };
     const char *method;
     void *conf = arena_alloc(a, ops->fields.struct_size);
@@ -206,10 +206,38 @@ static void queries_of_an_uncertain_kind_go_to_the_general_model(void **state)
     learner_free((void *)(uintptr_t)l);
 }
 
+/* The table has never seen c: it is expected to do what models of its price do. And what fails half of the time costs double. */
+static void strangers_go_by_their_price_and_failures_cost(void **state)
+{
+    (void)state;
+    struct prediction p[] = { { .score = .9f, .cost_usd = 1e-2f, .out_tokens = 100 }, { .score = .8f, .cost_usd = 8e-3f, .out_tokens = 100 },
+                              { .score = .3f, .cost_usd = 1e-5f, .out_tokens = 100 }, { .score = .2f, .cost_usd = NAN, .out_tokens = NAN } };
+    assert_true(learner_stranger(p, 3, 9e-3).score > .8f);
+    assert_true(learner_stranger(p, 3, 1e-5).score < .35f);
+    assert_float_equal(learner_stranger(p, 4, (double)NAN).score, .55f, 1e-6f);
+    assert_float_equal(learner_stranger(p, 0, 1).score, .5f, 1e-6f);
+    assert_float_equal(learner_stranger(p, 4, 0).out_tokens, 100, 1e-3f);
+
+    const struct learner *l = table_of_two_kinds();
+    struct candidate before[3];
+    memcpy(before, pool, sizeof before);
+    for (int i = 0; i < 2; i++)
+        pool[i].prompt_price = 1, pool[i].completion_price = 1;
+    static const char priced[] = "{table: t, weights: {quality: 1, cost: 100}}";    /* 1,000 tokens are a tenth */
+    float sound = learned(l, priced, "zzz").scores[0];
+    pool[0].failures = .5;
+    assert_float_equal(learned(l, priced, "zzz").scores[0], sound - .1f, 1e-5f);
+    pool[0].failures = 1;                       /* of five attempts one is an answer: not worse */
+    assert_float_equal(learned(l, priced, "zzz").scores[0], sound - .4f, 1e-5f);
+    memcpy(pool, before, sizeof before);
+    learner_free((void *)(uintptr_t)l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_trained_selector_follows_its_file),
+        cmocka_unit_test(strangers_go_by_their_price_and_failures_cost),
         cmocka_unit_test(without_embedding_or_table_the_first_is_taken_and_why_is_said),
         cmocka_unit_test(a_label_that_is_no_candidate_is_not_chosen),
         cmocka_unit_test(broken_files_are_refused_with_a_sentence),
