@@ -22,6 +22,7 @@ from harness import *
 TESTS.clear()                       # those of test_translation
 HOLD = object()
 FIRST_BYTE, IDLE, TOTAL = 2, 1.5, 4     # seconds a provider has in this file
+SLACK = 5                               # more until a client has its answer, on a machine with other work: a hang is longer
 MEMORY = 384 << 20                  # more than at rest; one answer is at most 64 MB, read, parsed and written again
 KINDS = list(wire.models(0))
 SAME = {"chat": ("to-chat",), "responses": ("to-responses",), "messages": ("to-anthropic", "to-vertex"), "gemini": ("to-gemini",)}
@@ -386,7 +387,7 @@ class Plays:
             got = judge(client, kind, reply)
             self.counts[got] = self.counts.get(got, 0) + 1
             assert expect is None or got == expect or got == "verbatim", "%s instead of %s: %d %r" % (got, expect, reply.status, reply.body[-300:])
-            assert reply.seconds < (TOTAL + 1.5) * SLOW, "%.1f s" % reply.seconds
+            assert reply.seconds < (TOTAL + SLACK) * SLOW, "%.1f s" % reply.seconds
             if check and got == "answer":
                 check(client, reply.got)
         except Exception as e:
@@ -988,7 +989,7 @@ def a_flood_neither_outlasts_its_time_nor_stops_others():
     for t in threads:
         t.join(4 * TOTAL * SLOW)
     for play, client, kind, reply in replies:
-        assert reply.how == "whole" and reply.seconds < (TOTAL + 2) * SLOW, (play, client.name, kind, reply.how, reply.seconds)
+        assert reply.how == "whole" and reply.seconds < (TOTAL + SLACK) * SLOW, (play, client.name, kind, reply.how, reply.seconds)
     print("     slowest /health beside four floods: %.0f ms; the floods ended after %s s" % (1e3 * slowest, ", ".join("%.1f" % r[3].seconds for r in replies)))
     assert len(replies) == 4 and slowest < 2 * SLOW, slowest
     Plays().done()
@@ -1086,7 +1087,7 @@ def http2_peers_that_misbehave():
         w.hostile.h2_opening = None
         w.hostile.h2_close()
         try:
-            assert judge(wire.Messages, "to-h2", reply) == "error" and reply.seconds < (TOTAL + 1) * SLOW, (reply.status, reply.seconds)
+            assert judge(wire.Messages, "to-h2", reply) == "error" and reply.seconds < (TOTAL + SLACK) * SLOW, (reply.status, reply.seconds)
             assert judge(wire.Messages, "to-h2", w.ask(wire.Messages, "to-h2", "good", False)) == "answer"
         except Exception as e:
             p.wrong.append("opening %s: %s %r" % (name, e, reply.body[:200]))
