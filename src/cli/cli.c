@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -253,14 +254,16 @@ int cli_put(FILE *f, str s)
 
 int cli_write_whole(const char *path, str bytes, struct arena *a, struct err *e)
 {
-    const char *beside = arena_printf(a, "%s.%ld", path, (long)getpid()).ptr;
+    struct stat st;
+    bool is_device = stat(path, &st) == 0 && !S_ISREG(st.st_mode);     /* a pipe, a terminal: must not be replaced by a file */
+    const char *beside = is_device ? path : arena_printf(a, "%s.%ld", path, (long)getpid()).ptr;
     FILE *f = fopen(beside, "wb");
     if (!f)
         return err_set(e, "cannot write '%s': %s", beside, strerror(errno));
-    bool ok = fwrite(bytes.ptr, 1, bytes.len, f) == bytes.len && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    ok = fclose(f) == 0 && ok && rename(beside, path) == 0;
+    bool ok = fwrite(bytes.ptr, 1, bytes.len, f) == bytes.len && fflush(f) == 0 && (is_device || fsync(fileno(f)) == 0);
+    ok = fclose(f) == 0 && ok && (is_device || rename(beside, path) == 0);
     int why = errno;
-    if (!ok)
+    if (!ok && !is_device)
         unlink(beside);
     return ok ? 0 : err_set(e, "cannot write '%s': %s", path, strerror(why));
 }

@@ -63,6 +63,20 @@ def a_cascade_is_worth_what_its_judge_is():
 
 
 @test
+def what_is_no_file_is_written_to_and_not_replaced():
+    pipe = os.path.join(folder.name, "pipe")
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    try:
+        signalbox("train", "selector", outcomes, "--out", pipe)
+        assert reader.communicate(timeout=20 * SLOW)[0].startswith(b"sbx-sel")
+    finally:
+        reader.kill()
+        reader.wait()
+    assert not os.path.isfile(pipe) and os.path.exists(pipe)
+
+
+@test
 def compose_keeps_what_fits_and_writes_a_table_of_it():
     def kept(budget, *more):
         return json.loads(signalbox("compose", outcomes, "--sizes", "sizes.csv", "--budget", budget, "--json", *more).stdout)
