@@ -1,5 +1,5 @@
-/* neural/passages.c -- see passages.h. A text is cut behind sentences and at line ends; what is short takes the next with it, what is long
- * is cut between words. Passages do not overlap, so that every word is counted once: 100 us a KB. */
+/* neural/passages.c -- see passages.h. A text is cut behind sentences and at line ends; short ones stay together, what is too long is cut
+ * between words. Passages do not overlap, so that every word is counted once. */
 #include "neural/passages.h"
 
 #include <math.h>
@@ -34,19 +34,31 @@ static size_t word_end(str text, size_t from, size_t to)
     return to;
 }
 
-static size_t passage_end(str text, size_t from, size_t most)   /* with the spaces behind it */
+/* Behind the sentence that begins at `from`, with its spaces; 0: it is longer than `most`. */
+static size_t sentence_end(str text, size_t from, size_t most)
 {
     size_t at = from;
-    for (; at < text.len && at - from < most; at++)
-        if (at + 1 - from >= SENTENCE_LEAST && sentence_ends(text, at))
-            break;
-    if (at == text.len)
-        return at;
-    if (at - from == most)
-        return word_end(text, from, at);
-    for (at++; at < text.len && at - from < most && is_space(text.ptr[at]); at++)
+    while (at < text.len && !sentence_ends(text, at))
+        if (++at - from >= most)
+            return 0;
+    for (at += at < text.len; at < text.len && at - from < most && is_space(text.ptr[at]); at++)
         ;
     return at;
+}
+
+/* A sentence by itself; short ones together, but never with one that can stand alone. */
+static size_t passage_end(str text, size_t from, size_t most)
+{
+    size_t to = sentence_end(text, from, most);
+    if (to == 0)
+        return word_end(text, from, from + most);
+    while (to - from < SENTENCE_LEAST && to < text.len) {
+        size_t next = sentence_end(text, to, SENTENCE_LEAST);
+        if (next == 0)
+            break;
+        to = next;
+    }
+    return to;
 }
 
 /* Into the list of the best so far, which is short. */
