@@ -58,6 +58,27 @@ static float card_float(const struct json *j, jref object, const char *key, floa
     return n != JSON_NONE && json_double(j, n, &v) && isfinite(v) ? (float)v : fallback;
 }
 
+static int passages_read(struct head *h, const struct json *j, const char *path, struct err *e)
+{
+    jref at = json_path(j, "passages");
+    struct head_passages *p = &h->passages;
+    p->temperature = 1;
+    if (at == JSON_NONE)
+        return 0;
+    if (!json_is(j, at, JSON_OBJECT))
+        return err_set(e, "%s: passages is no object", path);
+    *p = (struct head_passages){
+        .most = card_uint(j, "passages.most", 0, PASSAGES_MAX), .bytes = card_uint(j, "passages.bytes", 240, 4096),
+        .bar = card_float(j, at, "bar", 0), .slope = card_float(j, at, "slope", 0),
+        .temperature = card_float(j, at, "temperature", 1), .offset = card_float(j, at, "offset", 0),
+    };
+    if (p->most && (h->kind == HEAD_TOKENS || h->n_labels != 1 || h->dim == 0 || h->ngrams.buckets == 0))
+        return err_set(e, "%s: passages are for a head of one label with a trunk vector and words", path);
+    if (p->most && (p->bytes < 64 || !(p->temperature > 0)))
+        return err_set(e, "%s: passages.bytes must be at least 64, passages.temperature above 0", path);
+    return 0;
+}
+
 static int card_read(struct file_head *f, const char *path, struct err *e)
 {
     struct head *h = &f->h;
@@ -101,6 +122,8 @@ static int card_read(struct file_head *f, const char *path, struct err *e)
     h->window_share = card_float(&j, 0, "window_share", 1);
     if (!(h->temperature > 0))
         return err_set(e, "%s: temperature must be above 0", path);
+    if (passages_read(h, &j, path, e) < 0)
+        return -1;
     jref thresholds = json_path(&j, "thresholds");
     if (json_is(&j, thresholds, JSON_ARRAY))
         JSON_EACH_ITEM(&j, thresholds, t)

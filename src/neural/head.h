@@ -17,7 +17,16 @@ struct ngram_spec {                     /* of the hashed features; see ngram.h. 
     bool is_normalised;                 /* look-alike letters, leet digits and inserted separators are folded first */
 };
 
-enum { HEAD_LABELS_MAX = 256, HEAD_THRESHOLDS_MAX = 16 };
+/* How places of a long text that a head's words point at are seen by themselves (passages.h); heads of one label with trunk and words. */
+struct head_passages {
+    uint32_t most;                      /* of one text; 0: none */
+    uint32_t bytes;                     /* of one passage; a text as short is none */
+    float bar;                          /* least logit of the words (divided by the head's temperature): most harmless texts have none */
+    float slope;                        /* a logit counts less by slope * ln of the number of sentences that it was chosen from */
+    float temperature, offset;          /* ... then divided and moved: calibrated on whole texts */
+};
+
+enum { HEAD_LABELS_MAX = 256, HEAD_THRESHOLDS_MAX = 16, PASSAGES_MAX = 8 };
 
 struct head_threshold { float false_alarm_rate, threshold, low, high; };    /* calibrated on held-out rows; low..high: 95 % interval of the rate */
 
@@ -35,6 +44,7 @@ struct head {
     float temperature;                  /* logits are divided by it (calibration) */
     float *offset;                      /* [n_labels], added to the calibrated logits; NULL: 0 */
     float window_share;                 /* long texts: score = share * max over windows + (1 - share) * mean */
+    struct head_passages passages;
     struct head_threshold thresholds[HEAD_THRESHOLDS_MAX]; uint32_t n_thresholds;
     str card;                           /* JSON of the metadata, whole */
 };

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "neural/batch.h"
 #include "neural/labels.h"
+#include "neural/passages.h"
 
 enum {
     SHORT_TEXT = 1024,                  /* bytes whose n-grams are counted on the caller's thread: some 100 us */
@@ -38,7 +39,8 @@ static bool plan_labels(struct plan *p, const struct neural_ask *ask)
         return false;
     if (h->dim == 0)
         p->wish.model = NULL;
-    p->heads_here = h->ngrams.buckets == 0 || p->wish.text.len <= (p->wish.model ? SHORT_TEXT : WORDS_BYTES);
+    p->heads_here = h->ngrams.buckets == 0 || (p->wish.text.len <= (p->wish.model ? SHORT_TEXT : WORDS_BYTES) &&
+                                               !(p->wish.model && passages_wanted(h, p->wish.text.len)));
     p->is_ready = p->heads_here && !p->wish.model;
     p->wish.kind = p->heads_here ? PRODUCT_ROWS : PRODUCT_LABELS;
     return true;
@@ -141,8 +143,8 @@ static int answer_write(const struct plan *p, struct word_counts *counts, struct
         return answer_labels_here(p, counts, a);
     if (p->wish.kind == PRODUCT_SPANS)
         return answer_spans(p, a);
-    if (p->wish.kind == PRODUCT_LABELS)
-        return answer_columns(p, 0, p->answer->width, a);
+    if (p->wish.kind == PRODUCT_LABELS)                         /* spans: the passages to look at */
+        return answer_columns(p, 0, p->answer->width, a) < 0 ? -ENOMEM : answer_spans(p, a);
     switch (p->ask->task) {
     case NEURAL_EMBED:  return answer_columns(p, 0, m->dim, a);
     case NEURAL_MIDDLE: return answer_columns(p, m->dim, m->n_middle, a);
@@ -188,6 +190,48 @@ static bool is_missing(struct plan *p, uint64_t now, uint64_t deadline)
     return deadline > now;
 }
 
+/* Each passage becomes a window behind the others. */
+static int passages_join(struct neural_ask *ask, const struct neural_ask *closer, struct arena *a)
+{
+    uint32_t n = ask->n_windows;
+    float *values = arena_try(a, (n + ask->n_spans) * sizeof *values);     /* one label */
+    if (!values)
+        return -ENOMEM;
+    memcpy(values, ask->values, n * sizeof *values);
+    for (uint32_t i = 0; i < ask->n_spans; i++) {
+        if (closer[i].status < 0)
+            return closer[i].status;
+        values[n + i] = passage_probability(&neural_head_get(ask->head)->passages, closer[i].values[0], ask->spans[i].score);
+        ask->n_tokens += closer[i].n_tokens;
+    }
+    ask->values = values;
+    ask->n_windows += ask->n_spans;
+    return 0;
+}
+
+/* What was answered for whole windows is joined by what the head says of single passages, in the same way: labels of a text as short as
+ * one of them look no closer. An answer without them would be half of one, so an ask has the status of those that it waits for. */
+WAITS static void passages_look(struct neural_ask *asks, size_t n, uint64_t deadline, struct arena *a)
+{
+    size_t n_passages = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        n_passages += asks[i].task == NEURAL_LABELS && asks[i].status == 0 ? asks[i].n_spans : 0;
+    struct neural_ask *closer = n_passages ? arena_try(a, n_passages * sizeof *closer) : NULL;
+    for (size_t i = 0; i < n && closer; i++)
+        for (uint32_t k = 0; asks[i].task == NEURAL_LABELS && asks[i].status == 0 && k < asks[i].n_spans; k++)
+            closer[at++] = (struct neural_ask){
+                .task = NEURAL_LABELS, .model = asks[i].model, .head = asks[i].head,
+                .text = { asks[i].text.ptr + asks[i].spans[k].from, asks[i].spans[k].to - asks[i].spans[k].from } };
+    if (closer)
+        neural_run(closer, n_passages, deadline, a);
+    at = 0;
+    for (size_t i = 0; i < n && n_passages; i++)
+        if (asks[i].task == NEURAL_LABELS && asks[i].status == 0 && asks[i].n_spans) {
+            asks[i].status = closer ? passages_join(&asks[i], closer + at, a) : -ENOMEM;
+            at += asks[i].n_spans;
+        }
+}
+
 WAITS size_t neural_run(struct neural_ask *asks, size_t n, uint64_t deadline, struct arena *a)
 {
     struct plan *plans = arena_try(a, (n ? n : 1) * sizeof *plans);
@@ -217,6 +261,10 @@ WAITS size_t neural_run(struct neural_ask *asks, size_t n, uint64_t deadline, st
         if (asks[i].status == 0)
             asks[i].status = answer_write(&plans[i], &counts, a);
         answer_release(plans[i].answer);
+    }
+    if (has_memory)
+        passages_look(asks, n, deadline, a);
+    for (size_t i = 0; i < n && has_memory; i++) {
         n_good += asks[i].status == 0;
         count_add(COUNT_REFUSED, asks[i].status == -EAGAIN);
         count_add(COUNT_EXPIRED, asks[i].status == -ETIMEDOUT);

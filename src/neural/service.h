@@ -73,7 +73,7 @@ struct neural_ask {
     int status;                         /* 0, -ETIMEDOUT, -EAGAIN (queue full), -ECANCELED, -ENOMEM, -EINVAL (head of another model) */
     uint32_t n_windows;
     float *values;
-    struct neural_span *spans; uint32_t n_spans;
+    struct neural_span *spans; uint32_t n_spans;        /* LABELS: the passages that are the last windows, when the head looks closer */
     uint32_t n_tokens;                  /* of the text's windows, special ones included */
 };
 

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "neural/labels.h"
+#include "neural/passages.h"
 
 static float *worker_floats(struct worker *w, size_t n)
 {
@@ -166,6 +167,20 @@ static void window_read(struct worker *w, const struct item *it, const float *hi
     j->n_tokens -= it->window->n;
 }
 
+/* An answer of labels for n windows, with the passages that the head wants to see by themselves. */
+static struct answer *labels_new(const struct job *j, const struct head *h, uint32_t n)
+{
+    struct passages found = { .n = 0 };
+    const char *text = j->text;
+    for (uint32_t i = 0; i < j->n_pieces && j->model && passages_wanted(h, j->text_bytes); text += j->pieces[i++].len)
+        passages_add(&found, h, (str){ text, j->pieces[i].len }, j->pieces[i].from);
+    passages_end(&found, h);
+    struct answer *r = answer_new(n, h->n_labels, found.n);
+    if (r && found.n)
+        memcpy(r->spans, found.list, found.n * sizeof *r->spans);
+    return r;
+}
+
 /* Labels by all heads, window by window: so each window's words are counted once. */
 static void labels_make(struct job *j)
 {
@@ -173,7 +188,7 @@ static void labels_make(struct job *j)
     uint32_t n = rows ? rows->n_windows : j->n_pieces;
     for (uint32_t k = 0; k < j->n_products; k++)
         if (j->products[k].kind == PRODUCT_LABELS)
-            j->products[k].answer = answer_new(n, j->products[k].head->head->n_labels, 0);
+            j->products[k].answer = labels_new(j, j->products[k].head->head, n);
     struct word_counts counts = { 0 };
     const char *text = j->text;
     for (uint32_t i = 0; i < n; i++) {

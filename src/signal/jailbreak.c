@@ -2,7 +2,8 @@
  *
  * Two methods, a unit each, so that a rule of one does not cost a model of the other: a classifier's probability of its
  * positive labels, and how much nearer a passage is to known attacks than to harmless look-alikes. Both read every window of
- * a text, and the worst one counts: an attack buried in a long document is an attack. */
+ * a text (a head may add single sentences, neural/passages.h), and the worst one counts: an attack buried in a long document is
+ * an attack. */
 #include "signal/neural.h"
 
 #include <math.h>

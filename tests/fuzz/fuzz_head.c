@@ -8,6 +8,7 @@
 
 #include "neural/head.h"
 #include "neural/kernel.h"
+#include "neural/passages.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,6 +23,14 @@ static void head_try(const struct head *h, str text)
         if (out[i] < 0 || out[i] > 1)           /* NaN is what weights of 1e38 may give; no number is outside */
             abort();
     head_tokens(h, vector, 1, out);
+    struct passages found = { .n = 0 };
+    if (!passages_wanted(h, text.len))
+        return;
+    passages_add(&found, h, text, 0);
+    passages_end(&found, h);
+    for (uint32_t i = 0; i < found.n; i++)
+        if (found.list[i].from >= found.list[i].to || found.list[i].to > text.len)
+            abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

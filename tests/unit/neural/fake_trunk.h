@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "neural/model.h"
+#include "neural/ngram.h"
 
 enum { FAKE_DIM = 8, FAKE_LETTER = 4, FAKE_INSIDE = 30 };      /* numbers of "a" and "##a" */
 
@@ -138,6 +139,27 @@ static inline void fake_head_write(const char *path, enum head_kind kind, uint32
         words[i] = bias * .01f * (float)(i * 37 % 100);
     struct head h = { .kind = kind, .dim = dim, .n_labels = 2, .weight = weight, .bias = biases, .ngram_weight = words,
                       .ngrams.buckets = has_words ? 64 : 0, .temperature = 1, .card = str_of(card) };
+    struct err e = { .text = "" };
+    if (head_write(&h, path, &e) < 0)
+        fprintf(stderr, "%s\n", e.text);
+}
+
+/* A head of one label that looks closer: at the two passages whose words weigh most. Only the word `bad` weighs. */
+static inline void fake_guard_write(const char *path, str bad)
+{
+    enum { BUCKETS = 1 << 10 };
+    static float words[BUCKETS];
+    float weight[FAKE_DIM] = { [('x' - 'a') % FAKE_DIM] = 4 }, bias = -2;
+    struct head h = { .dim = FAKE_DIM, .n_labels = 1, .weight = weight, .bias = &bias, .ngram_weight = words,
+                      .ngrams = { .buckets = BUCKETS, .word_max = 1 }, .temperature = 1,
+                      .card = S("{\"kind\":\"linear\",\"signal\":\"test\",\"dim\":8,\"labels\":[\"bad\"],\"ngrams\":{\"buckets\":1024,"
+                                "\"word_max\":1},\"passages\":{\"most\":2,\"bytes\":100,\"bar\":0.1,\"slope\":0.25,\"temperature\":2,"
+                                "\"offset\":-1}}") };
+    struct ngram_feature f[4];
+    uint32_t n = ngram_features(&h.ngrams, bad, f, 4);
+    memset(words, 0, sizeof words);
+    for (uint32_t i = 0; i < n; i++)
+        words[f[i].bucket] = 4;
     struct err e = { .text = "" };
     if (head_write(&h, path, &e) < 0)
         fprintf(stderr, "%s\n", e.text);

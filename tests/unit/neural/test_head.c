@@ -235,6 +235,10 @@ static void broken_heads_are_refused_with_a_sentence(void **state)
         { "{\"kind\":\"linear\",\"labels\":[]}", "1 to 256 labels, this one 0" },
         { "{\"kind\":\"linear\",\"labels\":[\"a\",\"b\"],\"dim\":5}", "array 'weight' has 8 numbers, the card says 10" },
         { "{\"kind\":\"linear\",\"labels\":[\"a\",\"b\"],\"dim\":4,\"ngrams\":{\"buckets\":100}}", "buckets is 100, no power of two" },
+        { "{\"kind\":\"linear\",\"labels\":[\"a\"],\"dim\":4,\"passages\":5}", "passages is no object" },
+        { "{\"kind\":\"linear\",\"labels\":[\"a\"],\"dim\":4,\"passages\":{\"most\":2}}", "passages are for a head of one label with" },
+        { "{\"kind\":\"linear\",\"labels\":[\"a\"],\"dim\":4,\"ngrams\":{\"buckets\":64,\"word_max\":1},\"passages\":{\"most\":2,"
+          "\"bytes\":8}}", "passages.bytes must be at least 64" },
         { "{\"kind\":\"linear\",\"labels\":[\"a\",\"b\"]}", "a head needs a trunk vector" },
         { "{\"kind\":\"tokens\",\"labels\":[\"a\"],\"ngrams\":{\"buckets\":16}}", "a token head reads the trunk's states" },
         { "{\"kind\":\"mlp\",\"labels\":[\"a\",\"b\"],\"dim\":4}", "an mlp head needs hidden units" },

@@ -223,6 +223,65 @@ static void labels_are_the_same_wherever_they_are_made(void **state)
     stop();
 }
 
+/* Windows of the whole text first, as always; then one for each passage, which says what the head says of it alone, moved by the card. */
+static void a_head_sees_passages_of_a_long_text_by_themselves(void **state)
+{
+    (void)state;
+    start(1, 0, 0);
+    fake_guard_write(head_path, S("zzz"));
+    struct neural_head *head = neural_head_open(head_path, NULL);
+    assert_non_null(head);
+    struct arena *a = arena_new();
+    str bad = S("xx zzz xx and so on until the sentence has fifty bytes. ");
+    char *text = arena_alloc(a, 4096);
+    size_t len = 0;
+    for (int i = 0; i < 20; i++)
+        len += (size_t)sprintf(text + len, "%s", i == 13 ? bad.ptr : "aa bb cc dd ee ff gg hh and some more, it is but a filler. ");
+    struct neural_ask ask = { .task = NEURAL_LABELS, .model = plain, .head = head, .text = { text, len } };
+    struct neural_ask alone = { .task = NEURAL_LABELS, .model = plain, .head = head, .text = str_upto(bad, bad.len) };
+    struct neural_ask whole = { .task = NEURAL_EMBED, .model = plain, .text = ask.text };
+    assert_int_equal(neural_run(&whole, 1, NEVER, a), 1);
+    assert_int_equal(neural_run(&alone, 1, NEVER, a), 1);
+    unsigned forwards = atomic_load(&fake_forwards);
+    assert_int_equal(alone.n_windows, 1);
+    assert_int_equal(alone.n_spans, 0);
+    assert_int_equal(neural_run(&ask, 1, NEVER, a), 1);
+    assert_int_equal(atomic_load(&fake_forwards), forwards);            /* both texts are known, only the place was not */
+    assert_int_equal(ask.n_windows, whole.n_windows + 1);
+    assert_int_equal(ask.n_spans, 1);
+    assert_memory_equal(text + ask.spans[0].from, bad.ptr, bad.len);
+    assert_int_equal(ask.spans[0].to - ask.spans[0].from, bad.len);
+    float p = alone.values[0], expected = (logf(p / (1 - p)) - .25f * logf(20)) / 2 - 1;
+    assert_true(fabsf(ask.values[ask.n_windows - 1] - 1 / (1 + expf(-expected))) < 1e-4f);
+    ask.status = -1;
+    assert_int_equal(neural_run(&ask, 1, NEVER, a), 1);                 /* from the cache: the same */
+    assert_int_equal(ask.n_windows, whole.n_windows + 1);
+    assert_int_equal(atomic_load(&fake_forwards), forwards);
+    arena_free(a);
+    neural_head_release(head);
+    stop();
+}
+
+/* Half an answer is none: a passage that could not be looked at makes the whole text unknown. */
+static void a_passage_without_an_answer_leaves_the_text_without_one(void **state)
+{
+    (void)state;
+    start(1, 0, 0);
+    fake_guard_write(head_path, S("zzz"));
+    struct neural_head *head = neural_head_open(head_path, NULL);
+    struct arena *a = arena_new();
+    str text = S("aa bb cc dd ee ff gg hh and some more, it is but a filler. xx zzz xx and so on until the sentence has fifty bytes. ");
+    struct neural_ask ask = { .task = NEURAL_EMBED, .model = plain, .text = text };
+    assert_int_equal(neural_run(&ask, 1, NEVER, a), 1);
+    atomic_store(&fake_gate_shut, true);                                /* the rows are known, so only the passage waits here */
+    ask = (struct neural_ask){ .task = NEURAL_LABELS, .model = plain, .head = head, .text = text };
+    assert_int_equal(neural_run(&ask, 1, in_ms(50), a), 0);
+    assert_int_equal(ask.status, -ETIMEDOUT);
+    arena_free(a);
+    neural_head_release(head);
+    stop();
+}
+
 static void words_alone_need_no_model_and_no_threads(void **state)
 {
     (void)state;
@@ -797,6 +856,8 @@ int main(void)
         SERVED(a_truncated_vector_has_length_one_again),
         SERVED(all_tasks_of_a_text_share_one_forward),
         SERVED(labels_are_the_same_wherever_they_are_made),
+        SERVED(a_head_sees_passages_of_a_long_text_by_themselves),
+        SERVED(a_passage_without_an_answer_leaves_the_text_without_one),
         SERVED(words_alone_need_no_model_and_no_threads),
         SERVED(thirty_callers_of_one_text_share_one_flight),
         SERVED(what_waits_goes_into_one_batch_and_a_lonely_batch_gets_the_gang),
