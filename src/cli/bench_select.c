@@ -15,7 +15,7 @@
 #include "select/learner.h"
 #include "select/objective.h"
 
-enum { ROWS = 4000, KINDS = 14, TEXTS = 256, PICKS = 4000, CANDIDATES_MAX = 1000, WORDS = 20000, OWN = 600 };
+enum { ROWS = 2500, KINDS = 14, TEXTS = 256, PICKS = 4000, CANDIDATES_MAX = 1000, WORDS = 20000, OWN = 600 };
 
 /* Time of this thread on a processor: who else uses the machine is no property of a pick. */
 static uint64_t cpu_now(void)

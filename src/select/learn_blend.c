@@ -18,10 +18,12 @@ enum { PARTS = 3, ROUNDS = 200, HELD_MAX = 4000 };     /* rows beyond: every sec
 
 enum { KNOTS = 20 };
 
-/* `knn` joins while there are few rows: there it knows more than the others (rbench: AIQ +.003), and asking it is quick; with
- * many it is slow, and the others have caught up. */
+/* `knn` joins while there are few rows and models: there it knows more than the others (rbench: AIQ +.002), and asking it is
+ * quick; with many it takes longer than all the rest together, and the others have caught up. With a few hundred what it adds is
+ * chance. */
 static const char *const expert_names[] = { "mean", "table", "factor", "knn" };
-enum { EXPERTS = COUNT_OF(expert_names), MEAN = 0, TABLE, FACTOR, KNN, EXPERTS_ONCE = 3, KNN_ROWS_MAX = 4000 };
+enum { EXPERTS = COUNT_OF(expert_names), MEAN = 0, TABLE, FACTOR, KNN, EXPERTS_ONCE = 3, KNN_ROWS_LEAST = 500, KNN_ROWS_MAX = 2500,
+       KNN_MODELS_MAX = 32 };
 
 struct knot { float said, was; };
 
@@ -381,7 +383,7 @@ static int blend_fit(struct learner *l, const struct recorded *r, struct err *e)
     struct blend *b = (struct blend *)l;
     struct held h = { .n = 0 };
     uint32_t n = r->rows ? r->n_rows : r->n, *rows = malloc((n ? n : 1) * sizeof *rows);
-    b->has_knn = n <= KNN_ROWS_MAX;
+    b->has_knn = n >= KNN_ROWS_LEAST && n <= KNN_ROWS_MAX && r->n_models <= KNN_MODELS_MAX;
     size_t cells = ((size_t)n / (n / HELD_MAX + 1) + 1) * r->n_models;
     bool is_fine = rows && blend_grow(l) && (h.row = malloc((n + 1) * sizeof *h.row)) != NULL;
     for (uint32_t j = 0; j < EXPERTS; j++)

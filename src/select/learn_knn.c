@@ -305,23 +305,28 @@ static void nearest(struct near *v, uint32_t count, uint32_t n)
     }
 }
 
-/* Moves the PROBES grams that can add most to a likeness for their work to the front. Long texts have hundreds of grams; the
- * rarest settle who is near, and the lists of the others are most of the work. Returns how many are left. */
-static uint32_t strongest(const struct knn *k, struct gram *grams, uint32_t n)
+/* The PROBES grams that can add most to a likeness, as probe[].row, in no order. Long texts have hundreds of grams; the rarest settle
+ * who is near, and the lists of the others are most of the work. Returns how many there are. */
+static uint32_t strongest(const struct knn *k, const struct gram *grams, uint32_t n, struct near *probe)
 {
     uint32_t kept = 0;
-    for (uint32_t g = 0; g < n; g++) {
-        if (k->posts[grams[g].bucket].n == 0)
-            continue;                   /* no row has it */
-        struct gram moving = grams[g];
-        uint32_t at = kept < PROBES ? kept++ : PROBES;
-        for (; at > 0 && fabsf(grams[at - 1].value) < fabsf(moving.value); at--)
-            if (at < PROBES)
-                grams[at] = grams[at - 1];
-        if (at < PROBES)
-            grams[at] = moving;
-    }
-    return kept;
+    for (uint32_t g = 0; g < n; g++)
+        if (k->posts[grams[g].bucket].n)        /* some row has it */
+            probe[kept++] = (struct near){ fabsf(grams[g].value), g };
+    nearest(probe, kept, PROBES);
+    return kept < PROBES ? kept : PROBES;
+}
+
+/* The rows to go by: those that are like the query at all, unless they are too few. */
+static void rows_near(const float *likeness, uint32_t n_rows, uint32_t wanted, struct near *near)
+{
+    uint32_t n = 0;
+    for (uint32_t r = 0; r < n_rows; r++)
+        if (likeness[r] > 0)
+            near[n++] = (struct near){ likeness[r], r };
+    for (uint32_t r = n < wanted ? n = 0 : n_rows; r < n_rows; r++)
+        near[n++] = (struct near){ likeness[r], r };
+    nearest(near, n, wanted);
 }
 
 static void knn_predict(const struct learner *l, const struct features *x, struct prediction *out, struct arena *a)
@@ -330,17 +335,17 @@ static void knn_predict(const struct learner *l, const struct features *x, struc
     float *likeness = ARENA_ARRAY(a, float, k->n_rows);
     struct gram *grams = ARENA_ARRAY(a, struct gram, x->n);
     uint32_t n = k->posts ? weigh(k, x, grams) : 0;
-    n = strongest(k, grams, n);
-    for (uint32_t g = 0; g < n; g++) {
-        const struct posts *p = &k->posts[grams[g].bucket];
-        for (uint32_t i = 0; i < p->n; i++)
-            likeness[p->list[i].row] += grams[g].value * p->list[i].value;
+    struct near *probe = ARENA_ARRAY(a, struct near, n);
+    n = strongest(k, grams, n, probe);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct gram *g = &grams[probe[i].row];
+        const struct posts *p = &k->posts[g->bucket];
+        for (uint32_t at = 0; at < p->n; at++)
+            likeness[p->list[at].row] += g->value * p->list[at].value;
     }
     struct near *near = ARENA_ARRAY(a, struct near, k->n_rows);
-    for (uint32_t r = 0; r < k->n_rows; r++)
-        near[r] = (struct near){ likeness[r], r };
     uint32_t wanted = l->spec.neighbours < k->n_rows ? l->spec.neighbours : k->n_rows, m_all = l->n_models;
-    nearest(near, k->n_rows, wanted);
+    rows_near(likeness, k->n_rows, wanted, near);
     size_t room = 4ull * m_all;
     double *q = ARENA_ARRAY(a, double, room), *c = q + m_all, *qn = c + m_all, *cn = qn + m_all;
     for (uint32_t i = 0; i < wanted; i++) {
