@@ -15,14 +15,9 @@
 #define SMOOTHING 0.05
 #define TEMPERATURE 0.5f
 
-static uint32_t row_at(const struct recorded *r, uint32_t i)
-{
-    return r->rows ? r->rows[i] : i;
-}
-
 static uint32_t rows_n(const struct recorded *r)
 {
-    return r->rows ? r->n_rows : r->n;
+    return recorded_n(r);
 }
 
 static uint32_t cue_bin(const struct kinds *k, uint32_t c, float v)
@@ -47,7 +42,7 @@ static bool cues_fit(struct kinds *k, const struct recorded *r, const uint32_t *
         return false;
     for (uint32_t c = 0; c < FEATURE_CUES; c++) {
         for (uint32_t i = 0; i < n; i++)
-            sorted[i] = r->x[row_at(r, i)].cues[c];
+            sorted[i] = r->x[recorded_row(r, i)].cues[c];
         qsort(sorted, n, sizeof *sorted, by_value);
         for (uint32_t b = 0; b < CUE_BINS - 1; b++)
             k->edge[c][b] = n ? sorted[(size_t)n * (b + 1) / CUE_BINS] : 0;
@@ -55,7 +50,7 @@ static bool cues_fit(struct kinds *k, const struct recorded *r, const uint32_t *
         for (uint32_t i = 0; i < CUE_BINS * k->n; i++)
             h[i] = 0.5f;
         for (uint32_t i = 0; i < n; i++) {
-            uint32_t row = row_at(r, i);
+            uint32_t row = recorded_row(r, i);
             if (label[row] < k->n)
                 h[(size_t)cue_bin(k, c, r->x[row].cues[c]) * k->n + label[row]] += 1;
         }
@@ -91,8 +86,8 @@ bool kinds_fit(struct kinds *k, const struct recorded *r, const uint32_t *label,
         return false;
     uint32_t n_rows = 0;
     for (uint32_t i = 0; i < rows_n(r); i++) {
-        const struct features *x = &r->x[row_at(r, i)];
-        for (uint32_t g = 0; g < x->n && label[row_at(r, i)] < n; g++)
+        const struct features *x = &r->x[recorded_row(r, i)];
+        for (uint32_t g = 0; g < x->n && label[recorded_row(r, i)] < n; g++)
             if (!k->row[x->grams[g].bucket])
                 k->row[x->grams[g].bucket] = ++n_rows;
     }
@@ -104,7 +99,7 @@ bool kinds_fit(struct kinds *k, const struct recorded *r, const uint32_t *label,
     }
     double n_labelled = 0;
     for (uint32_t i = 0; i < rows_n(r); i++) {
-        uint32_t row = row_at(r, i), t = label[row];
+        uint32_t row = recorded_row(r, i), t = label[row];
         const struct features *x = &r->x[row];
         if (t >= n)
             continue;
@@ -256,7 +251,7 @@ bool kinds_cluster(const struct recorded *r, uint32_t n_clusters, uint64_t seed,
         return false;
     }
     for (uint32_t i = 0; i < n; i++)
-        vector_of(&r->x[row_at(r, i)], v + (size_t)i * DIM);
+        vector_of(&r->x[recorded_row(r, i)], v + (size_t)i * DIM);
     for (uint32_t c = 0; c < n_clusters && n; c++)
         memcpy(centre + (size_t)c * DIM, v + rand_below(&seed, n) * DIM, DIM * sizeof *v);
     for (uint32_t round = 0; round < ROUNDS; round++) {
@@ -265,12 +260,12 @@ bool kinds_cluster(const struct recorded *r, uint32_t n_clusters, uint64_t seed,
             for (uint32_t c = 0; c < n_clusters; c++) {
                 float likeness = vector_inner(v + (size_t)i * DIM, centre + (size_t)c * DIM, DIM);
                 if (likeness > best)
-                    best = likeness, label[row_at(r, i)] = c;
+                    best = likeness, label[recorded_row(r, i)] = c;
             }
         }
         memset(centre, 0, (size_t)n_clusters * DIM * sizeof *centre);
         for (uint32_t i = 0; i < n; i++)
-            vector_add(centre + (size_t)label[row_at(r, i)] * DIM, v + (size_t)i * DIM, DIM);
+            vector_add(centre + (size_t)label[recorded_row(r, i)] * DIM, v + (size_t)i * DIM, DIM);
         for (uint32_t c = 0; c < n_clusters; c++)
             vector_unit(centre + (size_t)c * DIM, DIM);
     }
@@ -288,7 +283,7 @@ static uint32_t labels_read(const struct recorded *r, uint32_t *label, str *name
     struct map seen = { .a = a };
     uint32_t n = 0;
     for (uint32_t i = 0; a && i < rows_n(r); i++) {
-        uint32_t row = row_at(r, i);
+        uint32_t row = recorded_row(r, i);
         str kind = r->x[row].kind;
         uintptr_t at = kind.len ? (uintptr_t)map_get(&seen, kind) : 0;
         if (kind.len && !at && n < LEARNER_KINDS_MAX) {

@@ -124,11 +124,6 @@ static void query_add(const struct held *h, size_t at, const float *q, const dou
 
 /* ---- held-out predictions ---- */
 
-static uint32_t row_at(const struct recorded *r, uint32_t i)
-{
-    return r->rows ? r->rows[i] : i;
-}
-
 static uint32_t part_of(const struct recorded *r, uint32_t row)
 {
     return (uint32_t)(hash_mix((r->query ? r->query[row] : row) ^ 0x5bd1e995) % PARTS);
@@ -137,12 +132,12 @@ static uint32_t part_of(const struct recorded *r, uint32_t row)
 static int part_predict(struct blend *b, const struct recorded *r, uint32_t part, uint32_t *rows, struct held *h, struct err *e)
 {
     struct recorded rest = *r;
-    uint32_t n = r->rows ? r->n_rows : r->n, k = r->n_models, every = n / HELD_MAX + 1;
+    uint32_t n = recorded_n(r), k = r->n_models, every = n / HELD_MAX + 1;
     rest.rows = rows;
     rest.n_rows = 0;
     for (uint32_t i = 0; i < n; i++)
-        if (part_of(r, row_at(r, i)) != part)
-            rows[rest.n_rows++] = row_at(r, i);
+        if (part_of(r, recorded_row(r, i)) != part)
+            rows[rest.n_rows++] = recorded_row(r, i);
     struct learner *l[EXPERTS] = { NULL };
     int rc = rest.n_rows ? 0 : err_set(e, "too few rows to weigh experts by");
     for (uint32_t j = 0; j < EXPERTS && rc == 0; j++) {
@@ -154,8 +149,8 @@ static int part_predict(struct blend *b, const struct recorded *r, uint32_t part
     struct prediction *p = malloc(k * sizeof *p);
     struct arena *a = NULL;
     for (uint32_t i = 0, since = 0; i < n && rc == 0 && p; i++) {
-        struct features x = r->x[row_at(r, i)];
-        if (part_of(r, row_at(r, i)) != part || i % every != 0)
+        struct features x = r->x[recorded_row(r, i)];
+        if (part_of(r, recorded_row(r, i)) != part || i % every != 0)
             continue;
         if (since++ % 64 == 0) {
             arena_free(a);
@@ -170,7 +165,7 @@ static int part_predict(struct blend *b, const struct recorded *r, uint32_t part
                     h->cost[(size_t)h->n * k + m] = p[m].cost_usd;
             }
         }
-        h->row[h->n++] = row_at(r, i);
+        h->row[h->n++] = recorded_row(r, i);
     }
     arena_free(a);
     free(p);
@@ -190,7 +185,7 @@ struct pool { double *quality, *cost, *heed; double price[PRICES]; uint32_t n_pr
  * that hull, the less, since nobody would choose it. */
 static bool pool_set(struct pool *p, const struct recorded *r, struct arena *a)
 {
-    uint32_t n = r->rows ? r->n_rows : r->n, k = r->n_models;
+    uint32_t n = recorded_n(r), k = r->n_models;
     p->quality = ARENA_ARRAY(a, double, k);
     p->heed = ARENA_ARRAY(a, double, k);
     p->cost = r->cost_usd ? ARENA_ARRAY(a, double, k) : NULL;
@@ -198,7 +193,7 @@ static bool pool_set(struct pool *p, const struct recorded *r, struct arena *a)
     for (uint32_t m = 0; m < k; m++) {
         double sum = 0, of = 0, cost = 0, costs = 0;
         for (uint32_t i = 0; i < n; i++) {
-            size_t at = (size_t)row_at(r, i) * k + m;
+            size_t at = (size_t)recorded_row(r, i) * k + m;
             if (!isnan(r->quality[at]))
                 sum += (double)r->quality[at], of++;
             if (p->cost && !isnan(r->cost_usd[at]))
@@ -382,7 +377,7 @@ static int blend_fit(struct learner *l, const struct recorded *r, struct err *e)
 {
     struct blend *b = (struct blend *)l;
     struct held h = { .n = 0 };
-    uint32_t n = r->rows ? r->n_rows : r->n, *rows = malloc((n ? n : 1) * sizeof *rows);
+    uint32_t n = recorded_n(r), *rows = malloc((n ? n : 1) * sizeof *rows);
     b->has_knn = n >= KNN_ROWS_LEAST && n <= KNN_ROWS_MAX && r->n_models <= KNN_MODELS_MAX;
     size_t cells = ((size_t)n / (n / HELD_MAX + 1) + 1) * r->n_models;
     bool is_fine = rows && blend_grow(l) && (h.row = malloc((n + 1) * sizeof *h.row)) != NULL;

@@ -146,7 +146,7 @@ struct design {                         /* rows of phi, without one part of the 
 
 static bool is_in(const struct design *d, uint32_t i)
 {
-    uint32_t row = d->r->rows ? d->r->rows[i] : i;
+    uint32_t row = recorded_row(d->r, i);
     return d->without == HALVES || hash_mix(d->r->query ? d->r->query[row] : row) % HALVES != d->without;
 }
 
@@ -234,7 +234,7 @@ static void scales_set(struct factor *f, const struct recorded *r, uint32_t n)
     uint32_t *df = calloc(FEATURE_BUCKETS, sizeof *df);
     double sum[FEATURE_CUES] = { 0 }, squares[FEATURE_CUES] = { 0 };
     for (uint32_t i = 0; i < n; i++) {
-        const struct features *x = &r->x[r->rows ? r->rows[i] : i];
+        const struct features *x = &r->x[recorded_row(r, i)];
         for (uint32_t g = 0; df && g < x->n; g++)
             df[x->grams[g].bucket]++;
         for (uint32_t c = 0; c < FEATURE_CUES; c++)
@@ -254,9 +254,9 @@ static void scales_set(struct factor *f, const struct recorded *r, uint32_t n)
 /* Vectors count when every row has one of the same length. False: no memory. */
 static bool vectors_set(struct factor *f, const struct recorded *r, uint32_t n)
 {
-    uint32_t dim = n ? r->x[r->rows ? r->rows[0] : 0].dim : 0;
+    uint32_t dim = n ? r->x[recorded_row(r, 0)].dim : 0;
     for (uint32_t i = 0; i < n; i++) {
-        const struct features *x = &r->x[r->rows ? r->rows[i] : i];
+        const struct features *x = &r->x[recorded_row(r, i)];
         dim = x->vector && x->dim == dim ? dim : 0;
     }
     free(f->vector_mean);
@@ -264,7 +264,7 @@ static bool vectors_set(struct factor *f, const struct recorded *r, uint32_t n)
     f->l.vector_dim = f->vector_mean ? dim : 0;
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t d = 0; d < f->l.vector_dim; d++)
-            f->vector_mean[d] += r->x[r->rows ? r->rows[i] : i].vector[d] / (float)n;
+            f->vector_mean[d] += r->x[recorded_row(r, i)].vector[d] / (float)n;
     return f->vector_mean != NULL;
 }
 
@@ -319,12 +319,12 @@ static void vectors_solve(struct factor *f, uint32_t from, uint32_t n)
 static int factor_fit(struct learner *l, const struct recorded *r, struct err *e)
 {
     struct factor *f = (struct factor *)l;
-    uint32_t n = r->rows ? r->n_rows : r->n, k_all = r->n_models;
+    uint32_t n = recorded_n(r), k_all = r->n_models;
     uint32_t rank = k_all < RANK ? k_all : RANK;
     size_t n_grams = 0;
     bool is_fine = vectors_set(f, r, n);
     for (uint32_t i = 0; i < n; i++)
-        n_grams += phi_room(f, &r->x[r->rows ? r->rows[i] : i]);
+        n_grams += phi_room(f, &r->x[recorded_row(r, i)]);
     f->idf = f->idf ? f->idf : calloc(FEATURE_BUCKETS, sizeof *f->idf);
     f->column = f->column ? f->column : calloc(FEATURE_BUCKETS, sizeof *f->column);
     free(f->map);
@@ -340,12 +340,12 @@ static int factor_fit(struct learner *l, const struct recorded *r, struct err *e
         for (uint32_t m = 0; m < k_all; m++) {
             double sum = 0, of = 0;
             for (uint32_t i = 0; i < n; i++) {
-                float q = r->quality[(size_t)(r->rows ? r->rows[i] : i) * k_all + m];
+                float q = r->quality[(size_t)recorded_row(r, i) * k_all + m];
                 if (!isnan(q))
                     sum += (double)q, of++;
             }
             for (uint32_t i = 0; i < n; i++) {
-                float q = r->quality[(size_t)(r->rows ? r->rows[i] : i) * k_all + m];
+                float q = r->quality[(size_t)recorded_row(r, i) * k_all + m];
                 residual[(size_t)i * k_all + m] = isnan(q) || of == 0 ? 0 : q - (float)(sum / of);
             }
         }
@@ -354,7 +354,7 @@ static int factor_fit(struct learner *l, const struct recorded *r, struct err *e
             for (uint32_t m = 0; m < k_all; m++)
                 for (uint32_t k = 0; k < RANK; k++)
                     target[i][k] += residual[(size_t)i * k_all + m] * v[m][k];
-            start[i + 1] = start[i] + phi(f, &r->x[r->rows ? r->rows[i] : i], grams + start[i]);
+            start[i + 1] = start[i] + phi(f, &r->x[recorded_row(r, i)], grams + start[i]);
         }
         /* What a map says of its own rows flatters: the sums are of maps that have not seen the row. The last map is of all rows.
          * */
@@ -368,7 +368,7 @@ static int factor_fit(struct learner *l, const struct recorded *r, struct err *e
                     continue;
                 project(f, grams + start[i], start[i + 1] - start[i], z);
                 for (uint32_t m = 0; m < k_all; m++) {
-                    float q = r->quality[(size_t)(r->rows ? r->rows[i] : i) * k_all + m];
+                    float q = r->quality[(size_t)recorded_row(r, i) * k_all + m];
                     if (!isnan(q))
                         sums_add(&f->sums[m], z, (double)q, 1);
                 }

@@ -41,18 +41,13 @@ static void field_release(struct learner *l)
     free(f->cost);
 }
 
-static uint32_t row_at(const struct recorded *r, uint32_t i)
-{
-    return r->rows ? r->rows[i] : i;
-}
-
 static bool costs_set(struct field *f, const struct recorded *r)
 {
     f->cost = calloc(r->n_models, sizeof *f->cost);
     for (uint32_t m = 0; f->cost && m < r->n_models; m++) {
         double sum = 0, n = 0;
-        for (uint32_t i = 0; r->cost_usd && i < (r->rows ? r->n_rows : r->n); i++) {
-            float c = r->cost_usd[(size_t)row_at(r, i) * r->n_models + m];
+        for (uint32_t i = 0; r->cost_usd && i < recorded_n(r); i++) {
+            float c = r->cost_usd[(size_t)recorded_row(r, i) * r->n_models + m];
             if (!isnan(c))
                 sum += (double)c, n++;
         }
@@ -217,16 +212,14 @@ static bool slope(enum loss loss, const float *q, float *score, float *d, uint32
 static int net_fit(struct learner *l, const struct recorded *r, enum loss loss, bool is_relu, struct err *e)
 {
     struct field *f = (struct field *)l;
-    uint32_t n = r->rows ? r->n_rows : r->n, k = r->n_models, longest = 1;
+    uint32_t n = recorded_n(r), k = r->n_models;
     uint64_t seed = l->spec.seed;
     f->is_relu = is_relu;
     f->in = calloc((size_t)WORDS_DIMS * HIDDEN, sizeof *f->in);
     f->out = calloc((size_t)HIDDEN * k, sizeof *f->out);
     f->bias = calloc(k, sizeof *f->bias);
-    for (uint32_t i = 0; i < n; i++)
-        longest = r->x[row_at(r, i)].n > longest ? r->x[row_at(r, i)].n : longest;
     float *score = calloc(2 * (size_t)k, sizeof *score), *d = score ? score + k : NULL, hidden[HIDDEN], back[HIDDEN];
-    struct gram *x = malloc(longest * sizeof *x);
+    struct gram *x = malloc(recorded_longest(r) * sizeof *x);
     uint32_t *order = malloc((n + 1) * sizeof *order);
     bool is_fine = f->in && f->out && f->bias && words_fit(&f->words, r) && score && x && order && costs_set(f, r);
     for (uint32_t i = 0; i < n && is_fine; i++)
@@ -243,7 +236,7 @@ static int net_fit(struct learner *l, const struct recorded *r, enum loss loss, 
             order[other] = swap;
         }
         for (uint32_t i = 0; i < n; i++) {
-            uint32_t row = row_at(r, order[i]), grams = words_read(&f->words, &r->x[row], x);
+            uint32_t row = recorded_row(r, order[i]), grams = words_read(&f->words, &r->x[row], x);
             forward(f, x, grams, hidden, score, k);
             if (!slope(loss, r->quality + (size_t)row * k, score, d, k))
                 continue;

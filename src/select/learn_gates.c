@@ -142,11 +142,6 @@ static void gates_predict(const struct learner *l, const struct features *x, str
 
 /* ---- fit ---- */
 
-static uint32_t row_at(const struct recorded *r, uint32_t i)
-{
-    return r->rows ? r->rows[i] : i;
-}
-
 static uint32_t half_of(const struct recorded *r, uint32_t row)
 {
     return (uint32_t)(hash_mix(r->query ? r->query[row] : row) % 2);
@@ -160,8 +155,8 @@ static bool gates_sum(struct gates *g, const struct recorded *r, uint32_t withou
             return false;
         *g->gate[m] = (struct gate){ 0 };
     }
-    for (uint32_t i = 0; i < (r->rows ? r->n_rows : r->n); i++) {
-        uint32_t row = row_at(r, i);
+    for (uint32_t i = 0; i < recorded_n(r); i++) {
+        uint32_t row = recorded_row(r, i);
         if (half_of(r, row) == without)
             continue;
         uint32_t n = words_read(&g->words, &r->x[row], x);
@@ -196,14 +191,14 @@ static double sharpness_fit(const struct seen *s, size_t n)
 
 static bool sharpness_learn(struct gates *g, const struct recorded *r, struct gram *x)
 {
-    uint32_t n = r->rows ? r->n_rows : r->n, every = n / (2 * ASKED_MAX) + 1;
+    uint32_t n = recorded_n(r), every = n / (2 * ASKED_MAX) + 1;
     size_t n_seen = 0, room = ((size_t)n / every + 1) * r->n_models;
     struct seen *seen = malloc((room + 1) * sizeof *seen);
     bool is_fine = seen != NULL;
     for (uint32_t half = 0; half < 2 && is_fine; half++) {
         is_fine = gates_sum(g, r, half, x);
         for (uint32_t i = 0; i < n && is_fine; i += every) {
-            uint32_t row = row_at(r, i), n_grams;
+            uint32_t row = recorded_row(r, i), n_grams;
             if (half_of(r, row) != half)
                 continue;
             n_grams = words_read(&g->words, &r->x[row], x);
@@ -221,12 +216,12 @@ static bool sharpness_learn(struct gates *g, const struct recorded *r, struct gr
 
 static bool background_learn(struct gates *g, const struct recorded *r, struct gram *x)
 {
-    uint32_t n = r->rows ? r->n_rows : r->n;
+    uint32_t n = recorded_n(r);
     double whole = 0;
     free(g->background);
     g->background = calloc(WORDS_DIMS, sizeof *g->background);
     for (uint32_t i = 0; i < n && g->background; i++)
-        for (uint32_t k = words_read(&g->words, &r->x[row_at(r, i)], x); k-- > 0; whole++)
+        for (uint32_t k = words_read(&g->words, &r->x[recorded_row(r, i)], x); k-- > 0; whole++)
             g->background[x[k].bucket]++;
     for (uint32_t d = 0; d < WORDS_DIMS && g->background && whole > 0; d++)
         g->background[d] /= whole;
@@ -236,21 +231,10 @@ static bool background_learn(struct gates *g, const struct recorded *r, struct g
 static int gates_fit(struct learner *l, const struct recorded *r, struct err *e)
 {
     struct gates *g = (struct gates *)l;
-    uint32_t n = r->rows ? r->n_rows : r->n, longest = 1;
-    double sum = 0, count = 0;
-    for (uint32_t i = 0; i < n; i++)
-        longest = r->x[row_at(r, i)].n > longest ? r->x[row_at(r, i)].n : longest;
-    struct gram *x = malloc(longest * sizeof *x);
+    struct gram *x = malloc(recorded_longest(r) * sizeof *x);
     tally_clear(&g->means);
     bool is_fine = x && tally_size(&g->means, l->n_models, 0) && words_fit(&g->words, r) && background_learn(g, r, x);
-    for (uint32_t i = 0; i < n && is_fine; i++)
-        for (uint32_t m = 0; m < r->n_models; m++) {
-            struct outcome o = recorded_outcome(r, row_at(r, i), m);
-            tally_add(&g->means, &l->spec, &o, NULL, 1);
-            if (!isnan(o.quality))
-                sum += (double)o.quality, count++;
-        }
-    g->everybody = count > 0 ? sum / count : 0.5;
+    g->everybody = is_fine ? tally_record(&g->means, &l->spec, r) : 0.5;
     is_fine = is_fine && sharpness_learn(g, r, x) && gates_sum(g, r, 2, x);
     free(x);
     return is_fine ? 0 : err_set(e, "no memory for the gates of %u models", l->n_models);
@@ -282,9 +266,8 @@ static bool gates_merge(struct learner *l, const struct learner *other, double s
     uint32_t model_of[LEARNER_MODELS_MAX];
     if (other->ops != l->ops || other->fit_id != l->fit_id || !g->background)
         return false;
-    for (uint32_t m = 0; m < other->n_models; m++)
-        if ((model_of[m] = learner_model(l, other->models[m])) == UINT32_MAX)
-            return false;
+    if (!learner_models_of(l, other, model_of))
+        return false;
     tally_merge(&g->means, &o->means, model_of, share);
     for (uint32_t m = 0; m < other->n_models; m++) {
         const struct gate *from = o->gate[m];

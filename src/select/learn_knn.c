@@ -249,11 +249,11 @@ static int knn_fit(struct learner *l, const struct recorded *rec, struct err *e)
     memset(k->n, 0, LEARNER_MODELS_MAX * sizeof *k->n);
     for (uint32_t b = 0; b < FEATURE_BUCKETS; b++)
         k->posts[b].n = 0;
-    uint32_t n = rec->rows ? rec->n_rows : rec->n, *df = calloc(FEATURE_BUCKETS, sizeof *df);
+    uint32_t n = recorded_n(rec), *df = calloc(FEATURE_BUCKETS, sizeof *df);
     if (!df)
         return err_set(e, "no memory for the index of knn");
     for (uint32_t i = 0; i < n; i++) {
-        const struct features *x = &rec->x[rec->rows ? rec->rows[i] : i];
+        const struct features *x = &rec->x[recorded_row(rec, i)];
         for (uint32_t g = 0; g < x->n; g++)
             df[x->grams[g].bucket]++;
     }
@@ -261,7 +261,7 @@ static int knn_fit(struct learner *l, const struct recorded *rec, struct err *e)
         k->idf[b] = df[b] > n / COMMON ? 0 : (float)(log((1.0 + n) / (1.0 + df[b])) + 1);
     free(df);
     for (uint32_t i = n > l->spec.rows_max ? n - l->spec.rows_max : 0; i < n; i++) {
-        uint32_t row = rec->rows ? rec->rows[i] : i, r = row_new(k, &rec->x[row], rec->query ? rec->query[row] : 0);
+        uint32_t row = recorded_row(rec, i), r = row_new(k, &rec->x[row], rec->query ? rec->query[row] : 0);
         if (r == UINT32_MAX)
             return err_set(e, "no memory for the rows of knn");
         for (uint32_t m = 0; m < rec->n_models; m++) {

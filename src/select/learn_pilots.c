@@ -218,11 +218,11 @@ static uint32_t label_of(const struct recorded *r, uint32_t row, const struct ra
 static void line_fit(struct pilots *p, const struct recorded *r, const struct rank *order, const uint32_t *kind, struct gram *x,
                      struct arena *a)
 {
-    uint32_t n = r->rows ? r->n_rows : r->n, every = n / ASKED_MAX + 1, k = r->n_models;
+    uint32_t n = recorded_n(r), every = n / ASKED_MAX + 1, k = r->n_models;
     struct line { double n, like, quality; } *of = ARENA_ARRAY(a, struct line, k);
     double *like = ARENA_ARRAY(a, double, k), squares = 0, products = 0, seen = 0;
     for (uint32_t i = 0; i < n; i += every) {
-        uint32_t row = r->rows ? r->rows[i] : i;
+        uint32_t row = recorded_row(r, i);
         const float *q = r->quality + (size_t)row * k;
         double like_mean = 0, quality_mean = 0, known = 0;
         likenesses(p, x, words_read(&p->words, &r->x[row], x), label_of(r, row, order), kind[row], like);
@@ -247,21 +247,9 @@ static void line_fit(struct pilots *p, const struct recorded *r, const struct ra
     p->slope = fmax(squares > 1e-9 ? products / squares : 0, 0.01);     /* never against likeness: it is what ranks */
 }
 
-static double everybody_of(const struct recorded *r)
-{
-    double sum = 0, n = 0;
-    for (uint32_t i = 0; i < (r->rows ? r->n_rows : r->n); i++)
-        for (uint32_t m = 0; m < r->n_models; m++) {
-            float q = r->quality[(size_t)(r->rows ? r->rows[i] : i) * r->n_models + m];
-            if (!isnan(q))
-                sum += (double)q, n++;
-        }
-    return n > 0 ? sum / n : 0.5;
-}
-
 static bool pilots_learn(struct pilots *p, const struct recorded *r, struct arena *a)
 {
-    uint32_t n = r->rows ? r->n_rows : r->n, longest = 0, *kind = ARENA_ARRAY(a, uint32_t, r->n);
+    uint32_t n = recorded_n(r), *kind = ARENA_ARRAY(a, uint32_t, r->n);
     str *names = ARENA_ARRAY(a, str, LEARNER_KINDS_MAX);
     uint32_t n_kinds = kinds_name(r, &p->l.spec, true, kind, names, a);
     kinds_clear(&p->kinds);
@@ -271,19 +259,11 @@ static bool pilots_learn(struct pilots *p, const struct recorded *r, struct aren
     if (n_kinds == UINT32_MAX || !learner_kinds_set(&p->l, names, n_kinds) || !tally_size(&p->means, p->l.n_models, 0) ||
         !words_fit(&p->words, r) || (n_kinds && !kinds_fit(&p->kinds, r, kind, n_kinds)))
         return false;
-    p->everybody = everybody_of(r);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t row = r->rows ? r->rows[i] : i;
-        longest = r->x[row].n > longest ? r->x[row].n : longest;
-        for (uint32_t m = 0; m < r->n_models; m++) {
-            struct outcome o = recorded_outcome(r, row, m);
-            tally_add(&p->means, &p->l.spec, &o, NULL, 1);
-        }
-    }
+    p->everybody = tally_record(&p->means, &p->l.spec, r);
     const struct rank *order = ranks(p, r->n_models, a);
-    struct gram *x = ARENA_ARRAY(a, struct gram, longest);
+    struct gram *x = ARENA_ARRAY(a, struct gram, recorded_longest(r));
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t row = r->rows ? r->rows[i] : i, m = label_of(r, row, order);
+        uint32_t row = recorded_row(r, i), m = label_of(r, row, order);
         kind[row] = kind[row] == UINT32_MAX ? kind_of(p, &r->x[row]) : kind[row];
         struct pilot *at = m == UINT32_MAX ? NULL : pilot_of(p, m, kind[row]);
         if (at)
@@ -335,9 +315,8 @@ static bool pilots_merge(struct learner *l, const struct learner *other, double 
     uint32_t model_of[LEARNER_MODELS_MAX];
     if (other->ops != l->ops || other->fit_id != l->fit_id || p->kinds.n != o->kinds.n)
         return false;
-    for (uint32_t m = 0; m < other->n_models; m++)
-        if ((model_of[m] = learner_model(l, other->models[m])) == UINT32_MAX)
-            return false;
+    if (!learner_models_of(l, other, model_of))
+        return false;
     tally_merge(&p->means, &o->means, model_of, share);
     for (uint32_t i = 0; i < o->n; i++) {
         struct pilot *at = pilot_of(p, model_of[o->pilot[i]->model], o->pilot[i]->kind);

@@ -76,8 +76,8 @@ static int table_learn(struct table *t, const struct recorded *r, bool has_kinds
     if (!is_fine || !tally_size(&t->cells, t->l.n_models, t->kinds.n))
         return err_set(e, "no memory for a table of %u models", t->l.n_models);
     float p[LEARNER_KINDS_MAX];
-    for (uint32_t i = 0; i < (r->rows ? r->n_rows : r->n); i++) {
-        uint32_t row = r->rows ? r->rows[i] : i;
+    for (uint32_t i = 0; i < recorded_n(r); i++) {
+        uint32_t row = recorded_row(r, i);
         table_shares(t, &r->x[row], p);
         for (uint32_t m = 0; m < r->n_models; m++) {
             struct outcome o = recorded_outcome(r, row, m);
@@ -117,9 +117,8 @@ static bool table_merge(struct learner *l, const struct learner *other, double s
     if (other->ops != l->ops || (t->kinds.n && other->fit_id != l->fit_id) || t->kinds.n != o->kinds.n)
         return false;
     uint32_t model_of[LEARNER_MODELS_MAX];
-    for (uint32_t m = 0; m < other->n_models; m++)
-        if ((model_of[m] = learner_model(l, other->models[m])) == UINT32_MAX)
-            return false;
+    if (!learner_models_of(l, other, model_of))
+        return false;
     tally_merge(&t->cells, &o->cells, model_of, share);
     tally_weigh(&t->cells, &l->spec);
     return true;

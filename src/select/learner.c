@@ -123,6 +123,14 @@ uint32_t learner_model(struct learner *l, str name)
     return l->n_models - 1;
 }
 
+bool learner_models_of(struct learner *l, const struct learner *other, uint32_t *model_of)
+{
+    for (uint32_t m = 0; m < other->n_models; m++)
+        if ((model_of[m] = learner_model(l, other->models[m])) == UINT32_MAX)
+            return false;
+    return true;
+}
+
 bool learner_kinds_set(struct learner *l, const str *kinds, uint32_t n)
 {
     names_free(l->kinds, l->n_kinds);
@@ -133,6 +141,14 @@ bool learner_kinds_set(struct learner *l, const str *kinds, uint32_t n)
         if (!name_push(&l->kinds, &l->n_kinds, &cap, kinds[i]))
             return false;
     return true;
+}
+
+uint32_t recorded_longest(const struct recorded *r)
+{
+    uint32_t longest = 1;
+    for (uint32_t i = 0; i < recorded_n(r); i++)
+        longest = r->x[recorded_row(r, i)].n > longest ? r->x[recorded_row(r, i)].n : longest;
+    return longest;
 }
 
 struct outcome recorded_outcome(const struct recorded *r, uint32_t row, uint32_t model)
@@ -155,8 +171,8 @@ int learner_fit(struct learner *l, const struct recorded *r, struct err *e)
     if (l->n_models != r->n_models)
         return err_set(e, "a learner of %u models cannot be fitted to rows of %u", l->n_models, r->n_models);
     uint64_t id = hash_mix((uint64_t)r->n << 32 ^ r->n_models ^ l->spec.seed << 8);
-    for (uint32_t i = 0; i < (r->rows ? r->n_rows : r->n); i++) {
-        uint32_t row = r->rows ? r->rows[i] : i;
+    for (uint32_t i = 0; i < recorded_n(r); i++) {
+        uint32_t row = recorded_row(r, i);
         id = hash_mix(id ^ r->x[row].n ^ (r->x[row].n ? (uint64_t)r->x[row].grams[0].bucket << 32 : 0) ^ (uint64_t)row << 16);
     }
     l->fit_id = id | 1;

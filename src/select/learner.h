@@ -59,6 +59,10 @@ struct recorded {
     const uint32_t *rows; uint32_t n_rows;      /* which rows to learn from; NULL: all */
 };
 
+/* The rows to learn from: how many, and which the i-th is. */
+static inline uint32_t recorded_n(const struct recorded *r)                     { return r->rows ? r->n_rows : r->n; }
+static inline uint32_t recorded_row(const struct recorded *r, uint32_t i)       { return r->rows ? r->rows[i] : i; }
+uint32_t recorded_longest(const struct recorded *r);    /* grams of the longest of them, at least 1 */
 /* What is recorded of one model in one row, as an outcome. */
 struct outcome recorded_outcome(const struct recorded *r, uint32_t row, uint32_t model);
 
@@ -106,6 +110,8 @@ void learner_free(struct learner *l);                   /* NULL is fine */
 int learner_fit(struct learner *l, const struct recorded *r, struct err *e);
 /* Index of a model, added if it is new (then it starts from priors). UINT32_MAX: LEARNER_MODELS_MAX reached or no memory. */
 uint32_t learner_model(struct learner *l, str name);
+/* For merge: model_of[other->n_models] is where the other's models are here, added if they are new. False as learner_model. */
+bool learner_models_of(struct learner *l, const struct learner *other, uint32_t *model_of);
 bool learner_kinds_set(struct learner *l, const str *kinds, uint32_t n);       /* for fit; false: no memory */
 uint32_t learner_find(const struct learner *l, str name);       /* UINT32_MAX: unknown */
 uint32_t learner_kind(const struct learner *l, str name);       /* of a label; UINT32_MAX: unknown */

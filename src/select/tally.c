@@ -91,6 +91,19 @@ void tally_add(struct tally *c, const struct learner_spec *spec, const struct ou
         tally_weigh(c, spec);
 }
 
+double tally_record(struct tally *c, const struct learner_spec *spec, const struct recorded *r)
+{
+    double sum = 0, n = 0;
+    for (uint32_t i = 0; i < recorded_n(r); i++)
+        for (uint32_t m = 0; m < r->n_models; m++) {
+            struct outcome o = recorded_outcome(r, recorded_row(r, i), m);
+            tally_add(c, spec, &o, NULL, 1);
+            if (!isnan(o.quality))
+                sum += (double)o.quality, n++;
+        }
+    return n > 0 ? sum / n : 0.5;
+}
+
 static double mean_of(double sum, double n, double prior, double worth)
 {
     n = n > 0 ? n : 0;

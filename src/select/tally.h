@@ -24,6 +24,8 @@ bool tally_size(struct tally *c, uint32_t n_models, uint32_t n_kinds);
 void tally_clear(struct tally *c);
 /* kind_share[n_kinds]: how much of the outcome belongs to each kind. */
 void tally_add(struct tally *c, const struct learner_spec *spec, const struct outcome *o, const float *kind_share, double weight);
+/* All that is recorded, into a table without kinds. Returns the mean quality, 0.5 if none is known. */
+double tally_record(struct tally *c, const struct learner_spec *spec, const struct recorded *r);
 /* Works out anew how much a model's cells are to be shrunken; tally_add does it by itself as outcomes grow by a quarter. */
 void tally_weigh(struct tally *c, const struct learner_spec *spec);
 /* p[n_kinds]: how likely each kind is. out[n_models] */

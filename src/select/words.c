@@ -26,9 +26,9 @@ bool words_fit(struct words *w, const struct recorded *r)
 {
     if (!words_room(w))
         return false;
-    w->n = r->rows ? r->n_rows : r->n;
-    for (uint32_t i = 0; i < (r->rows ? r->n_rows : r->n); i++) {
-        const struct features *x = &r->x[r->rows ? r->rows[i] : i];
+    w->n = recorded_n(r);
+    for (uint32_t i = 0; i < recorded_n(r); i++) {
+        const struct features *x = &r->x[recorded_row(r, i)];
         for (uint32_t g = 0; g < x->n; g++)
             w->texts[fold(x->grams[g].bucket)]++;
     }
