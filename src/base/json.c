@@ -937,6 +937,12 @@ void jw_int(struct json_writer *w, int64_t v)
     buf_u64(w->out, v < 0 ? -(uint64_t)v : (uint64_t)v);
 }
 
+void jw_hex(struct json_writer *w, uint64_t v)
+{
+    char digits[17];
+    jw_str(w, (str){ digits, (size_t)snprintf(digits, sizeof digits, "%llx", (unsigned long long)v) });
+}
+
 void jw_float(struct json_writer *w, float v)
 {
     comma(w);

@@ -102,6 +102,7 @@ void jw_end(struct json_writer *w, char bracket);           /* '}' or ']' */
 void jw_key(struct json_writer *w, str key);
 void jw_str(struct json_writer *w, str s);                  /* bad UTF-8 becomes U+FFFD */
 void jw_int(struct json_writer *w, int64_t v);
+void jw_hex(struct json_writer *w, uint64_t v);             /* a string of digits, without leading zeros; base/hex.h reads it */
 void jw_double(struct json_writer *w, double v);            /* shortest that reads back; NaN: null */
 void jw_float(struct json_writer *w, float v);              /* the same for a float */
 void jw_bool(struct json_writer *w, bool v);

@@ -27,6 +27,7 @@ static inline void put_bool(struct json_writer *w, str key, bool v)     { put_ke
 static inline void put_raw(struct json_writer *w, str key, str raw)     { put_key(w, key); jw_raw(w, raw); }
 static inline void put_null(struct json_writer *w, str key)             { put_key(w, key); jw_null(w); }
 static inline void put_open(struct json_writer *w, str key, char b)     { put_key(w, key); jw_begin(w, b); }
+static inline void put_hex(struct json_writer *w, str key, uint64_t v)  { put_key(w, key); jw_hex(w, v); }
 static inline void put_double(struct json_writer *w, str key, double v) { put_key(w, key); jw_double(w, v); }   /* NaN: null */
 static inline void put_float(struct json_writer *w, str key, float v)   { put_key(w, key); jw_float(w, v); }
 

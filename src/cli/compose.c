@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "base/json.h"
+#include "base/put.h"
 #include "cli/cli.h"
 #include "cli/outcomes.h"
 #include "select/compose.h"
@@ -368,41 +368,37 @@ static void json_print(const struct composer *c)
     struct buf out = { 0 };
     struct json_writer j = { .out = &out };
     jw_begin(&j, '{');
-    jw_key(&j, S("set")), jw_str(&j, c->o.name);
-    jw_key(&j, S("queries")), jw_int(&j, c->o.n);
-    jw_key(&j, S("budget")), jw_double(&j, p->budget);
-    jw_key(&j, S("price")), jw_double(&j, c->wish->price);
-    jw_key(&j, S("size")), jw_double(&j, compose_size(p, c->is_chosen));
-    jw_key(&j, S("is_exact")), jw_bool(&j, fitting_n(c) <= COMPOSE_EXACT_MAX);
-    jw_key(&j, S("models"));
-    jw_begin(&j, '[');
+    put_str(&j, S("set"), c->o.name);
+    put_int(&j, S("queries"), c->o.n);
+    put_double(&j, S("budget"), p->budget);
+    put_double(&j, S("price"), c->wish->price);
+    put_double(&j, S("size"), compose_size(p, c->is_chosen));
+    put_bool(&j, S("is_exact"), fitting_n(c) <= COMPOSE_EXACT_MAX);
+    put_open(&j, S("models"), '[');
     for (uint32_t m = 0; m < c->o.n_models; m++)
         if (c->is_chosen[m])
             jw_str(&j, c->o.models[m]);
     jw_end(&j, ']');
-    jw_key(&j, S("map"));
-    jw_begin(&j, '{');
+    put_open(&j, S("map"), '{');
     for (uint32_t k = 0; k < p->n_kinds; k++)
-        jw_key(&j, c->kinds[k]), jw_str(&j, c->o.models[c->map[k]]);
+        put_str(&j, c->kinds[k], c->o.models[c->map[k]]);
     jw_end(&j, '}');
-    jw_key(&j, S("expected")), jw_double(&j, c->value);
-    jw_key(&j, S("judged"));
-    jw_begin(&j, '{');
+    put_double(&j, S("expected"), c->value);
+    put_open(&j, S("judged"), '{');
     for (uint32_t way = 0; way < WAYS; way++) {
         const struct way_sums *s = &c->of[way];
         if (!is_told(c, way))
             continue;
-        jw_key(&j, str_of(ways[way].key));
-        jw_begin(&j, '{');
-        jw_key(&j, S("score")), jw_double(&j, s->quality / s->n);
-        jw_key(&j, S("score_standard_error")), jw_double(&j, error_of(s->quality, s->squares, s->n));
-        jw_key(&j, S("cost")), jw_double(&j, s->costs > 0 ? s->cost / s->costs : (double)NAN);
-        jw_key(&j, S("gain")), jw_double(&j, s->gain / s->n);
-        jw_key(&j, S("gain_standard_error")), jw_double(&j, error_of(s->gain, s->gain_squares, s->n));
+        put_open(&j, str_of(ways[way].key), '{');
+        put_double(&j, S("score"), s->quality / s->n);
+        put_double(&j, S("score_standard_error"), error_of(s->quality, s->squares, s->n));
+        put_double(&j, S("cost"), s->costs > 0 ? s->cost / s->costs : (double)NAN);
+        put_double(&j, S("gain"), s->gain / s->n);
+        put_double(&j, S("gain_standard_error"), error_of(s->gain, s->gain_squares, s->n));
         jw_end(&j, '}');
     }
     jw_end(&j, '}');
-    jw_key(&j, S("uncertain_share")), jw_double(&j, is_told(c, UNCERTAIN) ? c->n_uncertain / c->n_asked : (double)NAN);
+    put_double(&j, S("uncertain_share"), is_told(c, UNCERTAIN) ? c->n_uncertain / c->n_asked : (double)NAN);
     jw_end(&j, '}');
     buf_char(&out, '\n');
     cli_put(stdout, buf_view(&out));

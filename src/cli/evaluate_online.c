@@ -304,11 +304,10 @@ static struct summary summary_of(double (*all)[STRATEGIES_MAX][FIGURES], uint32_
 
 static void summary_write(struct json_writer *w, const char *key, struct summary s)
 {
-    jw_key(w, str_of(key));
-    jw_begin(w, '{');
-    jw_key(w, S("mean")), jw_double(w, s.mean);
-    jw_key(w, S("standard_error")), jw_double(w, s.error);
-    jw_key(w, S("least")), jw_double(w, s.least);
+    put_open(w, str_of(key), '{');
+    put_double(w, S("mean"), s.mean);
+    put_double(w, S("standard_error"), s.error);
+    put_double(w, S("least"), s.least);
     jw_end(w, '}');
 }
 
@@ -320,9 +319,9 @@ static void strategy_print(const struct outcomes *o, const struct online *q, dou
     const char *name = q->strategies[k]->name;
     if (q->as_json) {
         jw_begin(&w, '{');
-        jw_key(&w, S("set")), jw_str(&w, o->name);
-        jw_key(&w, S("strategy")), jw_str(&w, str_of(name));
-        jw_key(&w, S("runs")), jw_int(&w, q->runs);
+        put_str(&w, S("set"), o->name);
+        put_str(&w, S("strategy"), str_of(name));
+        put_int(&w, S("runs"), q->runs);
     } else {
         buf_printf(out, " %s\n", name);
     }

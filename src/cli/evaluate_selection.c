@@ -732,20 +732,20 @@ static void json_print(const struct evaluation *ev)
     struct buf out = { 0 };
     struct json_writer j = { .out = &out };
     jw_begin(&j, '{');
-    jw_key(&j, S("set")), jw_str(&j, o->name);
-    jw_key(&j, S("queries")), jw_int(&j, o->n);
-    jw_key(&j, S("models")), jw_int(&j, o->n_models);
-    jw_key(&j, S("folds")), jw_int(&j, ev->n_folds);
+    put_str(&j, S("set"), o->name);
+    put_int(&j, S("queries"), o->n);
+    put_int(&j, S("models"), o->n_models);
+    put_int(&j, S("folds"), ev->n_folds);
     put_double(&j, S("judge_error"), ev->judge_error);
     put_double(&j, S("judge_cost"), ev->judge_cost);
     put_bool(&j, S("judge_repeats"), ev->judge_repeats);
     put_strs(&j, S("left_out"), o->dropped, o->n_dropped);
     put_strs(&j, S("left_out_constant"), o->constant, o->n_constant);
     put_open(&j, S("best_single"), '{');
-    jw_key(&j, S("model")), jw_str(&j, o->models[ev->best[0]]);
-    jw_key(&j, S("score")), jw_double(&j, ev->best_score);
-    jw_key(&j, S("cost")), jw_double(&j, o->cost_usd ? ev->best_cost : (double)NAN);
-    jw_key(&j, S("hull_aiq")), jw_double(&j, ev->singles_aiq);
+    put_str(&j, S("model"), o->models[ev->best[0]]);
+    put_double(&j, S("score"), ev->best_score);
+    put_double(&j, S("cost"), o->cost_usd ? ev->best_cost : (double)NAN);
+    put_double(&j, S("hull_aiq"), ev->singles_aiq);
     points_json(&j, "hull", ev->singles, ev->n_singles);
     jw_end(&j, '}');
     put_open(&j, S("policies"), '{');
@@ -764,15 +764,15 @@ static void json_print(const struct evaluation *ev)
                                                             { "seconds", r->seconds },
         };
         for (size_t i = 0; i < COUNT_OF(figures); i++)
-            jw_key(&j, str_of(figures[i].key)), jw_double(&j, figures[i].value);
+            put_double(&j, str_of(figures[i].key), figures[i].value);
         points_json(&j, "hull", r->hull, r->n_hull);
         if (n_groups > 1 && is_one_model(r)) {
             put_open(&j, S("apgr_by_task"), '{');
             for (uint32_t g = 0; g < n_groups; g++) {
                 double error, v = apgr_of(ev, r, ev->model_score[1] > ev->model_score[0], groups[g], &error);
                 put_open(&j, groups[g], '{');
-                jw_key(&j, S("apgr")), jw_double(&j, v);
-                jw_key(&j, S("standard_error")), jw_double(&j, error);
+                put_double(&j, S("apgr"), v);
+                put_double(&j, S("standard_error"), error);
                 jw_end(&j, '}');
             }
             jw_end(&j, '}');

@@ -23,12 +23,12 @@ static void card_print(const struct outcomes *o, const struct learner *l, const 
     struct buf text = { 0 };
     struct json_writer j = { .out = &text };
     jw_begin(&j, '{');
-    jw_key(&j, S("file")), jw_str(&j, str_of(out));
-    jw_key(&j, S("learner")), jw_str(&j, str_of(l->ops->name));
-    jw_key(&j, S("queries")), jw_int(&j, o->n);
-    jw_key(&j, S("kinds")), jw_int(&j, l->n_kinds);
-    jw_key(&j, S("bytes")), jw_int(&j, (int64_t)bytes);
-    jw_key(&j, S("seconds")), jw_double(&j, seconds);
+    put_str(&j, S("file"), str_of(out));
+    put_str(&j, S("learner"), str_of(l->ops->name));
+    put_int(&j, S("queries"), o->n);
+    put_int(&j, S("kinds"), l->n_kinds);
+    put_int(&j, S("bytes"), (int64_t)bytes);
+    put_double(&j, S("seconds"), seconds);
     put_strs(&j, S("models"), l->models, l->n_models);
     jw_end(&j, '}');
     buf_char(&text, '\n');

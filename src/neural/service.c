@@ -209,24 +209,32 @@ static int passages_join(struct neural_ask *ask, const struct neural_ask *closer
     return 0;
 }
 
+/* Its answer names passages that its head wants to see by themselves. */
+static bool looks_closer(const struct neural_ask *ask)
+{
+    return ask->task == NEURAL_LABELS && ask->status == 0 && ask->n_spans > 0;
+}
+
 /* What was answered for whole windows is joined by what the head says of single passages, in the same way: labels of a text as short as
  * one of them look no closer. An answer without them would be half of one, so an ask has the status of those that it waits for. */
 WAITS static void passages_look(struct neural_ask *asks, size_t n, uint64_t deadline, struct arena *a)
 {
     size_t n_passages = 0, at = 0;
     for (size_t i = 0; i < n; i++)
-        n_passages += asks[i].task == NEURAL_LABELS && asks[i].status == 0 ? asks[i].n_spans : 0;
-    struct neural_ask *closer = n_passages ? arena_try(a, n_passages * sizeof *closer) : NULL;
+        n_passages += looks_closer(&asks[i]) ? asks[i].n_spans : 0;
+    if (n_passages == 0)
+        return;
+    struct neural_ask *closer = arena_try(a, n_passages * sizeof *closer);
     for (size_t i = 0; i < n && closer; i++)
-        for (uint32_t k = 0; asks[i].task == NEURAL_LABELS && asks[i].status == 0 && k < asks[i].n_spans; k++)
+        for (uint32_t k = 0; looks_closer(&asks[i]) && k < asks[i].n_spans; k++)
             closer[at++] = (struct neural_ask){
                 .task = NEURAL_LABELS, .model = asks[i].model, .head = asks[i].head,
                 .text = { asks[i].text.ptr + asks[i].spans[k].from, asks[i].spans[k].to - asks[i].spans[k].from } };
     if (closer)
         neural_run(closer, n_passages, deadline, a);
     at = 0;
-    for (size_t i = 0; i < n && n_passages; i++)
-        if (asks[i].task == NEURAL_LABELS && asks[i].status == 0 && asks[i].n_spans) {
+    for (size_t i = 0; i < n; i++)
+        if (looks_closer(&asks[i])) {
             asks[i].status = closer ? passages_join(&asks[i], closer + at, a) : -ENOMEM;
             at += asks[i].n_spans;
         }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/put.h"
 #include "dialect/openai_chat_parse.h"
 #include "pipeline/account.h"
 #include "pipeline/attempt.h"
@@ -27,10 +28,8 @@ static bool thinks_by_name(const struct model *m)
 static void message_write(struct json_writer *w, const char *role, str text)
 {
     jw_begin(w, '{');
-    jw_key(w, S("role"));
-    jw_str(w, str_of(role));
-    jw_key(w, S("content"));
-    jw_str(w, text);
+    put_str(w, S("role"), str_of(role));
+    put_str(w, S("content"), text);
     jw_end(w, '}');
 }
 
@@ -39,24 +38,18 @@ static str body_write(struct arena *a, const struct select_question *q, const st
     struct buf body = { 0 };
     struct json_writer w = { .out = &body };
     jw_begin(&w, '{');
-    jw_key(&w, S("model"));
-    jw_str(&w, q->model);
-    jw_key(&w, S("messages"));
-    jw_begin(&w, '[');
+    put_str(&w, S("model"), q->model);
+    put_open(&w, S("messages"), '[');
     message_write(&w, "system", q->system);
     message_write(&w, "user", q->text);
     jw_end(&w, ']');
-    jw_key(&w, S("temperature"));
-    jw_int(&w, 0);
-    jw_key(&w, S("max_completion_tokens"));
-    jw_int(&w, q->tokens);
+    put_int(&w, S("temperature"), 0);
+    put_int(&w, S("max_completion_tokens"), q->tokens);
     if (q->wants_json) {
-        jw_key(&w, S("response_format"));
-        jw_raw(&w, S("{\"type\":\"json_object\"}"));
+        put_raw(&w, S("response_format"), S("{\"type\":\"json_object\"}"));
     }
     if (!m->family && m->backends[0].dialect == &dialect_openai_chat && thinks_by_name(m)) {
-        jw_key(&w, S("chat_template_kwargs"));
-        jw_raw(&w, S("{\"enable_thinking\":false}"));
+        put_raw(&w, S("chat_template_kwargs"), S("{\"enable_thinking\":false}"));
     }
     jw_end(&w, '}');
     return buf_to_arena(&body, a);

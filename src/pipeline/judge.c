@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/put.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "pipeline/ask.h"
@@ -251,18 +252,12 @@ static void judged_log(const struct job *j, const struct ask_answer *said, doubl
 {
     struct buf members = { 0 };
     struct json_writer w = { .out = &members };
-    jw_key(&w, S("request_id"));
-    jw_str(&w, j->id);
-    jw_key(&w, S("model"));
-    jw_str(&w, j->model);
-    jw_key(&w, S("judge"));
-    jw_str(&w, said->model);
-    jw_key(&w, S("reward"));
-    jw_double(&w, reward);
-    jw_key(&w, S("weight"));
-    jw_float(&w, (float)weight);
-    jw_key(&w, S("ms"));
-    jw_int(&w, (int64_t)(said->took_ns / NS_PER_MS));
+    put_str(&w, S("request_id"), j->id);
+    put_str(&w, S("model"), j->model);
+    put_str(&w, S("judge"), said->model);
+    put_double(&w, S("reward"), reward);
+    put_float(&w, S("weight"), (float)weight);
+    put_int(&w, S("ms"), (int64_t)(said->took_ns / NS_PER_MS));
     log_fields(LOG_INFO, "judged", buf_view(&members));
     buf_free(&members);
 }

@@ -5,7 +5,6 @@
 #include "pipeline/learning_state.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -127,9 +126,8 @@ void purses_write(const struct learning *l, struct json_writer *w)
         if (!l->purses[i])
             continue;
         const struct pacing *p = &l->purses[i]->of;
-        char key[17];
         jw_begin(w, '{');
-        put_str(w, S("purse"), (str){ key, (size_t)snprintf(key, sizeof key, "%llx", (unsigned long long)l->purses[i]->key) });
+        put_hex(w, S("purse"), l->purses[i]->key);
         put_int(w, S("budget"), p->rules.budget);
         put_int(w, S("window"), (int64_t)p->rules.window);
         put_bool(w, S("sliding"), p->rules.is_sliding);
@@ -150,12 +148,6 @@ void purses_write(const struct learning *l, struct json_writer *w)
     jw_end(w, ']');
 }
 
-static uint64_t whole(const struct json *j, jref object, str key)
-{
-    int64_t v;
-    return json_int(j, json_get(j, object, key), &v) && v > 0 ? (uint64_t)v : 0;
-}
-
 static double positive(const struct json *j, jref object, str key)
 {
     double v;
@@ -169,17 +161,17 @@ void purses_read(struct learning *l, const struct json *j, jref list, struct are
         return;
     JSON_EACH_ITEM(j, list, item) {
         jref parts = json_is(j, item, JSON_OBJECT) ? json_get(j, item, S("parts")) : JSON_NONE;
-        if (!json_is(j, parts, JSON_ARRAY) || json_count(j, parts) != 2 * (PACING_SLOTS + 1) || whole(j, item, S("window")) == 0)
+        if (!json_is(j, parts, JSON_ARRAY) || json_count(j, parts) != 2 * (PACING_SLOTS + 1) || state_whole(j, item, "window") == 0)
             continue;
         struct purse *to = purse_at(l, hex_or_zero(json_str(j, json_get(j, item, S("purse")), a)), 0);
         if (!to)
             return;
         struct pacing *p = &to->of;
         *p = (struct pacing){
-            .rules = { .budget = purse_money(whole(j, item, S("budget"))), .window = whole(j, item, S("window")),
+            .rules = { .budget = purse_money(state_whole(j, item, "budget")), .window = state_whole(j, item, "window"),
                        .is_sliding = json_bool(j, json_get(j, item, S("sliding")), false), .step = PACING_STEP },
-            .began = whole(j, item, S("began")), .part = whole(j, item, S("part")),
-            .promised = purse_money(whole(j, item, S("promised"))), .least = purse_money(whole(j, item, S("least"))),
+            .began = state_whole(j, item, "began"), .part = state_whole(j, item, "part"),
+            .promised = purse_money(state_whole(j, item, "promised")), .least = purse_money(state_whole(j, item, "least")),
             .price = positive(j, item, S("price")), .rate = positive(j, item, S("rate")),
         };
         int k = 0;

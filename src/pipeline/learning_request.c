@@ -110,6 +110,17 @@ static struct learner *table_read(struct arena *a, str path, struct findings *ou
 
 /* Learning is off: conversations stay on their model all the same, since a switch throws the provider's prompt cache away
  * (`global.router.session_affinity`). Nothing else is learned or kept. */
+static const char *const payers[] = { [PAYER_ALL] = "all", [PAYER_KEY] = "key", [PAYER_USER] = "user", [PAYER_TEAM] = "team",
+                                      [PAYER_PROJECT] = "project" };
+
+static enum payer payer_of(str name)            /* one of them: the configuration's table has checked it */
+{
+    uint32_t at = 0;
+    while (at + 1 < COUNT_OF(payers) && !str_eq(name, str_of(payers[at])))
+        at++;
+    return (enum payer)at;
+}
+
 static struct learning_conf *affinity_build(struct arena *a, const struct config *c)
 {
     const struct affinity_conf *k = &c->affinity;
@@ -145,7 +156,7 @@ struct learning_conf *learning_conf_build(struct arena *a, const struct config *
         .tuning = { k->rate, k->share },
         .state_dir = config_relative(c, a, k->state_dir), .checkpoint_ns = k->checkpoint_ns,
         .budget_usd = k->budget_usd < 9e9 ? k->budget_usd : 0,
-        .budget_window_ns = k->window_ns > NS_PER_S ? k->window_ns : NS_PER_S, .budget_slides = k->window_slides, .budget_per = k->budget_per,
+        .budget_window_ns = k->window_ns > NS_PER_S ? k->window_ns : NS_PER_S, .budget_slides = k->window_slides, .budget_per = payer_of(k->budget_per),
         .output_tokens = k->output_tokens, .decisions = ARENA_ARRAY(a, struct decision_learning *, c->n_profiles),
     };
     for (size_t p = 0; p < c->n_profiles; p++) {
@@ -323,14 +334,13 @@ static int64_t nano(double usd)
 }
 
 /* Whose budget it is. Callers without the attribute share one. */
-static uint64_t purse_of(const struct req *r, const struct learning_conf *conf)
+static uint64_t purse_of(const struct req *r, enum payer per)
 {
     static const struct caller nobody = { 0 };
     const struct caller *c = r->caller ? r->caller : &nobody;
-    str per = conf->budget_per;
-    str who = str_eq(per, S("key")) ? c->key_id : str_eq(per, S("user")) ? c->user : str_eq(per, S("team")) ? c->team
-            : str_eq(per, S("project")) ? c->project : S("");
-    return hash_stable(who, hash_stable(per, 0)) | 1;   /* 0 is that of those who find no room */
+    str who[] = { [PAYER_ALL] = S(""), [PAYER_KEY] = c->key_id, [PAYER_USER] = c->user, [PAYER_TEAM] = c->team,
+                  [PAYER_PROJECT] = c->project };
+    return hash_stable(who[per], (uint64_t)per) | 1;    /* 0 is that of those who find no room */
 }
 
 /* Costs of the offers; the pace's price is taken off, and those that do not fit are out. */
@@ -352,7 +362,7 @@ static void budget_look(struct req *r, struct learning *l, const struct learning
             n->cheapest = n->most[i];
     }
     bool *may = ARENA_ARRAY(r->a, bool, k->n);
-    n->purse = purse_of(r, conf);
+    n->purse = purse_of(r, conf->budget_per);
     double price = learning_pace(l, n->purse, &rules, n->most, n->cheapest, now, k->n, may);
     for (uint32_t i = 0; i < k->n; i++) {
         n->offers[i].penalty += price * n->offers[i].cost;

@@ -26,6 +26,8 @@ struct decision_learning {              /* decisions[].adaptations over the glob
 struct judge;
 struct learner;
 
+enum payer { PAYER_ALL, PAYER_KEY, PAYER_USER, PAYER_TEAM, PAYER_PROJECT };      /* who has a budget */
+
 struct learning_conf {                  /* of a snapshot */
     bool adapts, protects;
     bool is_whole_session;
@@ -42,7 +44,7 @@ struct learning_conf {                  /* of a snapshot */
     uint8_t *places;                    /* [n_kinds of the table] in a context */
     uint64_t checkpoint_ns;
     double budget_usd;                  /* a window; 0: none */
-    uint64_t budget_window_ns; bool budget_slides; str budget_per;
+    uint64_t budget_window_ns; bool budget_slides; enum payer budget_per;
     int64_t output_tokens;              /* most of an answer whose request does not say */
     struct decision_learning **decisions;   /* [recipe][decision] */
 };

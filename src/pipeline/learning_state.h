@@ -76,6 +76,9 @@ void learned_reset(struct learning *l, uint32_t model, const struct seen *after,
 void learned_judge(struct learning *l, uint64_t judge);     /* another one: nothing is known of its error */
 void learned_sum(struct learning *l);                       /* sums up own and peers anew */
 
+/* learning_store.c: a number above 0 of an object; else 0 */
+uint64_t state_whole(const struct json *j, jref object, const char *key);
+
 /* learning_purse.c; lock held */
 struct purse *purse_at(struct learning *l, uint64_t key, uint64_t now);     /* found or made; NULL: no memory */
 int64_t purse_money(uint64_t nano_usd);                     /* bounded, so that sums of a hostile file cannot overflow */

@@ -38,7 +38,7 @@ static double number(const struct json *j, jref object, const char *key, double 
     return json_double(j, json_get(j, object, str_of(key)), &v) && isfinite(v) ? v : fallback;
 }
 
-static uint64_t whole(const struct json *j, jref object, const char *key)
+uint64_t state_whole(const struct json *j, jref object, const char *key)
 {
     int64_t v;
     return json_int(j, json_get(j, object, str_of(key)), &v) && v > 0 ? (uint64_t)v : 0;
@@ -47,14 +47,6 @@ static uint64_t whole(const struct json *j, jref object, const char *key)
 static str text(const struct json *j, jref object, const char *key, struct arena *a)
 {
     return json_str(j, json_get(j, object, str_of(key)), a);
-}
-
-static void key_hex(struct json_writer *w, const char *key, uint64_t v)
-{
-    char digits[17];
-    if (key)
-        jw_key(w, str_of(key));
-    jw_str(w, (str){ digits, (size_t)snprintf(digits, sizeof digits, "%llx", (unsigned long long)v) });
 }
 
 /* ---- models ---- */
@@ -92,12 +84,12 @@ static int64_t models_read(struct learning *l, const struct json *j, bool is_own
         if (i == UINT32_MAX || !is_own)
             continue;
         struct learned_model *m = l->models[i];
-        m->calls = whole(j, item, "calls");
-        m->outcomes = whole(j, item, "outcomes");
+        m->calls = state_whole(j, item, "calls");
+        m->outcomes = state_whole(j, item, "outcomes");
         m->reward = number(j, item, "reward", 0);
         m->reputation = fmin(1, fmax(-1, number(j, item, "reputation", 0)));
-        m->failures = whole(j, item, "failures");
-        m->changes = whole(j, item, "changes");
+        m->failures = state_whole(j, item, "failures");
+        m->changes = state_whole(j, item, "changes");
     }
     return n;
 }
@@ -169,9 +161,9 @@ void journal_decided(struct learning *l, const struct decided *d)
     struct json_writer w = event(l, &line, "decided");
     put_str(&w, S("id"), d->id);
     put_str(&w, S("model"), d->model);
-    key_hex(&w, "kind", d->kind);
-    key_hex(&w, "decision", d->decision);
-    key_hex(&w, "session", d->session);
+    put_hex(&w, S("kind"), d->kind);
+    put_hex(&w, S("decision"), d->decision);
+    put_hex(&w, S("session"), d->session);
     put_int(&w, S("at"), d->now_s);
     put_double(&w, S("expected"), d->expected);
     put_double(&w, S("mean"), d->mean);
@@ -207,7 +199,7 @@ void journal_judge(struct learning *l, uint64_t judge)
     if (!is_kept(l))
         return;
     struct json_writer w = event(l, &line, "judge");
-    key_hex(&w, "which", judge);
+    put_hex(&w, S("which"), judge);
     jw_end(&w, '}');
     append(l, &line);
 }
@@ -218,7 +210,7 @@ void journal_promised(struct learning *l, uint64_t purse, const struct pacing_ru
     if (!is_kept(l))
         return;
     struct json_writer w = event(l, &line, "promised");
-    key_hex(&w, "purse", purse);
+    put_hex(&w, S("purse"), purse);
     put_int(&w, S("budget"), rules->budget);
     put_int(&w, S("window"), (int64_t)rules->window);
     put_bool(&w, S("sliding"), rules->is_sliding);
@@ -234,7 +226,7 @@ void journal_spent(struct learning *l, uint64_t purse, int64_t most, int64_t cos
     if (!is_kept(l))
         return;
     struct json_writer w = event(l, &line, "spent");
-    key_hex(&w, "purse", purse);
+    put_hex(&w, S("purse"), purse);
     put_int(&w, S("most"), most);
     put_int(&w, S("cost"), cost);
     put_int(&w, S("cheapest"), cheapest);
@@ -253,10 +245,10 @@ void journal_reset(struct learning *l, uint32_t model, const struct seen *after,
     put_open(&w, S("after"), '[');
     for (uint32_t i = 0; i < n; i++) {
         jw_begin(&w, '[');
-        key_hex(&w, NULL, after[i].kind);
+        jw_hex(&w, after[i].kind);
         jw_float(&w, after[i].reward);
         jw_float(&w, after[i].expected);
-        key_hex(&w, NULL, after[i].decision);
+        jw_hex(&w, after[i].decision);
         jw_float(&w, after[i].propensity);
         jw_int(&w, after[i].n_arms);
         context_write(&w, after[i].x);
@@ -284,7 +276,7 @@ static void replay_decided(struct learning *l, const struct json *j, struct aren
     context_read(j, json_get(j, 0, S("x")), x);
     struct decided d = {
         .id = text(j, 0, "id", a), .model = text(j, 0, "model", a), .kind = hex_or_zero(text(j, 0, "kind", a)),
-        .session = hex_or_zero(text(j, 0, "session", a)), .now_s = whole(j, 0, "at"), .expected = share(j, "expected", .5),
+        .session = hex_or_zero(text(j, 0, "session", a)), .now_s = state_whole(j, 0, "at"), .expected = share(j, "expected", .5),
         .mean = share(j, "mean", .5), .deviation = share(j, "deviation", .25),
         .propensity = number(j, 0, "propensity", (double)NAN), .cost = number(j, 0, "cost", (double)NAN),
         .decision = hex_or_zero(text(j, 0, "decision", a)), .n_arms = arms_of(j, json_get(j, 0, S("arms"))), .x = x,
@@ -347,9 +339,9 @@ static void replay_changed(struct learning *l, const struct json *j, struct aren
 /* Money is at most what a state file may hold; what was promised was promised, whatever the budget says by now. */
 static void replay_money(struct learning *l, const struct json *j, struct arena *a, bool is_spent)
 {
-    uint64_t now = whole(j, 0, "at");
-    int64_t most = purse_money(whole(j, 0, "most"));
-    struct pacing_rules rules = { .budget = purse_money(whole(j, 0, "budget")), .window = whole(j, 0, "window"), .step = PACING_STEP,
+    uint64_t now = state_whole(j, 0, "at");
+    int64_t most = purse_money(state_whole(j, 0, "most"));
+    struct pacing_rules rules = { .budget = purse_money(state_whole(j, 0, "budget")), .window = state_whole(j, 0, "window"), .step = PACING_STEP,
                                   .is_sliding = json_bool(j, json_get(j, 0, S("sliding")), false) };
     struct purse *p = now && (is_spent || rules.window) ? purse_at(l, hex_or_zero(text(j, 0, "purse", a)), now) : NULL;
     if (p && !is_spent) {
@@ -357,7 +349,7 @@ static void replay_money(struct learning *l, const struct json *j, struct arena 
         p->of.promised += most;
         p->of.parts[p->of.part % (PACING_SLOTS + 1)].begun++;
     } else if (p && p->of.rules.window) {
-        pacing_settle(&p->of, most, purse_money(whole(j, 0, "cost")), purse_money(whole(j, 0, "cheapest")), now);
+        pacing_settle(&p->of, most, purse_money(state_whole(j, 0, "cost")), purse_money(state_whole(j, 0, "cheapest")), now);
     }
 }
 
@@ -368,7 +360,7 @@ static void replay_line(struct learning *l, str line, uint64_t known)
     struct json_error e;
     if (a && json_parse(a, line, &j, &e) == 0 && json_is(&j, 0, JSON_OBJECT)) {
         str kind = text(&j, 0, "t", a);
-        uint64_t seq = whole(&j, 0, "s");
+        uint64_t seq = state_whole(&j, 0, "s");
         bool is_known = seq <= known;
         if (str_eq(kind, S("decided")))
             replay_decided(l, &j, a, is_known);
@@ -417,7 +409,7 @@ static bool replay_file(struct learning *l, const char *name, uint64_t known)
 static void judge_write(struct json_writer *w, const struct learning *l)
 {
     put_open(w, S("judge"), '{');
-    key_hex(w, "which", l->judge);
+    put_hex(w, S("which"), l->judge);
     put_double(w, S("right"), l->agreement.right);
     put_double(w, S("too_kind"), l->agreement.too_kind);
     put_double(w, S("too_harsh"), l->agreement.too_harsh);
@@ -479,11 +471,11 @@ static int state_read(struct learning *l, str json, struct arena *a, struct err 
     uint32_t map[LEARNING_MODELS_MAX];
     if (json_parse(a, json, &j, &je) < 0)
         return err_set(e, "malformed JSON: %s at byte %zu", je.what, je.at);
-    if (!json_is(&j, 0, JSON_OBJECT) || whole(&j, 0, "version") == 0)
+    if (!json_is(&j, 0, JSON_OBJECT) || state_whole(&j, 0, "version") == 0)
         return err_set(e, "this is no learning state: it has no version");
-    if (whole(&j, 0, "version") > STATE_VERSION)
+    if (state_whole(&j, 0, "version") > STATE_VERSION)
         return err_set(e, "version %llu was written by a later signalbox; this one reads up to %d",
-                       (unsigned long long)whole(&j, 0, "version"), STATE_VERSION);
+                       (unsigned long long)state_whole(&j, 0, "version"), STATE_VERSION);
     struct evidence own = { 0 };
     int64_t n = models_read(l, &j, true, map, a);
     if (n < 0 || !evidence_read(&own, &j, 0, map, (uint32_t)n, a)) {
@@ -493,7 +485,7 @@ static int state_read(struct learning *l, str json, struct arena *a, struct err 
     evidence_free(&l->own);
     l->own = own;
     instance_read(l->instance, text(&j, 0, "instance", a));
-    l->seq = whole(&j, 0, "seq");
+    l->seq = state_whole(&j, 0, "seq");
     l->answered = fmin(1, fmax(0, number(&j, 0, "answered", .5)));
     judge_read_state(l, &j, json_get(&j, 0, S("judge")), a);
     purses_read(l, &j, json_get(&j, 0, S("purses")), a);
@@ -504,7 +496,7 @@ static int state_read(struct learning *l, str json, struct arena *a, struct err 
             if (l->n_peers < LEARNING_PEERS_MAX && json_is(&j, item, JSON_OBJECT) && instance_read(p->instance,
                     text(&j, item, "instance", a))
                 && evidence_read(&p->evidence, &j, item, map, (uint32_t)n, a)) {
-                p->seq = whole(&j, item, "seq");
+                p->seq = state_whole(&j, item, "seq");
                 l->n_peers++;
             }
         }
@@ -736,7 +728,7 @@ static int import(struct learning *l, const struct json *j, struct arena *a, str
 {
     uint32_t map[LEARNING_MODELS_MAX];
     str instance = text(j, 0, "instance", a);
-    uint64_t seq = whole(j, 0, "seq");
+    uint64_t seq = state_whole(j, 0, "seq");
     struct evidence sums = { 0 };
     struct peer *p = peer_of(l, instance);
     if (instance.len == 0 || instance.len >= INSTANCE_MAX)
@@ -773,7 +765,7 @@ int learning_import(struct learning *l, str json, struct err *e)
         return err_set(e, "no memory");
     if (json_parse(a, json, &j, &je) < 0) {
         err_set(e, "malformed JSON: %s at byte %zu", je.what, je.at);
-    } else if (!json_is(&j, 0, JSON_OBJECT) || whole(&j, 0, "version") == 0 || whole(&j, 0, "version") > STATE_VERSION) {
+    } else if (!json_is(&j, 0, JSON_OBJECT) || state_whole(&j, 0, "version") == 0 || state_whole(&j, 0, "version") > STATE_VERSION) {
         err_set(e, "version: this one reads exports up to version %d", STATE_VERSION);
     } else {
         pthread_mutex_lock(&l->lock);

@@ -3,7 +3,6 @@
 #include "select/evidence.h"
 
 #include <math.h>
-#include <stdio.h>
 
 static void believe(struct evidence *e, const struct evidence_query *query, const struct evidence_question *q, uint32_t n,
                     struct arm *arms)
@@ -48,12 +47,11 @@ static void write_cells(const struct evidence *e, struct json_writer *w)
     jw_begin(w, '[');
     for (uint32_t i = 0; i < e->cells.cap; i++) {
         const struct cell *at = &e->cells.slots[i];
-        char kind[17];
         if (!at->key || (at->n == 0 && at->wide == 0))
             continue;
         jw_begin(w, '[');
         jw_int(w, at->model);
-        jw_str(w, (str){ kind, (size_t)snprintf(kind, sizeof kind, "%llx", (unsigned long long)at->kind) });
+        jw_hex(w, at->kind);
         jw_double(w, at->n);
         jw_double(w, at->rest);
         jw_double(w, at->squares);

@@ -15,7 +15,6 @@
 #include "select/evidence.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 static const double temperature = .01;      /* a candidate whose value is less by this has 1/e times the chance */
@@ -177,9 +176,8 @@ static void write_pots(const struct evidence *e, struct json_writer *w)
     jw_begin(w, '[');
     for (uint32_t i = 0; i < e->pots.n; i++) {
         const struct pot *p = &e->pots.of[i];
-        char decision[17];
         jw_begin(w, '[');
-        jw_str(w, (str){ decision, (size_t)snprintf(decision, sizeof decision, "%llx", (unsigned long long)p->decision) });
+        jw_hex(w, p->decision);
         jw_double(w, p->others);
         jw_begin(w, '[');
         for (uint32_t k = 0; k < p->n; k++) {

@@ -6,6 +6,8 @@
  * reason. */
 #include "select/prompt.h"
 
+#include <math.h>
+
 #include "base/asking.h"
 #include "base/json.h"
 #include "base/utf8.h"
@@ -71,11 +73,11 @@ static void candidate_write(struct buf *out, const struct candidate *c, str name
     if (c->about.len)
         buf_printf(out, " " STR_FMT, STR_ARG(asking_cut(a, c->about, ABOUT_BYTES_MAX)));
     words_write(out, "; good at: ", c->capabilities);
-    if (c->quality == c->quality)
+    if (!isnan(c->quality))
         buf_printf(out, "; quality %.2f", c->quality);
-    if (c->prompt_price == c->prompt_price || c->completion_price == c->completion_price)
-        buf_printf(out, "; USD per million tokens: %.4g in, %.4g out", c->prompt_price == c->prompt_price ? c->prompt_price : 0,
-                   c->completion_price == c->completion_price ? c->completion_price : 0);
+    if (!isnan(c->prompt_price) || !isnan(c->completion_price))
+        buf_printf(out, "; USD per million tokens: %.4g in, %.4g out", !isnan(c->prompt_price) ? c->prompt_price : 0,
+                   !isnan(c->completion_price) ? c->completion_price : 0);
     buf_char(out, '\n');
 }
 
