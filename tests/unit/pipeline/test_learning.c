@@ -1,6 +1,7 @@
 /* What was acknowledged is kept: through kill -9, through a torn line, through a checkpoint in between; and an outcome counts
  * once. */
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -109,44 +110,56 @@ static void partial_outcomes_count_in_part(void **state)
     learning_free(l);
 }
 
-/* The child says outcomes and writes after each acknowledgement; the parent kills it in the middle. */
+/* A child runs work(l, 0), work(l, 1) ... and tells after each; it is killed when some `enough` of them are done. Returns the last that
+ * it told of; one more may be done. */
+static int killed_at(void (*work)(struct learning *l, int i), int most, int enough)
+{
+    int pipe_fd[2], last = -1, i;
+    assert_int_equal(pipe(pipe_fd), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct learning *l = opened();
+        for (i = 0; i < most; i++) {
+            work(l, i);
+            if (i % 50 == 25)
+                learning_checkpoint(l);
+            if (write(pipe_fd[1], &i, sizeof i) != sizeof i)
+                _exit(1);
+        }
+        for (;;)
+            pause();
+    }
+    close(pipe_fd[1]);
+    while (last < enough && read(pipe_fd[0], &i, sizeof i) == sizeof i)
+        last = i;
+    kill(child, SIGKILL);
+    while (read(pipe_fd[0], &i, sizeof i) == sizeof i)
+        last = i;
+    waitpid(child, NULL, 0);
+    close(pipe_fd[0]);
+    return last;
+}
+
+static void decide_and_say(struct learning *l, int i)
+{
+    decide(l, i, i % 3 ? "a" : "b", 1 + (uint64_t)i % 5);
+    say(l, i, SOURCE_OPERATOR, i % 2);
+}
+
+/* The child says outcomes and tells after each acknowledgement; the parent kills it in the middle. */
 static void every_acknowledged_outcome_survives_kill_9(void **state)
 {
     (void)state;
     for (int round = 0; round < 3; round++) {
         fresh(NULL);
-        int pipe_fd[2];
-        assert_int_equal(pipe(pipe_fd), 0);
-        pid_t child = fork();
-        if (child == 0) {
-            struct learning *l = opened();
-            for (int i = 0;; i++) {
-                decide(l, i, i % 3 ? "a" : "b", 1 + (uint64_t)i % 5);
-                say(l, i, SOURCE_OPERATOR, i % 2);
-                if (i % 50 == 25)
-                    learning_checkpoint(l);
-                if (write(pipe_fd[1], &i, sizeof i) != sizeof i)
-                    _exit(1);
-            }
-        }
-        close(pipe_fd[1]);
-        int last = -1, i;
-        while (last < 400 + 37 * round && read(pipe_fd[0], &i, sizeof i) == sizeof i)
-            last = i;
-        kill(child, SIGKILL);
-        while (read(pipe_fd[0], &i, sizeof i) == sizeof i)
-            last = i;
-        waitpid(child, NULL, 0);
-        close(pipe_fd[0]);
+        int last = killed_at(decide_and_say, INT_MAX, 400 + 37 * round);
         struct learning *after = opened(), *want = learning_new();
         char id[32];
         struct remembered d;
         char model[LEARNING_NAME_MAX];
         bool has_more = learning_recall(after, id_of(id, last + 1), &d, model) && d.counted.weight > 0;
-        for (int k = 0; k <= last + has_more; k++) {    /* the one that was done but not told of yet may be there, too */
-            decide(want, k, k % 3 ? "a" : "b", 1 + (uint64_t)k % 5);
-            say(want, k, SOURCE_OPERATOR, k % 2);
-        }
+        for (int k = 0; k <= last + has_more; k++)      /* the one that was done but not told of yet may be there, too */
+            decide_and_say(want, k);
         for (uint64_t kind = 0; kind <= 5; kind++)
             for (int m = 0; m < 2; m++) {
                 uint32_t x = learned_index(after, m ? S("a") : S("b")), y = learned_index(want, m ? S("a") : S("b"));
@@ -174,48 +187,32 @@ static int64_t spent_of(struct learning *l, uint64_t purse, uint64_t now)
     return p->of.rules.budget - pacing_left(&p->of, now);
 }
 
+static const uint64_t spending_began = 5000ull * 3600 * 1000000000;
+
+/* Two purses in turns; every third request is on its way for ever. */
+static void spend_one(struct learning *l, int i)
+{
+    uint64_t now = spending_began + (uint64_t)i, purse = 1 + (uint64_t)i % 2;
+    int64_t most = MOST;
+    bool may;
+    learning_pace(l, purse, &pocket, &most, most, now, 1, &may);
+    if (may && learning_promise(l, purse, most, now) && i % 3)
+        learning_spend(l, purse, most, i % 700, most, now);
+}
+
 /* Killed at any moment: what was told of is gone from the purse, and what was promised and not told of as well. */
 static void a_purse_is_not_filled_by_a_kill(void **state)
 {
     (void)state;
-    const uint64_t start = 5000ull * 3600 * 1000000000;
     for (int round = 0; round < 3; round++) {
         fresh(NULL);
-        int pipe_fd[2];
-        assert_int_equal(pipe(pipe_fd), 0);
-        pid_t child = fork();
-        if (child == 0) {
-            struct learning *l = opened();
-            int64_t most = MOST;
-            bool may;
-            for (int i = 0; i < 1000; i++) {
-                uint64_t now = start + (uint64_t)i;
-                learning_pace(l, 1 + (uint64_t)i % 2, &pocket, &most, most, now, 1, &may);
-                if (may && learning_promise(l, 1 + (uint64_t)i % 2, most, now) && i % 3)
-                    learning_spend(l, 1 + (uint64_t)i % 2, most, i % 700, most, now);      /* every third is on its way for ever */
-                if (i % 50 == 25)
-                    learning_checkpoint(l);
-                if (write(pipe_fd[1], &i, sizeof i) != sizeof i)
-                    _exit(1);
-            }
-            for (;;)
-                pause();
-        }
-        close(pipe_fd[1]);
-        int last = -1, i;
-        while (last < 300 + 97 * round && read(pipe_fd[0], &i, sizeof i) == sizeof i)
-            last = i;
-        kill(child, SIGKILL);
-        while (read(pipe_fd[0], &i, sizeof i) == sizeof i)
-            last = i;
-        waitpid(child, NULL, 0);
-        close(pipe_fd[0]);
+        int last = killed_at(spend_one, 1000, 300 + 97 * round);
         int64_t want[2] = { 0 }, got = 0, sum = 0;
-        for (i = 0; i <= last; i++)
+        for (int i = 0; i <= last; i++)
             want[i % 2] += i % 3 ? i % 700 : MOST;
         struct learning *after = opened();
         for (int k = 0; k < 2; k++) {
-            int64_t v = spent_of(after, 1 + (uint64_t)k, start + 2000);
+            int64_t v = spent_of(after, 1 + (uint64_t)k, spending_began + 2000);
             got += v;
             sum += want[k];
             assert_true(v >= want[k] && v <= want[k] + MOST);      /* the one that was done and not told of */

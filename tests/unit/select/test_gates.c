@@ -13,6 +13,7 @@
 #include "base/rand.h"
 #include "cli/outcomes.h"
 #include "select/words.h"
+#include "learners.h"
 
 enum { AGENTS = 6, TEXTS = 150, VOCABULARY = 40, EPOCHS = 5 };
 
@@ -194,16 +195,6 @@ static void gates_remember_what_a_softmax_forgets(void **state)
     assert_true(s.in_turn.all < 0.4);           /* the control: the trouble is there */
     assert_true(s.in_turn.first < 0.2);
     arena_free(t.a);
-}
-
-static void ask(const struct learner *l, const char *text, struct prediction *p)
-{
-    struct arena *a = arena_new();
-    struct features x;
-    features_read(&x, a, str_of(text));
-    memset(p, 0, l->n_models * sizeof *p);
-    learner_predict(l, &x, p, a);
-    arena_free(a);
 }
 
 static void who_comes_later_moves_no_score_of_an_open_gate(void **state)

@@ -12,6 +12,7 @@
 #include "select/frontier.h"
 #include "select/learner.h"
 #include "select/objective.h"
+#include "learners.h"
 
 enum { ROWS = 600, MODELS = 4 };
 
@@ -58,24 +59,6 @@ static struct rows rows_make(uint64_t seed)
 
 static const char *const names[] = { "mean", "table", "knn", "factor", "blend", "pilots", "pilots_mean", "gates" };
 
-static struct learner *fitted(const char *name, const struct rows *s)
-{
-    struct err e = { 0 };
-    struct learner *l = learner_new(name, NULL);
-    assert_non_null(l);
-    assert_int_equal(learner_fit(l, &s->r, &e), 0);
-    return l;
-}
-
-static void ask(const struct learner *l, const char *text, struct prediction *p)
-{
-    struct arena *a = arena_new();
-    struct features x;
-    features_read(&x, a, str_of(text));
-    learner_predict(l, &x, p, a);
-    arena_free(a);
-}
-
 static uint32_t best_of(const struct prediction *p, uint32_t n)
 {
     uint32_t best = 0;
@@ -91,7 +74,7 @@ static void specialists_are_found_by_the_words_alone(void **state)
     static const char *const finders[] = { "table", "knn", "factor", "blend" };        /* pilots give ties to the generalist, gates
                                                                                          * are shy: they have tests of their own */
     for (size_t i = 0; i < COUNT_OF(finders); i++) {
-        struct learner *l = fitted(finders[i], &s);
+        struct learner *l = learner_fitted(finders[i], &s.r);
         struct prediction p[MODELS];
         ask(l, "a loop over the array in python has a bug", p);
         assert_int_equal(best_of(p, MODELS), 2);
@@ -107,7 +90,7 @@ static void the_table_predicts_cost_and_tokens_too(void **state)
 {
     (void)state;
     struct rows s = rows_make(2);
-    struct learner *l = fitted("blend", &s);
+    struct learner *l = learner_fitted("blend", &s.r);
     struct prediction p[MODELS];
     ask(l, "the court and the contract", p);
     assert_float_equal(p[0].cost_usd, 1e-3f, 1e-4f);
@@ -124,7 +107,7 @@ static void what_is_observed_can_be_taken_back(void **state)
     (void)state;
     struct rows s = rows_make(3);
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        struct learner *l = fitted(names[i], &s);
+        struct learner *l = learner_fitted(names[i], &s.r);
         struct prediction before[MODELS], during[MODELS], after[MODELS];
         ask(l, "python function", before);
         struct arena *a = arena_new();
@@ -155,7 +138,7 @@ static void a_new_model_starts_from_the_mean_and_is_unsure(void **state)
     (void)state;
     struct rows s = rows_make(4);
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        struct learner *l = fitted(names[i], &s);
+        struct learner *l = learner_fitted(names[i], &s.r);
         uint32_t m = learner_model(l, S("newcomer"));
         assert_int_equal(m, MODELS);
         struct prediction p[MODELS + 1];
@@ -173,7 +156,7 @@ static void a_restart_changes_no_prediction_by_a_bit(void **state)
     (void)state;
     struct rows s = rows_make(5);
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        struct learner *l = fitted(names[i], &s);
+        struct learner *l = learner_fitted(names[i], &s.r);
         struct buf bytes = { 0 };
         struct err e = { 0 };
         learner_save(l, &bytes);
@@ -218,7 +201,7 @@ static void an_encoders_vector_counts_where_words_say_nothing(void **state)
     }
     static const char *const readers[] = { "factor", "blend" };
     for (size_t i = 0; i < COUNT_OF(readers); i++) {
-        struct learner *l = fitted(readers[i], &s), *back;
+        struct learner *l = learner_fitted(readers[i], &s.r), *back;
         assert_int_equal(l->vector_dim, DIM);
         struct buf bytes = { 0 };
         struct err e = { 0 };
@@ -253,7 +236,7 @@ static void tables_of_earlier_versions_are_read(void **state)
 {
     (void)state;
     struct rows s = rows_make(12);
-    struct learner *l = fitted("factor", &s), *old = learner_new("factor", NULL);
+    struct learner *l = learner_fitted("factor", &s.r), *old = learner_new("factor", NULL);
     struct err e = { 0 };
     struct buf bytes = { 0 };
     struct prediction p[MODELS], again[MODELS];
@@ -268,7 +251,7 @@ static void tables_of_earlier_versions_are_read(void **state)
     learner_free(old);
     buf_free(&bytes);
 
-    l = fitted("blend", &s);
+    l = learner_fitted("blend", &s.r);
     old = learner_new("blend", NULL);
     for (uint32_t m = 0; m < MODELS; m++)
         learner_model(old, model_names[m]);
@@ -302,7 +285,7 @@ static void damaged_tables_are_refused_with_a_sentence(void **state)
     (void)state;
     struct rows s = rows_make(6);
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        struct learner *l = fitted(names[i], &s);
+        struct learner *l = learner_fitted(names[i], &s.r);
         struct buf bytes = { 0 };
         learner_save(l, &bytes);
         for (size_t cut = 0; cut < bytes.len; cut += cut < 300 ? 1 : bytes.len / 37 + 1) {
@@ -328,7 +311,7 @@ static void tables_of_two_instances_add_up(void **state)
 {
     (void)state;
     struct rows s = rows_make(7);
-    struct learner *one = fitted("table", &s), *two = fitted("table", &s), *both = fitted("table", &s);
+    struct learner *one = learner_fitted("table", &s.r), *two = learner_fitted("table", &s.r), *both = learner_fitted("table", &s.r);
     struct prediction p[MODELS], q[MODELS];
     struct arena *a = arena_new();
     struct features x;
@@ -361,7 +344,7 @@ static void rows_without_labels_get_kinds_of_their_own(void **state)
         x[i].kind = S("");
     }
     s.r.x = x;
-    struct learner *l = fitted("table", &s);
+    struct learner *l = learner_fitted("table", &s.r);
     struct prediction p[MODELS];
     assert_true(l->n_kinds >= 2);
     ask(l, "solve the equation with a prime number and an integral", p);
@@ -380,7 +363,7 @@ static void missing_outcomes_are_no_outcomes(void **state)
         quality[i] = i % MODELS == (i / MODELS / 3) % MODELS ? s.r.quality[i] : NAN;   /* one model a query, as in a log */
     s.r.quality = quality;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        struct learner *l = fitted(names[i], &s);
+        struct learner *l = learner_fitted(names[i], &s.r);
         struct prediction p[MODELS];
         ask(l, "python loop over the array", p);
         for (uint32_t m = 0; m < MODELS; m++)

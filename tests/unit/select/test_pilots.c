@@ -10,6 +10,7 @@
 
 #include "base/rand.h"
 #include "select/learner.h"
+#include "learners.h"
 
 enum { ROWS = 400, MODELS = 3, KINDS = 2 };
 
@@ -47,25 +48,6 @@ static struct rows rows_make(const double (*quality)[MODELS], const str *models,
     return s;
 }
 
-static struct learner *fitted(const char *name, const struct rows *s)
-{
-    struct err e = { 0 };
-    struct learner *l = learner_new(name, NULL);
-    assert_non_null(l);
-    assert_int_equal(learner_fit(l, &s->r, &e), 0);
-    return l;
-}
-
-static void ask(const struct learner *l, const char *text, struct prediction *p)
-{
-    struct arena *a = arena_new();
-    struct features x;
-    features_read(&x, a, str_of(text));
-    memset(p, 0, l->n_models * sizeof *p);
-    learner_predict(l, &x, p, a);
-    arena_free(a);
-}
-
 static void teach(struct learner *l, uint32_t model, const char *text, uint32_t times)
 {
     struct arena *a = arena_new();
@@ -83,7 +65,7 @@ static void a_tie_goes_to_the_better_mean_and_not_to_the_first_in_the_table(void
     static const str models[] = { S("narrow"), S("poor"), S("broad") };
     static const double quality[KINDS][MODELS] = { { 1, 0, 1 }, { 0, 0, 1 } };        /* on maths, narrow and broad tie */
     struct rows s = rows_make(quality, models, (const float[]){ 1, 1, 1 });
-    struct learner *l = fitted("pilots", &s);
+    struct learner *l = learner_fitted("pilots", &s.r);
     struct prediction p[MODELS];
     ask(l, "solve the equation of a prime", p);
     assert_true(p[2].score > p[0].score && p[2].score > p[1].score);
@@ -99,7 +81,7 @@ static void a_tie_of_means_goes_to_the_cheaper(void **state)
     static const str models[] = { S("dear"), S("cheap"), S("dearest") };
     static const double quality[KINDS][MODELS] = { { 1, 1, 1 }, { 1, 1, 1 } };
     struct rows s = rows_make(quality, models, (const float[]){ 2, 1, 3 });
-    struct learner *l = fitted("pilots", &s);
+    struct learner *l = learner_fitted("pilots", &s.r);
     struct prediction p[MODELS];
     ask(l, "solve the equation of a prime", p);
     assert_true(p[1].score > p[0].score && p[1].score > p[2].score);
@@ -114,7 +96,7 @@ static void the_order_of_the_table_means_nothing(void **state)
     static const double quality[KINDS][MODELS] = { { 1, 1, .5 }, { .5, 1, 1 } }, turned[KINDS][MODELS] = { { .5, 1, 1 }, { 1, .5, 1 } };
     struct rows s = rows_make(quality, one, (const float[]){ 1, 2, 3 }), t = rows_make(turned, other, (const float[]){ 3, 1, 2 });
     for (uint32_t k = 0; k < 2; k++) {
-        struct learner *l = fitted(k ? "pilots_mean" : "pilots", &s), *m = fitted(k ? "pilots_mean" : "pilots", &t);
+        struct learner *l = learner_fitted(k ? "pilots_mean" : "pilots", &s.r), *m = learner_fitted(k ? "pilots_mean" : "pilots", &t.r);
         for (size_t i = 0; i < COUNT_OF(texts); i++) {
             struct prediction p[MODELS], q[MODELS];
             ask(l, texts[i], p);
@@ -136,7 +118,7 @@ static void who_comes_or_goes_moves_nobody_elses_pilots(void **state)
     static const double quality[KINDS][MODELS] = { { 1, .5, .4 }, { .3, 1, .4 } };
     struct rows s = rows_make(quality, models, (const float[]){ 1, 2, 3 });
     for (uint32_t k = 0; k < 2; k++) {
-        struct learner *l = fitted(k ? "pilots_mean" : "pilots", &s);
+        struct learner *l = learner_fitted(k ? "pilots_mean" : "pilots", &s.r);
         struct prediction before[COUNT_OF(texts)][MODELS], after[MODELS + 1];
         for (size_t i = 0; i < COUNT_OF(texts); i++)
             ask(l, texts[i], before[i]);
@@ -166,7 +148,7 @@ static void the_nearest_pilot_and_the_average_differ(void **state)
     struct rows s = rows_make(quality, models, (const float[]){ 1, 1, 1 });
     struct prediction near[MODELS], average[MODELS];
     for (uint32_t k = 0; k < 2; k++) {
-        struct learner *l = fitted(k ? "pilots_mean" : "pilots", &s);
+        struct learner *l = learner_fitted(k ? "pilots_mean" : "pilots", &s.r);
         for (size_t w = 0; w < COUNT_OF(words[1]); w++)
             teach(l, 1, words[1][w], 4);        /* a smaller pilot on law, none far from it */
         ask(l, "the court, the judge, a tort, a lease, a claim", k ? average : near);
