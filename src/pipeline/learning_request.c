@@ -268,18 +268,22 @@ static struct expectations expect(struct req *r, const struct learning_conf *con
 {
     const struct learner *table = conf->table;
     struct expectations x = { .table = table };
-    struct features f;
+    const struct features *f = r->pick.features;    /* `learned` has read them already */
     uint32_t n = table ? table->n_kinds : 0;
     if (table || conf->strategy != evidence_all[0]) {
-        features_read(&f, r->a, r->facts.evaluation_text);
-        query_context_read(&x.query, &f);
+        if (!f) {
+            struct features *read = ARENA_NEW(r->a, struct features);
+            features_read(read, r->a, r->facts.evaluation_text);
+            f = read;
+        }
+        query_context_read(&x.query, f);
     }
     if (table) {
         x.of = ARENA_ARRAY(r->a, struct prediction, table->n_models);
-        learner_predict(table, &f, x.of, r->a);
+        learner_predict(table, f, x.of, r->a);
     }
     float *p = ARENA_ARRAY(r->a, float, n);
-    if (!n || !learner_kinds(table, &f, p, r->a)) {
+    if (!n || !learner_kinds(table, f, p, r->a)) {
         x.query.kinds[decision % CONTEXT_KINDS] = 1;
         return x;
     }

@@ -102,13 +102,14 @@ static void learned_pick(const struct select_in *in, struct arena *a, struct pic
         out->fallback = "no-table";
         return;
     }
-    struct features x;
-    features_read(&x, a, in->facts ? in->facts->evaluation_text : S(""));
-    x.vector = in->embedding;
-    x.dim = in->embedding ? in->dim : 0;
+    struct features *x = ARENA_NEW(a, struct features);
+    features_read(x, a, in->facts ? in->facts->evaluation_text : S(""));
+    x->vector = in->embedding;
+    x->dim = in->embedding ? in->dim : 0;
+    out->features = x;
     struct prediction *all = ARENA_ARRAY(a, struct prediction, l->n_models), *p = ARENA_ARRAY(a, struct prediction, in->n);
     float *energy = ARENA_ARRAY(a, float, in->n);
-    learner_predict(l, &x, all, a);
+    learner_predict(l, x, all, a);
     for (uint32_t i = 0; i < in->n; i++) {
         uint32_t m = learner_find(l, in->candidates[i].model);
         p[i] = m == UINT32_MAX ? select_stranger(all, l->n_models, &in->candidates[i], in->facts) : all[m];
@@ -128,7 +129,7 @@ static void learned_pick(const struct select_in *in, struct arena *a, struct pic
     double spread = sqrt((double)(first->deviation * first->deviation + second->deviation * second->deviation));
     double lead = (double)(out->scores[out->order[0]] - out->scores[out->order[1]]);
     out->confidence = spread > 0 ? 0.5 * erfc(-lead / spread / sqrt(2)) : 1;
-    uint32_t general = uncertain_to(&conf->uncertain, l, &x, in, a);
+    uint32_t general = uncertain_to(&conf->uncertain, l, x, in, a);
     if (general != UINT32_MAX) {
         pick_first(out, general, in->n);
         out->reason = "uncertain";

@@ -106,6 +106,7 @@ static void pick_healthy(const struct select_ops *ops, const struct select_in *i
     out->propensity = inner.propensity;
     out->reason = inner.reason;
     out->fallback = inner.fallback;
+    out->features = inner.features;
     for (uint32_t i = 0; i < n; i++) {
         out->order[i] = index[inner.order[i]];
         out->scores[index[i]] = inner.scores[i];

@@ -22,6 +22,8 @@ struct candidate {
     str about; const struct strings *capabilities;      /* of the card; "", NULL: none */
 };
 
+struct features;
+
 struct select_question {                       /* to a model of the configuration */
     str model, system, text;
     int64_t tokens;                     /* of the answer, at most */
@@ -55,6 +57,7 @@ struct pick {
     double propensity;                  /* probability with which order[0] was chosen */
     const char *reason;                 /* short, stable: "first", "weighted", "best_score", "no_data" */
     const char *fallback;               /* NULL, or why the algorithm could not decide */
+    const struct features *features;    /* of the evaluation text, for whoever comes next; NULL: it did not read any */
 };
 
 struct select_ops {
