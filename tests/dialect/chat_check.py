@@ -19,7 +19,7 @@ try:
     from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
     from pydantic import TypeAdapter
 except ImportError as e:
-    print(f"chat_check: {e}, skipped")
+    print(f"skip: chat_check: {e}")
     sys.exit(0)
 
 TRANSLATE = sys.argv[1]

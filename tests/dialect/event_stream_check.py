@@ -17,7 +17,7 @@ from binascii import crc32
 try:
     from botocore.eventstream import EventStreamBuffer, ParserError
 except ImportError:
-    print("event_stream_check: botocore is not installed, skipped")
+    print("skip: event_stream_check: botocore is not installed")
     sys.exit(0)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -117,6 +117,7 @@ def main():
                   and end.startswith("broken") >= is_broken)
             checks += 1
     print(f"event_stream_check: {checks} frames agree with botocore in both directions")
+    print(f"{checks} passed, 0 failed")           # the first that fails ends it
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 Usage: messages_converse_check.py TRANSLATE EVENT_STREAM_TOOL   (programs built from translate.c and event_stream_tool.c)
 
 Requests are checked against the SDKs' own models of a request. Answers and streams are served over HTTP to the SDKs, and what
-they make of them must be what the source said. Needs `pip install anthropic boto3`; without them it says so and passes.
+they make of them must be what the source said. Needs `pip install anthropic botocore`; without them it says so and passes. Ends with
+`N passed, M failed`.
 """
 import http.server
 import json
@@ -15,14 +16,14 @@ import typing
 
 try:
     import anthropic
-    import boto3
+    import botocore
     import botocore.session
     from anthropic.types import MessageCreateParams
     from botocore.config import Config
     from botocore.validate import ParamValidator
     from pydantic import TypeAdapter
 except ImportError as e:
-    print(f"messages_converse_check: {e}, skipped")
+    print(f"skip: messages_converse_check: {e}")
     sys.exit(0)
 
 TRANSLATE, FRAMES = sys.argv[1:3]
@@ -264,13 +265,13 @@ def answers(messages, converse):
         check("Converse stream", converse_blocks(content) == blocks, f"{content}")
         check("Converse stream usage", (usage["inputTokens"], usage["outputTokens"]) == (10, 5))
 
-        # and back: what boto3 read is what our reader makes of the same frames
+        # and back: what botocore read is what our reader makes of the same frames
         Server.answer = (200, "text/event-stream", translate("bedrock", "anthropic", "stream", binary))
         with messages.messages.stream(**ask) as stream:
             got = stream.get_final_message()
         check("Converse frames as a Messages stream", messages_blocks(got) == blocks, f"{got}")
 
-        # Claude by InvokeModel: boto3 takes the chunks apart, their bytes are a Messages stream
+        # Claude by InvokeModel: botocore takes the chunks apart, their bytes are a Messages stream
         invoke = frames(translate("openai_chat", "bedrock_invoke", "stream", chat_stream(message, finish)))
         Server.answer = (200, "application/vnd.amazon.eventstream", invoke)
         events = [json.loads(event["chunk"]["bytes"]) for event in
@@ -303,7 +304,7 @@ def errors(messages, converse):
         converse.converse(modelId="m", messages=[{"role": "user", "content": [{"text": "q"}]}])
         check("an error raises", False)
     except converse.exceptions.ThrottlingException as e:
-        check("boto3 reads the message", e.response["Error"]["Message"] == "slow")
+        check("botocore reads the message", e.response["Error"]["Message"] == "slow")
     # an exception inside a stream
     sse = translate("openai_chat", "bedrock", "stream",
                     'data: {"error":{"message":"over","type":"server_error","param":null,"code":null}}\n\n')
@@ -312,7 +313,7 @@ def errors(messages, converse):
         list(converse.converse_stream(modelId="m", messages=[{"role": "user", "content": [{"text": "q"}]}])["stream"])
         check("an exception frame raises", False)
     except botocore.exceptions.EventStreamError as e:
-        check("boto3 reads the exception", "over" in str(e))
+        check("botocore reads the exception", "over" in str(e))
 
 
 def main():
@@ -321,12 +322,14 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     messages = anthropic.Anthropic(base_url=url, api_key="k", max_retries=0)
-    converse = boto3.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", aws_access_key_id="a",
-                            aws_secret_access_key="b", config=Config(retries={"max_attempts": 0}))
+    converse = botocore.session.get_session().create_client(
+        "bedrock-runtime", endpoint_url=url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
+        config=Config(retries={"max_attempts": 0}))
     answers(messages, converse)
     errors(messages, converse)
     server.shutdown()
-    print(f"messages_converse_check: {checks} checks by anthropic {anthropic.__version__} and boto3 {boto3.__version__}")
+    print(f"messages_converse_check: {checks} checks by anthropic {anthropic.__version__} and botocore {botocore.__version__}")
+    print(f"{checks} passed, 0 failed")           # the first that fails ends it
 
 
 if __name__ == "__main__":

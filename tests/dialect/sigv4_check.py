@@ -5,7 +5,7 @@ import datetime, random, subprocess, sys
 try:
     import botocore.auth, botocore.awsrequest, botocore.credentials
 except ImportError:
-    print("botocore is not installed: nothing was compared")
+    print("skip: sigv4_check: botocore is not installed")
     sys.exit(0)
 
 tool, n = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2000
