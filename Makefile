@@ -128,7 +128,7 @@ $(B)/unit/%: tests/unit/%.c $(B)/libsignalbox.a
 	@echo "  TEST  $<"
 	$(Q)$(CC) $(CFLAGS) -fno-lto -Itests $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a -lcmocka -lcjose $(LDLIBS)
 
-$(B)/dialect/%: tests/dialect/%.c $(B)/libsignalbox.a
+$(B)/tests/%: tests/%.c $(B)/libsignalbox.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -fno-lto $(LDFLAGS) -o $@ $< $(B)/libsignalbox.a $(LDLIBS)
 

@@ -4,8 +4,8 @@ Standard library only. Everything listens on loopback, every process is stopped 
 import contextlib, http.client, http.server, json, os, re, signal, socket, subprocess, sys, tempfile, threading, time, traceback, urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SIGNALBOX = os.environ.get("SIGNALBOX", os.path.join(ROOT, "build", "signalbox"))
-MOCKLLM = os.environ.get("MOCKLLM", os.path.join(ROOT, "build", "mockllm"))
+SIGNALBOX = os.path.abspath(os.environ.get("SIGNALBOX", os.path.join(ROOT, "build", "signalbox")))
+MOCKLLM = os.path.abspath(os.environ.get("MOCKLLM", os.path.join(ROOT, "build", "mockllm")))
 SLOW = float(os.environ.get("SLOW", "1"))       # sanitizers: multiply waits
 
 

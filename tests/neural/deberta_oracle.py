@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare DeBERTa v2 / v3 with transformers: hidden states, early exits and logits, on every instruction set and precision.
 
-    deberta_oracle.py --encode PROGRAM [--quick] [--time] [NAME...]     (as modernbert_oracle.py)"""
+    deberta_oracle.py [--quick] [--time] [NAME...]     (as modernbert_oracle.py)"""
 import sys
 
 try:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Compare our encoders with transformers and ONNX Runtime: hidden states, pooled vectors and logits, on every instruction set.
 
-    encoder_oracle.py [--encode PROGRAM] [--minilm FOLDER] [--quick] [NAME...]      (NAME: only cases whose name contains it)
+    encoder_oracle.py [--minilm FOLDER] [--quick] [NAME...]      (NAME: only cases whose name contains it)
 
 Models are made here with random weights, several shapes of each architecture, wide enough that every part matters: norms with gains,
 biases everywhere, attention that is not flat. FOLDER is a real all-MiniLM-L6-v2 (default: $SIGNALBOX_MINILM); without it, and without
-transformers at all, those parts are skipped. PROGRAM is built from tests/neural/encode.c and build/libsignalbox.a when it is not given.
+transformers at all, those parts are skipped.
 
 Bars: float32 differs by at most 1e-4; cosine of all hidden states, and of each pooled vector, at least .999 in bf16 and .99 in int8;
 over the 200 real sentences the mean must reach that, and the least is printed."""
@@ -13,7 +13,6 @@ import argparse, glob, gzip, json, os, subprocess, sys, tempfile
 from pathlib import Path
 
 args = argparse.ArgumentParser()
-args.add_argument("--encode")
 args.add_argument("--minilm", default=os.environ.get("SIGNALBOX_MINILM"))
 args.add_argument("--quick", action="store_true", help="the best instruction set only")
 args.add_argument("names", nargs="*")
@@ -27,6 +26,8 @@ except ImportError as e:
     print("skip: %s is not installed" % e.name)
     print("0 passed, 0 failed, 1 skipped")
     sys.exit(0)
+from programs import program
+
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 torch.manual_seed(1)
@@ -36,15 +37,7 @@ here = Path(temporary.name)
 passed = failed = skipped = 0
 
 
-def build():
-    out = str(here / "encode")
-    subprocess.run(["gcc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-Isrc", "-o", out, "tests/neural/encode.c", "build/libsignalbox.a",
-                    "-lyaml", "-lre2", "-lutf8proc", "-lssl", "-lcrypto", "-lz", "-lzstd", "-l:libboost_context.a", "-lpthread", "-lm",
-                    "-lstdc++"], check=True, cwd=Path(__file__).resolve().parents[2])
-    return out
-
-
-encode = args.encode or build()
+encode = program("encode")
 
 
 def run(folder, texts, **options):

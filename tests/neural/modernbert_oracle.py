@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compare ModernBERT / mmBERT with transformers: hidden states, early exits and logits, on every instruction set and precision.
 
-    modernbert_oracle.py --encode PROGRAM [--quick] [--time] [NAME...]      (NAME: only cases whose name contains it)
+    modernbert_oracle.py [--quick] [--time] [NAME...]      (NAME: only cases whose name contains it)
 
-PROGRAM is tests/neural/encode.c. Models are made here with random weights in which every part matters; several shapes, both
+Models are made here with random weights in which every part matters; several shapes, both
 spellings of the configuration, YaRN, texts beyond the window and up to 12,000 tokens. --time measures a model of mmBERT-base's
 shape instead, side by side with torch on one thread.
 
@@ -22,17 +22,19 @@ except ImportError as e:
     print("0 passed, 0 failed, 1 skipped")
     sys.exit(0)
 
+from programs import program
+
 BARS = {"f32": None, "bf16": .999, "int8": .99}
 
 
 class Oracle:
     def __init__(self, what):
         a = argparse.ArgumentParser(description=what)
-        a.add_argument("--encode", required=True)
         a.add_argument("--quick", action="store_true", help="the best instruction set only")
         a.add_argument("--time", action="store_true")
         a.add_argument("names", nargs="*")
         self.args = a.parse_args()
+        self.program = program("encode")
         self.passed = self.failed = 0
         self.folder = tempfile.TemporaryDirectory()
         transformers.logging.set_verbosity_error()
@@ -42,7 +44,7 @@ class Oracle:
 
     def encode(self, folder, texts, **options):
         """What encode.c prints: its line, and all floats behind it."""
-        command = [self.args.encode, str(folder)] + [x for k, v in options.items() for x in ("--" + k, str(v))]
+        command = [self.program, str(folder)] + [x for k, v in options.items() for x in ("--" + k, str(v))]
         lines = "".join(" ".join(map(str, t)) + "\n" for t in texts).encode()
         p = subprocess.run(command, input=lines, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if p.returncode:
@@ -52,7 +54,7 @@ class Oracle:
 
     def sets(self):
         def there(isa):
-            p = subprocess.run([self.args.encode, "/nowhere", "--isa", isa], stderr=subprocess.PIPE)
+            p = subprocess.run([self.program, "/nowhere", "--isa", isa], stderr=subprocess.PIPE)
             return b"/nowhere" in p.stderr
         names = [isa for isa in ["plain", "avx2", "avx512", "amx"] if there(isa)]
         return names[-1:] if self.args.quick else names

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The 4-bit multilingual encoder against transformers, and against the engine of the package that it comes from.
 
-    q4_oracle.py [--model FOLDER] [--encode PROGRAM] [--signalbox PROGRAM] [--engine LIBRARY FILE]
+    q4_oracle.py [--model FOLDER] [--signalbox PROGRAM] [--engine LIBRARY FILE]
 
 FOLDER is what `tools/deps multilingual` makes (build/deps/models/multilingual-e5-small). The weights are taken apart here a second time,
 by numpy, and put into transformers' BertModel: hidden states must be ours (float32: 1e-4 at most; cosine of every pooled vector at least
@@ -13,7 +13,6 @@ from pathlib import Path
 args = argparse.ArgumentParser()
 root = Path(__file__).resolve().parents[2]
 args.add_argument("--model", default=str(root / "build/deps/models/multilingual-e5-small"))
-args.add_argument("--encode")
 args.add_argument("--signalbox", default=str(root / "build/signalbox"))
 args.add_argument("--engine", nargs=2)
 args = args.parse_args()
@@ -25,6 +24,8 @@ try:
 except ImportError as e:
     print("skip: %s is not installed\n0 passed, 0 failed, 1 skipped" % e.name)
     sys.exit(0)
+from programs import program
+
 if not os.path.exists(args.model + "/model.q4"):
     print("skip: no %s; `tools/deps multilingual` fetches it\n0 passed, 0 failed, 1 skipped" % args.model)
     sys.exit(0)
@@ -82,14 +83,6 @@ def reference():
     return model.eval()
 
 
-def build():
-    out = tempfile.mkdtemp() + "/encode"
-    subprocess.run(["gcc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-Isrc", "-o", out, "tests/neural/encode.c", "build/libsignalbox.a",
-                    "-lyaml", "-lre2", "-lutf8proc", "-lssl", "-lcrypto", "-lz", "-lzstd", "-l:libboost_context.a", "-lpthread", "-lm",
-                    "-lstdc++"], check=True, cwd=root)
-    return out
-
-
 def cosines(a, b):
     return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
 
@@ -99,10 +92,10 @@ texts = [tokenizer.encode("query: " + t).ids for t in TEXTS]
 model = reference()
 with torch.no_grad():
     wanted = [model(torch.tensor([t])).last_hidden_state[0].numpy() for t in texts]
-program = args.encode or build()
+encode = program("encode")
 for isa in ("plain", "avx2", "avx512", "amx"):
     for precision, bar in (("f32", None), ("bf16", .999), ("int8", .99)):
-        p = subprocess.run([program, args.model, "--isa", isa, "--precision", precision], capture_output=True,
+        p = subprocess.run([encode, args.model, "--isa", isa, "--precision", precision], capture_output=True,
                            input="".join(" ".join(map(str, t)) + "\n" for t in texts).encode())
         if p.returncode:
             print("skip %s: %s" % (isa, p.stderr.decode().strip()))

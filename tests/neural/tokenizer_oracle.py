@@ -4,7 +4,7 @@
 Usage: tests/neural/tokenizer_oracle.py [--full | --lines N | --codes] [--seed S] [--only NAME] [--show N] [TOKENIZER.json ...]
 Without files: the tokenizer.json of the default model if it is found, and ones trained here that have the parts of RoBERTa, ModernBERT,
 Llama-3, XLM-R, DeBERTa-v3, Gemma, and mixtures of the rest. Prints `N identical, M different`; exit 1 if any is. Skips where the
-Python package is absent. --codes: every code point instead of the corpus. CC and B (build directory, build/oracle) may be set.
+Python package is absent. --codes: every code point instead of the corpus.
 """
 import argparse
 import base64
@@ -19,7 +19,7 @@ import sys
 import unicodedata
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("B", ROOT / "build/oracle"))
+BUILD = ROOT / "build/oracle"
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 try:
@@ -27,6 +27,7 @@ try:
 except ImportError:
     print("tokenizer_oracle: skipped, the Python package `tokenizers` is not installed")
     sys.exit(0)
+from programs import program  # noqa: E402
 from tokenizer_corpus import codes, corpus, sentences  # noqa: E402
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -212,19 +213,6 @@ def trained():
     }
 
 
-def dump_program():
-    """Builds tests/neural/tokenizer_dump.c if any of its sources is younger."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    out = BUILD / "tokenizer_dump"
-    sources = [ROOT / "tests/neural/tokenizer_dump.c", *sorted((ROOT / "src/neural").glob("tokenizer*.c"))]
-    sources += [ROOT / f"src/base/{name}.c" for name in ("json", "arena", "buf", "str", "err", "hash", "rand", "utf8")]
-    watched = sources + list((ROOT / "src/neural").glob("tokenizer*.h"))
-    if not out.exists() or max(p.stat().st_mtime for p in watched) > out.stat().st_mtime:
-        subprocess.run([os.environ.get("CC", "gcc"), "-std=c17", "-D_GNU_SOURCE", "-O2", "-g", "-I", ROOT / "src", "-o", out, *sources,
-                        "-lutf8proc", "-lpthread", "-lm"], check=True)
-    return out
-
-
 def decoded(line):
     """The text, and for each of its characters the byte of the line where it begins; at last, where the line ends."""
     starts, at, spans = [], 0, []
@@ -246,6 +234,7 @@ def decoded(line):
 
 
 def compare(name, path, lines, shows):
+    dump = program("tokenizer_dump")
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -254,7 +243,7 @@ def compare(name, path, lines, shows):
     for mode in ("", "pair", "bare"):
         some = lines if mode == "" else lines[:len(lines) // 20]
         feed = hexes if mode == "" else "".join(line.hex() + "\n" for line in some).encode()
-        got = subprocess.run([str(dump_program()), str(path)] + ([mode] if mode else []), input=feed, stdout=subprocess.PIPE, check=True)
+        got = subprocess.run([dump, str(path)] + ([mode] if mode else []), input=feed, stdout=subprocess.PIPE, check=True)
         answers = got.stdout.decode().split("\n")
         assert len(answers) == len(some) + 1, f"{name}: {len(answers) - 1} answers to {len(some)} lines"
         for start in range(0, len(some), 1000):
