@@ -1,8 +1,11 @@
-/* select/feature.c -- one pass over the bytes: words and pairs of words are hashed and counted, cues are tallied.
+/* select/feature.c -- one pass over the bytes: words, pairs of words, and how words begin and end, are hashed and counted; cues are tallied.
  *
  * Words are runs of ASCII letters and digits, lower-cased; every other character that is neither ASCII nor white space is a word
  * of its own, so that Chinese needs no dictionary. The hash is FNV-1a, 64 bits: its state after a word is where the hash of the
- * pair "word next" goes on, so a pair costs no copy. Bit 63 is the sign, the lowest 16 bits the bucket. */
+ * pair "word next" goes on, so a pair costs no copy. Bit 63 is the sign, the lowest 16 bits the bucket.
+ *
+ * The first four letters of a longer word stand for what is common to its forms, the last three for what form it is; all n-grams of letters
+ * would say little more and cost five times as much (docs/internals/selection.md). */
 #include "select/feature.h"
 
 #include <math.h>
@@ -83,6 +86,21 @@ struct reading {
     uint32_t words;
 };
 
+enum { BEGINNING = 4, ENDING = 3 };    /* bytes of a word */
+
+/* How a word of `bytes` begins and ends; last: its latest bytes. */
+static void parts_end(struct reading *r, size_t bytes, uint64_t beginning, uint32_t last)
+{
+    if (bytes > BEGINNING)
+        count_gram(&r->grams, (beginning ^ '*') * FNV_PRIME);
+    if (bytes > ENDING) {
+        uint64_t end = (FNV_START ^ '*') * FNV_PRIME;
+        for (uint32_t shift = 8 * ENDING; shift; shift -= 8)
+            end = (end ^ (last >> (shift - 8) & 0xff)) * FNV_PRIME;
+        count_gram(&r->grams, end);
+    }
+}
+
 static void word_end(struct reading *r, uint64_t word, uint64_t pair)
 {
     if (r->before)
@@ -117,10 +135,12 @@ static void piece_read(struct reading *r, str text)
         uint8_t kind = byte_kind[*p];
         if (kind & WORD) {
             const unsigned char *start = p;
-            uint64_t word = FNV_START, pair = r->before;
-            uint32_t digits = 0;
+            uint64_t word = FNV_START, pair = r->before, beginning = 0;
+            uint32_t digits = 0, last = 0;
             do {
                 uint64_t b = *p | (kind & CAPITAL);
+                beginning = p - start == BEGINNING ? word : beginning;
+                last = last << 8 | (uint32_t)b;
                 word = (word ^ b) * FNV_PRIME;
                 pair = (pair ^ b) * FNV_PRIME;
                 digits += kind & DIGIT;
@@ -129,6 +149,7 @@ static void piece_read(struct reading *r, str text)
             digits /= DIGIT;
             t->digits += digits;
             t->letters += (uint32_t)(p - start) - digits;
+            parts_end(r, (size_t)(p - start), beginning, last);
             word_end(r, word, pair);
         } else if (kind & HIGH) {
             size_t bytes = 0;

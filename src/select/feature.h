@@ -1,4 +1,4 @@
-/* select/feature.h -- what a query looks like to a learner: hashed words, a few cues, and a vector if somebody has one.
+/* select/feature.h -- what a query looks like to a learner: hashed words and parts of words, a few cues, and a vector if somebody has one.
  *
  * No model is asked: a text of 2 KB takes some ten microseconds. Everything is a pure function of the bytes, the same on every
  * machine, so that a learner trained on one serves on another and a decision can be replayed. */
