@@ -22,7 +22,7 @@ const struct learner_ops *const learner_all[] = {
 };
 
 static const char magic[8] = "sbx-sel";
-enum { VERSION = 1, NAME_MAX_BYTES = 4096 };
+enum { VERSION = 2, NAME_MAX_BYTES = 4096 };    /* version 1 had kinds by naive Bayes; it is still read */
 
 const struct learner_ops *learner_by_name(str name)
 {
