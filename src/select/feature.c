@@ -80,7 +80,7 @@ static const uint8_t byte_kind[256] = {
 struct tally { uint32_t bytes, lines, digits, letters, foreign, code, maths; bool has_choices; };
 
 struct reading {
-    struct counting grams;
+    struct counting grams, parts;
     struct tally tally;
     uint64_t before;                    /* hash of the previous word and a space; 0: none yet */
     uint32_t words;
@@ -92,12 +92,12 @@ enum { BEGINNING = 4, ENDING = 3 };    /* bytes of a word */
 static void parts_end(struct reading *r, size_t bytes, uint64_t beginning, uint32_t last)
 {
     if (bytes > BEGINNING)
-        count_gram(&r->grams, (beginning ^ '*') * FNV_PRIME);
+        count_gram(&r->parts, (beginning ^ '*') * FNV_PRIME);
     if (bytes > ENDING) {
         uint64_t end = (FNV_START ^ '*') * FNV_PRIME;
         for (uint32_t shift = 8 * ENDING; shift; shift -= 8)
             end = (end ^ (last >> (shift - 8) & 0xff)) * FNV_PRIME;
-        count_gram(&r->grams, end);
+        count_gram(&r->parts, end);
     }
 }
 
@@ -186,6 +186,14 @@ static double log_of(uint32_t count)    /* 1 + ln count; most counts are small *
     return count < COUNT_OF(small) ? small[count] : 1 + log(count);
 }
 
+static void grams_write(const struct counting *c, uint32_t n, struct gram *out)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        float value = (float)log_of(c->count[i]);
+        out[i] = (struct gram){ (uint32_t)c->hash[i] & (FEATURE_BUCKETS - 1), c->hash[i] >> 63 ? -value : value };
+    }
+}
+
 void features_read(struct features *f, struct arena *a, str text)
 {
     *f = (struct features){ .bytes = (uint32_t)(text.len < UINT32_MAX ? text.len : UINT32_MAX), .kind = S("") };
@@ -194,21 +202,21 @@ void features_read(struct features *f, struct arena *a, str text)
         head = str_upto(text, FEATURE_TEXT_MAX / 2);
         tail = str_from(text, text.len - FEATURE_TEXT_MAX / 2);
     }
-    struct reading r = { .grams = { .a = a } };
+    struct reading r = { .grams = { .a = a }, .parts = { .a = a } };
     uint32_t room = 32;
     while (room < FEATURE_GRAMS_MAX && room < (head.len + tail.len) * 3 / 8)    /* a word of five letters and a space: two in six bytes */
         room *= 2;
     counting_grow(&r.grams, room);
+    counting_grow(&r.parts, room / 2);
     piece_read(&r, head);
     piece_read(&r, tail);
 
-    struct gram *grams = ARENA_ARRAY(a, struct gram, r.grams.n);
-    for (uint32_t i = 0; i < r.grams.n; i++) {
-        float value = (float)log_of(r.grams.count[i]);
-        grams[i] = (struct gram){ (uint32_t)r.grams.hash[i] & (FEATURE_BUCKETS - 1), r.grams.hash[i] >> 63 ? -value : value };
-    }
+    f->n_words = r.grams.n;
+    f->n = r.grams.n + r.parts.n < FEATURE_GRAMS_MAX ? r.grams.n + r.parts.n : FEATURE_GRAMS_MAX;
+    struct gram *grams = ARENA_ARRAY(a, struct gram, f->n);
+    grams_write(&r.grams, f->n_words, grams);
+    grams_write(&r.parts, f->n - f->n_words, grams + f->n_words);
     f->grams = grams;
-    f->n = r.grams.n;
     f->words = r.words;
 
     const struct tally *t = &r.tally;

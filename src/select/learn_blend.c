@@ -404,7 +404,7 @@ static void blend_observe(struct learner *l, const struct outcome *o, double wei
     struct blend *b = (struct blend *)l;
     for (uint32_t j = 0; j < EXPERTS; j++)
         if (b->experts[j])
-            b->experts[j]->ops->observe(b->experts[j], o, weight);
+            learner_observe(b->experts[j], o, weight);
 }
 
 static void blend_predict(const struct learner *l, const struct features *x, struct prediction *out, struct arena *a)

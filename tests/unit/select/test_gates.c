@@ -66,7 +66,7 @@ static void agent_add(struct learner *l, const struct texts *t, uint32_t agent)
     uint32_t m = learner_model(l, t->names[agent]);
     for (uint32_t i = 0; i < t->n; i++)
         if (part_of(i) == TRAIN && t->agent[i] == agent)
-            l->ops->observe(l, &(struct outcome){ .x = &t->x[i], .model = m, .quality = 1, .cost_usd = NAN, .out_tokens = NAN,
+            learner_observe(l, &(struct outcome){ .x = &t->x[i], .model = m, .quality = 1, .cost_usd = NAN, .out_tokens = NAN,
                                                   .latency_s = NAN }, 1);
 }
 
