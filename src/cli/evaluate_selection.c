@@ -41,7 +41,7 @@ static const struct policy {
     { "static", FIRST, NULL, true, "the first model of the table" },
     { "mean", BY_LEARNER, "mean", true, "the best single model of the training folds; at a price, the best of its hull" },
     { "label", BY_LABEL, "table", false, "the table with the true kind of query: what a perfect classifier would give" },
-    { "table", BY_LEARNER, "table", true, "kind of query by naive Bayes, shrunken mean of each model on that kind" },
+    { "table", BY_LEARNER, "table", true, "kind of query by its words, shrunken mean of each model on that kind" },
     { "clusters", BY_LEARNER, "clusters", false, "the same on clusters of queries instead of their labels" },
     { "knn", BY_LEARNER, "knn", true, "mean of the 100 most alike queries" },
     { "factor", BY_LEARNER, "factor", true, "a linear map of the words times a vector of each model" },

@@ -1,8 +1,11 @@
-/* select/feature.c -- one pass over the bytes: words and pairs of words are hashed and counted, cues are tallied.
+/* select/feature.c -- one pass over the bytes: words, pairs of words, and how words begin and end, are hashed and counted; cues are tallied.
  *
  * Words are runs of ASCII letters and digits, lower-cased; every other character that is neither ASCII nor white space is a word
  * of its own, so that Chinese needs no dictionary. The hash is FNV-1a, 64 bits: its state after a word is where the hash of the
- * pair "word next" goes on, so a pair costs no copy. Bit 63 is the sign, the lowest 16 bits the bucket. */
+ * pair "word next" goes on, so a pair costs no copy. Bit 63 is the sign, the lowest 16 bits the bucket.
+ *
+ * The first four letters of a longer word stand for what is common to its forms, the last three for what form it is; all n-grams of letters
+ * would say little more and cost five times as much (docs/internals/selection.md). */
 #include "select/feature.h"
 
 #include <math.h>
@@ -77,11 +80,26 @@ static const uint8_t byte_kind[256] = {
 struct tally { uint32_t bytes, lines, digits, letters, foreign, code, maths; bool has_choices; };
 
 struct reading {
-    struct counting grams;
+    struct counting grams, parts;
     struct tally tally;
     uint64_t before;                    /* hash of the previous word and a space; 0: none yet */
     uint32_t words;
 };
+
+enum { BEGINNING = 4, ENDING = 3 };    /* bytes of a word */
+
+/* How a word of `bytes` begins and ends; last: its latest bytes. */
+static void parts_end(struct reading *r, size_t bytes, uint64_t beginning, uint32_t last)
+{
+    if (bytes > BEGINNING)
+        count_gram(&r->parts, (beginning ^ '*') * FNV_PRIME);
+    if (bytes > ENDING) {
+        uint64_t end = (FNV_START ^ '*') * FNV_PRIME;
+        for (uint32_t shift = 8 * ENDING; shift; shift -= 8)
+            end = (end ^ (last >> (shift - 8) & 0xff)) * FNV_PRIME;
+        count_gram(&r->parts, end);
+    }
+}
 
 static void word_end(struct reading *r, uint64_t word, uint64_t pair)
 {
@@ -117,10 +135,12 @@ static void piece_read(struct reading *r, str text)
         uint8_t kind = byte_kind[*p];
         if (kind & WORD) {
             const unsigned char *start = p;
-            uint64_t word = FNV_START, pair = r->before;
-            uint32_t digits = 0;
+            uint64_t word = FNV_START, pair = r->before, beginning = 0;
+            uint32_t digits = 0, last = 0;
             do {
                 uint64_t b = *p | (kind & CAPITAL);
+                beginning = p - start == BEGINNING ? word : beginning;
+                last = last << 8 | (uint32_t)b;
                 word = (word ^ b) * FNV_PRIME;
                 pair = (pair ^ b) * FNV_PRIME;
                 digits += kind & DIGIT;
@@ -129,6 +149,7 @@ static void piece_read(struct reading *r, str text)
             digits /= DIGIT;
             t->digits += digits;
             t->letters += (uint32_t)(p - start) - digits;
+            parts_end(r, (size_t)(p - start), beginning, last);
             word_end(r, word, pair);
         } else if (kind & HIGH) {
             size_t bytes = 0;
@@ -165,6 +186,14 @@ static double log_of(uint32_t count)    /* 1 + ln count; most counts are small *
     return count < COUNT_OF(small) ? small[count] : 1 + log(count);
 }
 
+static void grams_write(const struct counting *c, uint32_t n, struct gram *out)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        float value = (float)log_of(c->count[i]);
+        out[i] = (struct gram){ (uint32_t)c->hash[i] & (FEATURE_BUCKETS - 1), c->hash[i] >> 63 ? -value : value };
+    }
+}
+
 void features_read(struct features *f, struct arena *a, str text)
 {
     *f = (struct features){ .bytes = (uint32_t)(text.len < UINT32_MAX ? text.len : UINT32_MAX), .kind = S("") };
@@ -173,21 +202,21 @@ void features_read(struct features *f, struct arena *a, str text)
         head = str_upto(text, FEATURE_TEXT_MAX / 2);
         tail = str_from(text, text.len - FEATURE_TEXT_MAX / 2);
     }
-    struct reading r = { .grams = { .a = a } };
+    struct reading r = { .grams = { .a = a }, .parts = { .a = a } };
     uint32_t room = 32;
     while (room < FEATURE_GRAMS_MAX && room < (head.len + tail.len) * 3 / 8)    /* a word of five letters and a space: two in six bytes */
         room *= 2;
     counting_grow(&r.grams, room);
+    counting_grow(&r.parts, room / 2);
     piece_read(&r, head);
     piece_read(&r, tail);
 
-    struct gram *grams = ARENA_ARRAY(a, struct gram, r.grams.n);
-    for (uint32_t i = 0; i < r.grams.n; i++) {
-        float value = (float)log_of(r.grams.count[i]);
-        grams[i] = (struct gram){ (uint32_t)r.grams.hash[i] & (FEATURE_BUCKETS - 1), r.grams.hash[i] >> 63 ? -value : value };
-    }
+    f->n_words = r.grams.n;
+    f->n = r.grams.n + r.parts.n < FEATURE_GRAMS_MAX ? r.grams.n + r.parts.n : FEATURE_GRAMS_MAX;
+    struct gram *grams = ARENA_ARRAY(a, struct gram, f->n);
+    grams_write(&r.grams, f->n_words, grams);
+    grams_write(&r.parts, f->n - f->n_words, grams + f->n_words);
     f->grams = grams;
-    f->n = r.grams.n;
     f->words = r.words;
 
     const struct tally *t = &r.tally;

@@ -1,4 +1,4 @@
-/* select/feature.h -- what a query looks like to a learner: hashed words, a few cues, and a vector if somebody has one.
+/* select/feature.h -- what a query looks like to a learner: hashed words and parts of words, a few cues, and a vector if somebody has one.
  *
  * No model is asked: a text of 2 KB takes some ten microseconds. Everything is a pure function of the bytes, the same on every
  * machine, so that a learner trained on one serves on another and a decision can be replayed. */
@@ -30,7 +30,8 @@ enum feature_cue {
 struct gram { uint32_t bucket; float value; };  /* value: sign of the hash times (1 + ln count) */
 
 struct features {
-    const struct gram *grams; uint32_t n;       /* each gram once, by first appearance; two may share a bucket */
+    /* Each gram once, by first appearance: n_words words and pairs of words, then parts of words. Two may share a bucket. */
+    const struct gram *grams; uint32_t n, n_words;
     float cues[FEATURE_CUES];
     uint32_t bytes, words;
     const float *vector; uint32_t dim;  /* an encoder's, of length 1; NULL: none. Set by the caller */

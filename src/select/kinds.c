@@ -1,9 +1,12 @@
-/* select/kinds.c -- multinomial naive Bayes (smoothing 0.05) on the hashed words, a histogram for each cue.
+/* select/kinds.c -- multinomial logistic regression on the hashed words and on which sixteenth of the rows each cue falls into.
  *
- * Words count by |1 + ln count|. Buckets that no training text had cost the same whatever the text, so a text's score is one sum
- * over its known grams and one product with what is left of its weight. Naive Bayes is too sure of itself, because words come
- * together: the sum is halved before it becomes a probability (TEMPERATURE), which leaves the ranking alone and lets neighbouring
- * kinds have a say. Among alternatives, tf-idf weights and complement counts were no better; see docs/internals/selection.md. */
+ * A word weighs |1 + ln count| times its inverse document frequency; a text's known words have length 1. Weights are learned by a few
+ * passes of gradient descent over the rows in random order, after AdaGrad (Duchi, Hazan and Singer, JMLR 12, 2011) with one sum of
+ * squares a word instead of one a weight: rare words learn at once, common ones settle. That needs no rate and no decay: a rate
+ * from .35 to 1, three passes to ten, and a decay up to 1e-4 are all alike.
+ *
+ * Naive Bayes stood here before. It is the same sum of other weights, over texts whose length is not 1, so tables that hold it are
+ * still read. What the change is worth: docs/internals/selection.md. */
 #include "select/kinds.h"
 
 #include <math.h>
@@ -12,8 +15,11 @@
 #include "base/rand.h"
 #include "base/vector.h"
 
-#define SMOOTHING 0.05
-#define TEMPERATURE 0.5f
+enum { PASSES = 4, SEEN_LEAST = 3 };    /* a word of one row or two teaches little about others, and most are such */
+#define LEARNED 1e-3f                   /* a row with a smaller squared error is left alone in this pass */
+#define CUE_WEIGHT 0.2f                 /* of a cue beside words of length 1; .05 and .5 are no worse */
+#define BAYES_TEMPERATURE 0.5f          /* of tables that hold naive Bayes, which is too sure of itself: words come together */
+#define HAS_IDF (1u << 31)              /* in a state, beside the number of kinds: what naive Bayes did not write comes behind */
 
 static uint32_t rows_n(const struct recorded *r)
 {
@@ -34,7 +40,7 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static bool cues_fit(struct kinds *k, const struct recorded *r, const uint32_t *label)
+static bool edges_fit(struct kinds *k, const struct recorded *r)
 {
     uint32_t n = rows_n(r);
     float *sorted = malloc((n ? n : 1) * sizeof *sorted);
@@ -46,21 +52,6 @@ static bool cues_fit(struct kinds *k, const struct recorded *r, const uint32_t *
         qsort(sorted, n, sizeof *sorted, by_value);
         for (uint32_t b = 0; b < CUE_BINS - 1; b++)
             k->edge[c][b] = n ? sorted[(size_t)n * (b + 1) / CUE_BINS] : 0;
-        float *h = k->cue + (size_t)c * CUE_BINS * k->n;
-        for (uint32_t i = 0; i < CUE_BINS * k->n; i++)
-            h[i] = 0.5f;
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t row = recorded_row(r, i);
-            if (label[row] < k->n)
-                h[(size_t)cue_bin(k, c, r->x[row].cues[c]) * k->n + label[row]] += 1;
-        }
-        for (uint32_t t = 0; t < k->n; t++) {
-            float sum = 0;
-            for (uint32_t b = 0; b < CUE_BINS; b++)
-                sum += h[b * k->n + t];
-            for (uint32_t b = 0; b < CUE_BINS; b++)
-                h[b * k->n + t] = logf(h[b * k->n + t] / sum);
-        }
     }
     free(sorted);
     return true;
@@ -72,98 +63,151 @@ static bool kinds_room(struct kinds *k, uint32_t n, uint32_t n_rows)
     k->n_rows = n_rows;
     if (!k->row)
         k->row = calloc(FEATURE_BUCKETS, sizeof *k->row);
+    k->idf = calloc(n_rows ? n_rows : 1, sizeof *k->idf);
     k->weight = calloc((size_t)(n_rows ? n_rows : 1) * n, sizeof *k->weight);
     k->unseen = calloc(n, sizeof *k->unseen);
     k->prior = calloc(n, sizeof *k->prior);
     k->cue = calloc((size_t)FEATURE_CUES * CUE_BINS * n, sizeof *k->cue);
-    return k->row && k->weight && k->unseen && k->prior && k->cue;
+    return k->row && k->idf && k->weight && k->unseen && k->prior && k->cue;
 }
 
-bool kinds_fit(struct kinds *k, const struct recorded *r, const uint32_t *label, uint32_t n)
+/* p[n] becomes the shares. */
+static void softmax(float *p, uint32_t n)
 {
-    *k = (struct kinds){ .row = calloc(FEATURE_BUCKETS, sizeof *k->row) };
-    if (!k->row)
-        return false;
-    uint32_t n_rows = 0;
-    for (uint32_t i = 0; i < rows_n(r); i++) {
-        const struct features *x = &r->x[recorded_row(r, i)];
-        for (uint32_t g = 0; g < x->n && label[recorded_row(r, i)] < n; g++)
-            if (!k->row[x->grams[g].bucket])
-                k->row[x->grams[g].bucket] = ++n_rows;
-    }
-    double *total = calloc(n, sizeof *total);
-    if (!kinds_room(k, n, n_rows) || !total) {
-        free(total);
-        kinds_clear(k);
-        return false;
-    }
-    double n_labelled = 0;
-    for (uint32_t i = 0; i < rows_n(r); i++) {
-        uint32_t row = recorded_row(r, i), t = label[row];
-        const struct features *x = &r->x[row];
-        if (t >= n)
-            continue;
-        for (uint32_t g = 0; g < x->n; g++) {
-            float v = fabsf(x->grams[g].value);
-            k->weight[(size_t)(k->row[x->grams[g].bucket] - 1) * n + t] += v;
-            total[t] += (double)v;
-        }
-        k->prior[t] += 1;
-        n_labelled++;
-    }
-    for (uint32_t t = 0; t < n; t++) {
-        k->unseen[t] = (float)log(SMOOTHING / (total[t] + SMOOTHING * FEATURE_BUCKETS));
-        k->prior[t] = (float)log(fmax((double)k->prior[t], 1e-9) / fmax(n_labelled, 1));
-    }
-    /* ln((count + a) / (total + a D)) - ln(a / (total + a D)) = ln(1 + count / a): it does not depend on the total. */
-    for (size_t i = 0; i < (size_t)n_rows * n; i++)
-        if (k->weight[i] > 0)
-            k->weight[i] = logf(1 + k->weight[i] / (float)SMOOTHING);
-    free(total);
-    return cues_fit(k, r, label);
-}
-
-void kinds_clear(struct kinds *k)
-{
-    free(k->row);
-    free(k->weight);
-    free(k->unseen);
-    free(k->prior);
-    free(k->cue);
-    *k = (struct kinds){ 0 };
+    float most = -INFINITY, sum = 0;
+    for (uint32_t t = 0; t < n; t++)
+        most = p[t] > most ? p[t] : most;
+    for (uint32_t t = 0; t < n; t++)
+        sum += p[t] = expf(p[t] - most);
+    for (uint32_t t = 0; t < n; t++)
+        p[t] /= sum;
 }
 
 void kinds_predict(const struct kinds *k, const struct features *x, float *p)
 {
     uint32_t n = k->n;
-    float known = 0;
+    float all = 0, square = 0;
     memset(p, 0, n * sizeof *p);
     for (uint32_t g = 0; g < x->n; g++) {
         float v = fabsf(x->grams[g].value);
         uint32_t row = k->row[x->grams[g].bucket];
-        known += v;
+        all += v;
         if (!row)
             continue;
+        v *= k->idf[row - 1];
+        square += v * v;
         const float *w = k->weight + (size_t)(row - 1) * n;
         for (uint32_t t = 0; t < n; t++)
             p[t] += v * w[t];
     }
+    float scale = k->is_unit && square > 0 ? 1 / sqrtf(square) : 1;
     for (uint32_t t = 0; t < n; t++)
-        p[t] += known * k->unseen[t];
+        p[t] = scale * p[t] + all * k->unseen[t] + k->prior[t];
+    for (uint32_t c = 0; c < FEATURE_CUES; c++)
+        vector_add(p, k->cue + ((size_t)c * CUE_BINS + cue_bin(k, c, x->cues[c])) * n, n);
+    softmax(p, n);
+}
+
+/* Squares of the gradients that each word, each bin of a cue and the prior have seen. */
+struct squares { float *word, cue[FEATURE_CUES][CUE_BINS], prior; };
+
+/* The weights w[n] of something that was there to the extent v go down the slope, as far as the squares so far allow. */
+static void descend(float *w, const float *slope, uint32_t n, float rate, float v, float slopes, float *squares)
+{
+    *squares += v * v * slopes;
+    float step = *squares > 0 ? rate * v / sqrtf(*squares) : 0;
+    for (uint32_t t = 0; t < n; t++)
+        w[t] -= step * slope[t];
+}
+
+static void row_learn(struct kinds *k, struct squares *s, const struct features *x, uint32_t label, float *slope)
+{
+    uint32_t n = k->n;
+    float square = 0, slopes = 0;
+    kinds_predict(k, x, slope);
+    slope[label] -= 1;
+    for (uint32_t t = 0; t < n; t++)
+        slopes += slope[t] * slope[t];
+    if (slopes < LEARNED)
+        return;
+    for (uint32_t g = 0; g < x->n; g++) {
+        uint32_t row = k->row[x->grams[g].bucket];
+        float v = row ? x->grams[g].value * k->idf[row - 1] : 0;
+        square += v * v;
+    }
+    float scale = square > 0 ? 1 / sqrtf(square) : 0;
+    for (uint32_t g = 0; g < x->n; g++) {
+        uint32_t row = k->row[x->grams[g].bucket];
+        if (row)
+            descend(k->weight + (size_t)(row - 1) * n, slope, n, 1, scale * fabsf(x->grams[g].value) * k->idf[row - 1], slopes,
+                    &s->word[row - 1]);
+    }
     for (uint32_t c = 0; c < FEATURE_CUES; c++) {
-        const float *h = k->cue + ((size_t)c * CUE_BINS + cue_bin(k, c, x->cues[c])) * n;
-        for (uint32_t t = 0; t < n; t++)
-            p[t] += h[t];
+        uint32_t bin = cue_bin(k, c, x->cues[c]);
+        descend(k->cue + ((size_t)c * CUE_BINS + bin) * n, slope, n, CUE_WEIGHT, 1, slopes, &s->cue[c][bin]);
     }
-    float most = -INFINITY, sum = 0;
-    for (uint32_t t = 0; t < n; t++) {
-        p[t] = TEMPERATURE * p[t] + k->prior[t];
-        most = p[t] > most ? p[t] : most;
+    descend(k->prior, slope, n, 1, 1, slopes, &s->prior);
+}
+
+/* In how many labelled rows each bucket stands: seen[FEATURE_BUCKETS]. The rows themselves, as places in r->x, go to labelled[]; how
+ * many. */
+static uint32_t words_count(const struct recorded *r, const uint32_t *label, uint32_t n, uint32_t *labelled, uint32_t *seen)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < rows_n(r); i++) {
+        uint32_t row = recorded_row(r, i);
+        if (label[row] >= n)
+            continue;
+        labelled[count++] = row;
+        for (uint32_t g = 0; g < r->x[row].n; g++)
+            seen[r->x[row].grams[g].bucket]++;
     }
-    for (uint32_t t = 0; t < n; t++)
-        sum += p[t] = expf(p[t] - most);
-    for (uint32_t t = 0; t < n; t++)
-        p[t] /= sum;
+    return count;
+}
+
+bool kinds_fit(struct kinds *k, const struct recorded *r, const uint32_t *label, uint32_t n)
+{
+    *k = (struct kinds){ .is_unit = true, .row = calloc(FEATURE_BUCKETS, sizeof *k->row) };
+    uint32_t *labelled = malloc((rows_n(r) + 1) * sizeof *labelled), *seen = calloc(FEATURE_BUCKETS, sizeof *seen), n_words = 0;
+    uint32_t count = seen && labelled ? words_count(r, label, n, labelled, seen) : 0;
+    for (uint32_t b = 0; b < FEATURE_BUCKETS && seen; b++)
+        n_words += seen[b] >= SEEN_LEAST;
+    struct squares s = { .word = calloc(n_words + 1, sizeof *s.word) };
+    float *slope = malloc((n ? n : 1) * sizeof *slope);
+    bool is_fine = k->row && labelled && seen && s.word && slope && kinds_room(k, n, n_words) && edges_fit(k, r);
+    for (uint32_t b = 0, row = 0; b < FEATURE_BUCKETS && is_fine; b++)
+        if (seen[b] >= SEEN_LEAST) {
+            k->idf[row] = (float)(log((1.0 + count) / (1.0 + seen[b])) + 1);
+            k->row[b] = ++row;
+        }
+    uint64_t seed = 1;
+    for (uint32_t pass = 0; pass < PASSES && is_fine; pass++) {
+        for (uint32_t i = count; i > 1; i--) {
+            uint32_t other = (uint32_t)rand_below(&seed, i), swap = labelled[i - 1];
+            labelled[i - 1] = labelled[other];
+            labelled[other] = swap;
+        }
+        for (uint32_t i = 0; i < count; i++)
+            row_learn(k, &s, &r->x[labelled[i]], label[labelled[i]], slope);
+    }
+    free(labelled);
+    free(seen);
+    free(s.word);
+    free(slope);
+    if (!is_fine)
+        kinds_clear(k);
+    return is_fine;
+}
+
+void kinds_clear(struct kinds *k)
+{
+    free(k->row);
+    free(k->idf);
+    free(k->weight);
+    free(k->unseen);
+    free(k->prior);
+    free(k->cue);
+    *k = (struct kinds){ 0 };
 }
 
 double kinds_entropy(const float *p, uint32_t n)
@@ -176,13 +220,15 @@ double kinds_entropy(const float *p, uint32_t n)
 
 void kinds_save(const struct kinds *k, struct buf *out)
 {
-    pack_u32(out, k->n);
+    pack_u32(out, k->n ? k->n | HAS_IDF : 0);
     pack_u32(out, k->n_rows);
     if (!k->n)
         return;
     for (uint32_t b = 0; b < FEATURE_BUCKETS; b++)      /* the buckets by row */
         if (k->row[b])
             pack_u32(out, b), pack_u32(out, k->row[b]);
+    pack_u32(out, k->is_unit);
+    buf_add(out, k->idf, k->n_rows * sizeof *k->idf);
     buf_add(out, k->weight, (size_t)k->n_rows * k->n * sizeof *k->weight);
     buf_add(out, k->unseen, k->n * sizeof *k->unseen);
     buf_add(out, k->prior, k->n * sizeof *k->prior);
@@ -198,10 +244,26 @@ static bool is_finite(const float *v, size_t n)
     return true;
 }
 
+/* A table of naive Bayes as one of these: words weigh what they are, the temperature goes into the weights. */
+static void bayes_adopt(struct kinds *k)
+{
+    k->is_unit = false;
+    for (uint32_t i = 0; i < k->n_rows; i++)
+        k->idf[i] = 1;
+    for (size_t i = 0; i < (size_t)k->n_rows * k->n; i++)
+        k->weight[i] *= BAYES_TEMPERATURE;
+    for (uint32_t t = 0; t < k->n; t++)
+        k->unseen[t] *= BAYES_TEMPERATURE;
+    for (size_t i = 0; i < (size_t)FEATURE_CUES * CUE_BINS * k->n; i++)
+        k->cue[i] *= BAYES_TEMPERATURE;
+}
+
 bool kinds_load(struct kinds *k, struct unpack *u)
 {
     *k = (struct kinds){ 0 };
-    uint32_t n = unpack_count(u, LEARNER_KINDS_MAX, 8), n_rows = unpack_count(u, FEATURE_BUCKETS, 8);
+    uint32_t head = unpack_u32(u), n = head & ~HAS_IDF, n_rows = unpack_count(u, FEATURE_BUCKETS, 8);
+    if (n > LEARNER_KINDS_MAX)
+        u->is_bad = true;
     if (u->is_bad || !n)
         return !u->is_bad;
     size_t cues = (size_t)FEATURE_CUES * CUE_BINS * n;
@@ -216,12 +278,18 @@ bool kinds_load(struct kinds *k, struct unpack *u)
         else
             k->row[bucket] = row;
     }
+    if (head & HAS_IDF) {
+        k->is_unit = unpack_u32(u) != 0;
+        unpack_bytes(u, k->idf, n_rows * sizeof *k->idf);
+    }
     unpack_bytes(u, k->weight, (size_t)n_rows * n * sizeof *k->weight);
     unpack_bytes(u, k->unseen, n * sizeof *k->unseen);
     unpack_bytes(u, k->prior, n * sizeof *k->prior);
     unpack_bytes(u, k->edge, sizeof k->edge);
     unpack_bytes(u, k->cue, cues * sizeof *k->cue);
-    if (u->is_bad || !is_finite(k->weight, (size_t)n_rows * n) || !is_finite(k->unseen, n) || !is_finite(k->prior, n) ||
+    if (!(head & HAS_IDF))
+        bayes_adopt(k);
+    if (u->is_bad || !is_finite(k->idf, n_rows) || !is_finite(k->weight, (size_t)n_rows * n) || !is_finite(k->unseen, n) || !is_finite(k->prior, n) ||
         !is_finite(k->cue, cues)) {
         kinds_clear(k);
         return false;

@@ -1,4 +1,4 @@
-/* select/kinds.h -- which kind of query a text is: naive Bayes over its hashed words and its cues. */
+/* select/kinds.h -- which kind of query a text is: logistic regression over its hashed words and its cues. */
 #ifndef SBX_SELECT_KINDS_H
 #define SBX_SELECT_KINDS_H
 
@@ -9,13 +9,15 @@ enum { CUE_BINS = 16 };
 
 struct kinds {
     uint32_t n;
+    bool is_unit;                       /* the known words of a text are scaled to length 1 */
     uint32_t *row;                      /* [FEATURE_BUCKETS] row of the weights + 1; 0: no training text had it */
     uint32_t n_rows;
-    float *weight;                      /* [n_rows][n] ln P(bucket | kind) - ln P(unseen bucket | kind) */
-    float *unseen;                      /* [n] ln P(unseen bucket | kind) */
-    float *prior;                       /* [n] ln P(kind) */
+    float *idf;                         /* [n_rows] what a word weighs; above 0 */
+    float *weight;                      /* [n_rows][n] */
+    float *unseen;                      /* [n] what every word weighs besides, known or not; 0 but in tables of naive Bayes */
+    float *prior;                       /* [n] */
     float edge[FEATURE_CUES][CUE_BINS - 1];
-    float *cue;                         /* [FEATURE_CUES][CUE_BINS][n] ln P(bin | kind) */
+    float *cue;                         /* [FEATURE_CUES][CUE_BINS][n] */
 };
 
 /* Learns from rows; label[i] < n is the kind of row i, UINT32_MAX: not known, left out. False: no memory. */

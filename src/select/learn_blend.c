@@ -221,73 +221,49 @@ static bool pool_set(struct pool *p, const struct recorded *r, struct arena *a)
     return !arena_exhausted(a);
 }
 
-/* Least squares knows what is likely; whether it pays to act on it, only choices tell: what the choices on held-out queries were
- * worth, over the prices of the hull. By default half of the contrast is least squares', half the table's, which is right most
- * often; others must beat that by half a standard error, and the plain mean takes over where it was worth more than the winner.
- * */
-enum { CANDIDATES = 5, DEFAULT = 4 };
-
-/* of differences of worth, by query */
-struct duels { double sum[CANDIDATES][CANDIDATES], squares[CANDIDATES][CANDIDATES]; uint32_t n; };
-
-static bool is_better(const struct duels *d, uint32_t v, uint32_t u, double errors)
+/* What the choices on a held-out query are worth, over the prices of the hull, by the contrast[EXPERTS] given. */
+static double worth_of(const struct recorded *r, const struct held *h, const struct pool *p, uint32_t i, const double *contrast)
 {
-    double mean = d->n ? d->sum[v][u] / d->n : 0, error = d->n ? sqrt(fmax(d->squares[v][u] / d->n - mean * mean, 0) / d->n) : 0;
-    return mean > 0 && mean > errors * error;
+    uint32_t k = r->n_models;
+    size_t at = (size_t)i * k, real = (size_t)h->row[i] * k;
+    double best[PRICES], worth = 0;
+    uint32_t choice[PRICES];
+    for (uint32_t s = 0; s < p->n_prices; s++)
+        best[s] = -INFINITY, choice[s] = UINT32_MAX;
+    for (uint32_t m = 0; m < k; m++) {
+        if (isnan(r->quality[real + m]))
+            continue;
+        double value = (double)h->quality[MEAN][at + m];
+        for (uint32_t j = 1; j < EXPERTS; j++)
+            value += contrast[j] * (double)(h->quality[j][at + m] - h->quality[MEAN][at + m]);
+        for (uint32_t s = 0; s < p->n_prices; s++) {
+            double priced = value - (s > 0 ? p->price[s] * (double)h->cost[at + m] : 0);
+            if (priced > best[s])
+                best[s] = priced, choice[s] = m;
+        }
+    }
+    for (uint32_t s = 0; s < p->n_prices; s++) {
+        uint32_t m = choice[s];
+        double cost = m != UINT32_MAX && s > 0 ? (double)r->cost_usd[real + m] : 0;
+        if (m != UINT32_MAX)
+            worth += ((double)r->quality[real + m] - p->price[s] * (isnan(cost) ? p->cost[m] : cost)) / p->n_prices;
+    }
+    return worth;
 }
 
-static void contrast_choose(struct blend *b, const struct recorded *r, const struct held *h, const struct pool *p)
+/* Least squares knows what is likely, the table makes up for what it shrinks too much: each has half of the contrast. (Choosing by
+ * held-out worth among either alone, their mean and half of it is worse: that is mostly chance.) Where the plain mean's choices were
+ * worth more on held-out queries, there is no contrast. */
+static void contrast_settle(struct blend *b, const struct recorded *r, const struct held *h, const struct pool *p)
 {
-    double candidate[CANDIDATES][EXPERTS] = { { 0 } };  /* the first: the mean alone */
-    candidate[1][TABLE] = 1;
-    for (uint32_t j = 1; j < EXPERTS; j++) {
-        candidate[2][j] = b->contrast[j] / 2;
-        candidate[3][j] = b->contrast[j];
-        candidate[DEFAULT][j] = (b->contrast[j] + (j == TABLE)) / 2;
-    }
-    uint32_t k = r->n_models;
-    struct duels d = { .n = h->n };
-    for (uint32_t i = 0; i < h->n; i++) {
-        size_t at = (size_t)i * k, real = (size_t)h->row[i] * k;
-        double worth[CANDIDATES] = { 0 };
-        for (uint32_t v = 0; v < CANDIDATES; v++) {
-            double best[PRICES];
-            uint32_t choice[PRICES];
-            for (uint32_t s = 0; s < p->n_prices; s++)
-                best[s] = -INFINITY, choice[s] = UINT32_MAX;
-            for (uint32_t m = 0; m < k; m++) {
-                if (isnan(r->quality[real + m]))
-                    continue;
-                double value = (double)h->quality[MEAN][at + m];
-                for (uint32_t j = 1; j < EXPERTS; j++)
-                    value += candidate[v][j] * (double)(h->quality[j][at + m] - h->quality[MEAN][at + m]);
-                for (uint32_t s = 0; s < p->n_prices; s++) {
-                    double priced = value - (s > 0 ? p->price[s] * (double)h->cost[at + m] : 0);
-                    if (priced > best[s])
-                        best[s] = priced, choice[s] = m;
-                }
-            }
-            for (uint32_t s = 0; s < p->n_prices; s++) {
-                uint32_t m = choice[s];
-                if (m == UINT32_MAX)
-                    continue;
-                double cost = s > 0 ? (double)r->cost_usd[real + m] : 0;
-                worth[v] += ((double)r->quality[real + m] - p->price[s] * (isnan(cost) ? p->cost[m] : cost)) / p->n_prices;
-            }
-        }
-        for (uint32_t v = 0; v < CANDIDATES; v++)
-            for (uint32_t u = 0; u < CANDIDATES; u++) {
-                d.sum[v][u] += worth[v] - worth[u];
-                d.squares[v][u] += (worth[v] - worth[u]) * (worth[v] - worth[u]);
-            }
-    }
-    uint32_t best = DEFAULT;
-    for (uint32_t v = 1; v < CANDIDATES; v++)
-        if (v != DEFAULT && is_better(&d, v, DEFAULT, 0.5) && (best == DEFAULT || is_better(&d, v, best, 0)))
-            best = v;
-    if (is_better(&d, 0, best, 0))
-        best = 0;
-    memcpy(b->contrast, candidate[best], sizeof b->contrast);
+    static const double none[EXPERTS];
+    double gain = 0;
+    for (uint32_t j = 1; j < EXPERTS; j++)
+        b->contrast[j] = (b->contrast[j] + (j == TABLE)) / 2;
+    for (uint32_t i = 0; i < h->n; i++)
+        gain += worth_of(r, h, p, i, b->contrast) - worth_of(r, h, p, i, none);
+    if (gain < 0)
+        memset(b->contrast, 0, sizeof b->contrast);
 }
 
 /* ---- what a prediction means ---- */
@@ -400,7 +376,7 @@ static int blend_fit(struct learner *l, const struct recorded *r, struct err *e)
         }
         weights_solve(&contrast, b->contrast);
         weights_solve(&level, b->level);
-        contrast_choose(b, r, &h, &pool);
+        contrast_settle(b, r, &h, &pool);
         if (!calibrate(b, r, &h))
             rc = err_set(e, "no memory for held-out predictions");
     }
@@ -428,7 +404,7 @@ static void blend_observe(struct learner *l, const struct outcome *o, double wei
     struct blend *b = (struct blend *)l;
     for (uint32_t j = 0; j < EXPERTS; j++)
         if (b->experts[j])
-            b->experts[j]->ops->observe(b->experts[j], o, weight);
+            learner_observe(b->experts[j], o, weight);
 }
 
 static void blend_predict(const struct learner *l, const struct features *x, struct prediction *out, struct arena *a)

@@ -12,13 +12,13 @@
 enum { COMMON = 4, PROBES = 64 };
 
 struct post { uint32_t row; float value; };
-struct posts { struct post *list; uint32_t n, cap; };
+/* of a bucket; idf 0: too common to heed. One look tells a query all. */
+struct posts { struct post *list; uint32_t n, cap; float idf; };
 
 struct knn_row { uint64_t query; uint32_t bytes, from, n; };     /* grams[from .. from + n) */
 
 struct knn {
     struct learner l;
-    float *idf;                         /* [FEATURE_BUCKETS]; 0: too common */
     struct posts *posts;                /* [FEATURE_BUCKETS] */
     struct knn_row *rows; uint32_t n_rows, cap_rows, oldest, n_dead_posts;
     struct gram *grams; uint32_t n_grams, cap_grams;    /* tf-idf, of rows */
@@ -33,7 +33,6 @@ static void knn_release(struct learner *l)
     for (uint32_t b = 0; k->posts && b < FEATURE_BUCKETS; b++)
         free(k->posts[b].list);
     free(k->posts);
-    free(k->idf);
     free(k->rows);
     free(k->grams);
     free(k->quality);
@@ -45,10 +44,9 @@ static void knn_release(struct learner *l)
 static bool knn_room(struct knn *k)     /* the fixed tables */
 {
     k->posts = k->posts ? k->posts : calloc(FEATURE_BUCKETS, sizeof *k->posts);
-    k->idf = k->idf ? k->idf : calloc(FEATURE_BUCKETS, sizeof *k->idf);
     k->sum = k->sum ? k->sum : calloc(LEARNER_MODELS_MAX, sizeof *k->sum);
     k->n = k->n ? k->n : calloc(LEARNER_MODELS_MAX, sizeof *k->n);
-    return k->posts && k->idf && k->sum && k->n;
+    return k->posts && k->sum && k->n;
 }
 
 static bool outcomes_room(struct knn *k, uint32_t cap_rows, uint32_t width)
@@ -87,7 +85,7 @@ static uint32_t weigh(const struct knn *k, const struct features *x, struct gram
     uint32_t n = 0;
     float length = 0;
     for (uint32_t g = 0; g < x->n; g++) {
-        float v = x->grams[g].value * k->idf[x->grams[g].bucket];
+        float v = x->grams[g].value * k->posts[x->grams[g].bucket].idf;
         if (v != 0)
             out[n++] = (struct gram){ x->grams[g].bucket, v };
         length += v * v;
@@ -258,7 +256,7 @@ static int knn_fit(struct learner *l, const struct recorded *rec, struct err *e)
             df[x->grams[g].bucket]++;
     }
     for (uint32_t b = 0; b < FEATURE_BUCKETS; b++)
-        k->idf[b] = df[b] > n / COMMON ? 0 : (float)(log((1.0 + n) / (1.0 + df[b])) + 1);
+        k->posts[b].idf = df[b] > n / COMMON ? 0 : (float)(log((1.0 + n) / (1.0 + df[b])) + 1);
     free(df);
     for (uint32_t i = n > l->spec.rows_max ? n - l->spec.rows_max : 0; i < n; i++) {
         uint32_t row = recorded_row(rec, i), r = row_new(k, &rec->x[row], rec->query ? rec->query[row] : 0);
@@ -307,12 +305,14 @@ static void nearest(struct near *v, uint32_t count, uint32_t n)
 
 /* The PROBES grams that can add most to a likeness, as probe[].row, in no order. Long texts have hundreds of grams; the rarest settle
  * who is near, and the lists of the others are most of the work. Returns how many there are. */
-static uint32_t strongest(const struct knn *k, const struct gram *grams, uint32_t n, struct near *probe)
+static uint32_t strongest(const struct knn *k, const struct features *x, struct near *probe)
 {
     uint32_t kept = 0;
-    for (uint32_t g = 0; g < n; g++)
-        if (k->posts[grams[g].bucket].n)        /* some row has it */
-            probe[kept++] = (struct near){ fabsf(grams[g].value), g };
+    for (uint32_t g = 0; g < x->n; g++) {
+        const struct posts *p = &k->posts[x->grams[g].bucket];
+        if (p->n && p->idf > 0)                 /* some row has it */
+            probe[kept++] = (struct near){ fabsf(x->grams[g].value) * p->idf, g };
+    }
     nearest(probe, kept, PROBES);
     return kept < PROBES ? kept : PROBES;
 }
@@ -333,15 +333,16 @@ static void knn_predict(const struct learner *l, const struct features *x, struc
 {
     const struct knn *k = (const struct knn *)l;
     float *likeness = ARENA_ARRAY(a, float, k->n_rows);
-    struct gram *grams = ARENA_ARRAY(a, struct gram, x->n);
-    uint32_t n = k->posts ? weigh(k, x, grams) : 0;
-    struct near *probe = ARENA_ARRAY(a, struct near, n);
-    n = strongest(k, grams, n, probe);
-    for (uint32_t i = 0; i < n; i++) {
-        const struct gram *g = &grams[probe[i].row];
+    struct near *probe = ARENA_ARRAY(a, struct near, x->n);
+    uint32_t n = k->posts ? strongest(k, x, probe) : 0;
+    for (uint32_t i = 0; i < n; i++)
+        __builtin_prefetch(k->posts[x->grams[probe[i].row].bucket].list);
+    for (uint32_t i = 0; i < n; i++) {          /* the query's length is left out: it ranks nothing */
+        const struct gram *g = &x->grams[probe[i].row];
         const struct posts *p = &k->posts[g->bucket];
+        float v = g->value * p->idf;
         for (uint32_t at = 0; at < p->n; at++)
-            likeness[p->list[at].row] += g->value * p->list[at].value;
+            likeness[p->list[at].row] += v * p->list[at].value;
     }
     struct near *near = ARENA_ARRAY(a, struct near, k->n_rows);
     uint32_t wanted = l->spec.neighbours < k->n_rows ? l->spec.neighbours : k->n_rows, m_all = l->n_models;
@@ -419,7 +420,8 @@ static void knn_save(const struct learner *l, struct buf *out)
     if (!k->posts)
         return;
     pack_u32(out, k->oldest);
-    buf_add(out, k->idf, FEATURE_BUCKETS * sizeof *k->idf);
+    for (uint32_t b = 0; b < FEATURE_BUCKETS; b++)
+        buf_add(out, &k->posts[b].idf, sizeof k->posts[b].idf);
     for (uint32_t r = 0; r < k->n_rows; r++) {
         pack_u64(out, k->rows[r].query);
         pack_u32(out, k->rows[r].bytes);
@@ -440,9 +442,10 @@ static int knn_load(struct learner *l, str bytes, struct err *e)
     uint32_t oldest = unpack_u32(&u);
     if (n > l->spec.rows_max || n > u.rest.len / 16 || (n && oldest >= n) || !knn_room(k) || !knn_grow(l))
         return err_set(e, "its rows make no sense");
-    unpack_bytes(&u, k->idf, FEATURE_BUCKETS * sizeof *k->idf);
-    for (uint32_t b = 0; b < FEATURE_BUCKETS; b++)
-        u.is_bad |= !(k->idf[b] >= 0 && k->idf[b] < 100);
+    for (uint32_t b = 0; b < FEATURE_BUCKETS; b++) {
+        unpack_bytes(&u, &k->posts[b].idf, sizeof k->posts[b].idf);
+        u.is_bad |= !(k->posts[b].idf >= 0 && k->posts[b].idf < 100);
+    }
     for (uint32_t r = 0; r < n && !u.is_bad; r++) {
         struct features x = { .kind = S("") };
         uint64_t query = unpack_u64(&u);
@@ -483,7 +486,7 @@ static int knn_load(struct learner *l, str bytes, struct err *e)
 }
 
 const struct learner_ops learner_knn = {
-    .name = "knn", .summary = "mean of the most alike queries (tf-idf of words and pairs, cosine)", .bytes = sizeof(struct knn),
+    .name = "knn", .summary = "mean of the most alike queries (tf-idf of words, pairs and parts of words, cosine)", .bytes = sizeof(struct knn),
     .release = knn_release, .grow = knn_grow, .fit = knn_fit, .observe = knn_observe, .predict = knn_predict, .forget =
         knn_forget,
     .merge = knn_merge, .save = knn_save, .load = knn_load,

@@ -162,7 +162,7 @@ static bool table_cell(const struct learner *l, uint32_t kind, uint32_t model, s
 }
 
 const struct learner_ops learner_table = {
-    .name = "table", .summary = "kind of query by naive Bayes, shrunken mean of each model on that kind", .bytes =
+    .name = "table", .summary = "kind of query by its words, shrunken mean of each model on that kind", .bytes =
         sizeof(struct table),
     .release = table_release, .grow = table_grow, .fit = table_fit, .observe = table_observe, .predict = table_predict, .forget =
         table_forget,

@@ -22,7 +22,7 @@ const struct learner_ops *const learner_all[] = {
 };
 
 static const char magic[8] = "sbx-sel";
-enum { VERSION = 1, NAME_MAX_BYTES = 4096 };
+enum { VERSION = 2, NAME_MAX_BYTES = 4096 };    /* 1: kinds by naive Bayes, no parts of words; it is still read */
 
 const struct learner_ops *learner_by_name(str name)
 {
@@ -179,9 +179,26 @@ int learner_fit(struct learner *l, const struct recorded *r, struct err *e)
     return l->ops->fit(l, r, e);
 }
 
+/* What the learner knows how to read of a text. */
+static struct features seen_by(const struct learner *l, const struct features *x)
+{
+    struct features seen = *x;
+    seen.n = l->words_alone ? x->n_words : x->n;
+    return seen;
+}
+
+void learner_observe(struct learner *l, const struct outcome *o, double weight)
+{
+    struct features seen = seen_by(l, o->x);
+    struct outcome as_seen = *o;
+    as_seen.x = &seen;
+    l->ops->observe(l, &as_seen, weight);
+}
+
 void learner_predict(const struct learner *l, const struct features *x, struct prediction *out, struct arena *a)
 {
-    l->ops->predict(l, x, out, a);
+    struct features seen = seen_by(l, x);
+    l->ops->predict(l, &seen, out, a);
     for (uint32_t m = 0; m < l->n_models && !l->ops->has_score; m++)
         out[m].score = out[m].quality;
 }
@@ -211,7 +228,8 @@ struct prediction learner_stranger(const struct prediction *p, uint32_t n, doubl
 
 bool learner_kinds(const struct learner *l, const struct features *x, float *p, struct arena *a)
 {
-    return l->ops->kinds && l->ops->kinds(l, x, p, a);
+    struct features seen = seen_by(l, x);
+    return l->ops->kinds && l->ops->kinds(l, &seen, p, a);
 }
 
 bool learner_cell(const struct learner *l, uint32_t kind, uint32_t model, struct prediction *out)
@@ -233,6 +251,7 @@ void learner_save(const struct learner *l, struct buf *out)
     pack_u32(out, l->spec.n_clusters);
     pack_u32(out, l->spec.rows_max);
     pack_u64(out, l->spec.seed);
+    pack_u32(out, l->words_alone);
     pack_u64(out, l->fit_id);
     pack_u32(out, l->n_models);
     for (uint32_t i = 0; i < l->n_models; i++)
@@ -296,11 +315,13 @@ struct learner *learner_load(str bytes, struct err *e)
     spec.n_clusters = unpack_u32(&u);
     spec.rows_max = unpack_u32(&u);
     spec.seed = unpack_u64(&u);
+    bool words_alone = version < 2 || unpack_u32(&u) != 0;
     struct learner *l = learner_new(ops->name, &spec);
     if (!l) {
         err_set(e, "no memory for a selection table");
         return NULL;
     }
+    l->words_alone = words_alone;
     l->fit_id = unpack_u64(&u);
     bool is_sane = is_share(spec.shrink_kind, 1e9) && is_share(spec.shrink_model, 1e9) && spec.neighbours <= 1 << 20 &&
         spec.rows_max <= 1 << 24;

@@ -100,6 +100,7 @@ struct learner {
     struct learner_spec spec;           /* with the defaults filled in */
     str *models; uint32_t n_models, cap_models; /* names; a model keeps its index for ever */
     str *kinds; uint32_t n_kinds;       /* kinds of query it tells apart; 0: none */
+    bool words_alone;                   /* it was fitted when parts of words were no features: it does not see them */
     uint32_t vector_dim;                /* numbers of the encoder's vectors that it was fitted on; 0: it reads none */
     uint64_t fit_id;                    /* of what `fit` saw; learners of one fit can be merged. 0: never fitted */
 };
@@ -115,6 +116,8 @@ bool learner_models_of(struct learner *l, const struct learner *other, uint32_t 
 bool learner_kinds_set(struct learner *l, const str *kinds, uint32_t n);       /* for fit; false: no memory */
 uint32_t learner_find(const struct learner *l, str name);       /* UINT32_MAX: unknown */
 uint32_t learner_kind(const struct learner *l, str name);       /* of a label; UINT32_MAX: unknown */
+/* weight: 1, or -1 to take it back; others: part of one. */
+void learner_observe(struct learner *l, const struct outcome *o, double weight);
 void learner_predict(const struct learner *l, const struct features *x, struct prediction *out, struct arena *a);
 
 /* What to expect of a model that the learner has never seen: what models of about its price do. p[n] are its predictions for the

@@ -29,7 +29,7 @@ static void table_try(struct arena *a, const uint8_t *data, size_t size)
         for (uint32_t m = 0; m < l->n_models; m++)
             assert(isfinite(p[m].score) && isfinite(p[m].quality));
         struct outcome o = { .x = &x, .query = 7, .model = 0, .quality = 1, .cost_usd = 1, .out_tokens = 5, .latency_s = NAN };
-        l->ops->observe(l, &o, 1);
+        learner_observe(l, &o, 1);
         struct buf again = { 0 };
         learner_save(l, &again);
         struct learner *copy = learner_load(buf_view(&again), &e);

@@ -1,4 +1,5 @@
 /* What a text looks like to a learner: the same everywhere, bounded, and kept whole. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,6 +83,26 @@ static void case_and_white_space_change_nothing_of_the_words(void **state)
     arena_free(a);
 }
 
+static void words_have_a_beginning_and_an_ending_in_common(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    struct features x = read_text(a, "Optimising optimal cat catsmeat");
+    assert_int_equal(x.n_words, 7);             /* four words, three pairs */
+    assert_int_equal(x.n, 7 + 2 + 3);           /* opti, cats; ing, mal, eat */
+    struct features other = read_text(a, "optimism");
+    assert_int_equal(other.n, 3);
+    uint32_t shared = 0;
+    for (uint32_t i = other.n_words; i < other.n; i++)
+        for (uint32_t k = x.n_words; k < x.n; k++)
+            if (other.grams[i].bucket == x.grams[k].bucket) {
+                shared++;
+                assert_true(fabsf(x.grams[k].value) > 1.5f);    /* it has been there twice */
+            }
+    assert_int_equal(shared, 1);
+    arena_free(a);
+}
+
 static void long_and_broken_texts_stay_within_bounds(void **state)
 {
     (void)state;
@@ -133,6 +154,7 @@ int main(void)
         cmocka_unit_test(every_chinese_character_is_a_word),
         cmocka_unit_test(cues_tell_code_from_prose_and_questions_with_choices),
         cmocka_unit_test(case_and_white_space_change_nothing_of_the_words),
+        cmocka_unit_test(words_have_a_beginning_and_an_ending_in_common),
         cmocka_unit_test(long_and_broken_texts_stay_within_bounds),
         cmocka_unit_test(a_kept_copy_outlives_the_request),
     };

@@ -19,7 +19,7 @@ enum { AGENTS = 6, TEXTS = 150, VOCABULARY = 40, EPOCHS = 5 };
 
 struct texts { struct arena *a; struct features *x; uint32_t *agent, n, n_agents; str *names; };
 
-/* Texts of agents with a vocabulary of their own, a third of the words being everybody's. */
+/* Texts of agents with a vocabulary of their own, a third of the words being everybody's; too short to have a beginning. */
 static struct texts texts_make(uint64_t seed)
 {
     struct texts t = { .a = arena_new(), .n = AGENTS * TEXTS, .n_agents = AGENTS };
@@ -32,8 +32,8 @@ static struct texts texts_make(uint64_t seed)
         str text = S("");
         t.agent[i] = i % AGENTS;
         for (uint32_t w = 0; w < 9; w++)
-            text = w % 3 ? arena_printf(t.a, STR_FMT " a%uw%u", STR_ARG(text), t.agent[i], (unsigned)rand_below(&seed, VOCABULARY))
-                         : arena_printf(t.a, STR_FMT " w%u", STR_ARG(text), (unsigned)rand_below(&seed, VOCABULARY));
+            text = arena_printf(t.a, STR_FMT " %c%02u", STR_ARG(text), w % 3 ? 'a' + (int)t.agent[i] : 'w',
+                                (unsigned)rand_below(&seed, VOCABULARY));
         features_read(&t.x[i], t.a, text);
     }
     return t;
@@ -66,7 +66,7 @@ static void agent_add(struct learner *l, const struct texts *t, uint32_t agent)
     uint32_t m = learner_model(l, t->names[agent]);
     for (uint32_t i = 0; i < t->n; i++)
         if (part_of(i) == TRAIN && t->agent[i] == agent)
-            l->ops->observe(l, &(struct outcome){ .x = &t->x[i], .model = m, .quality = 1, .cost_usd = NAN, .out_tokens = NAN,
+            learner_observe(l, &(struct outcome){ .x = &t->x[i], .model = m, .quality = 1, .cost_usd = NAN, .out_tokens = NAN,
                                                   .latency_s = NAN }, 1);
 }
 
@@ -235,10 +235,10 @@ static void where_no_gate_opens_the_best_single_model_answers(void **state)
     assert_int_equal(learner_fit(l, &(struct recorded){ .x = t.x, .n = t.n, .models = models, .n_models = 2, .quality = quality }, &e),
                      0);
     struct prediction p[2], other[2];
-    ask(l, "a0w1 a0w2 a0w3", p);
+    ask(l, "a01 a02 a03", p);
     assert_true(p[0].score > p[1].score);
-    ask(l, "a5w1 a5w2 a5w3 a5w4 a5w5 a5w6", p);
-    ask(l, "a5w7 a5w8 a5w9 a5w10 a5w11", other);
+    ask(l, "f01 f02 f03 f04 f05 f06", p);
+    ask(l, "f07 f08 f09 f10 f11", other);
     assert_true(p[1].score > p[0].score);
     assert_memory_equal(p, other, sizeof p);    /* the mean, whatever the text */
     learner_free(l);

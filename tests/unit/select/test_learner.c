@@ -8,10 +8,12 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "base/rand.h"
 #include "select/frontier.h"
 #include "select/learner.h"
 #include "select/objective.h"
+#include "select/pack.h"
 #include "learners.h"
 
 enum { ROWS = 600, MODELS = 4 };
@@ -116,14 +118,14 @@ static void what_is_observed_can_be_taken_back(void **state)
         for (uint32_t k = 0; k < 60; k++) {
             struct outcome o = { .x = &x, .query = 1000 + k, .model = 3, .quality = 1, .cost_usd = 1e-5f, .out_tokens = NAN,
                                  .latency_s = NAN };
-            l->ops->observe(l, &o, 1);
+            learner_observe(l, &o, 1);
         }
         ask(l, "python function", during);
         assert_true(during[3].quality > before[3].quality + 0.01f);
         for (uint32_t k = 0; k < 60; k++) {
             struct outcome o = { .x = &x, .query = 1000 + k, .model = 3, .quality = 1, .cost_usd = 1e-5f, .out_tokens = NAN,
                                  .latency_s = NAN };
-            l->ops->observe(l, &o, -1);
+            learner_observe(l, &o, -1);
         }
         ask(l, "python function", after);
         assert_float_equal(after[3].quality, before[3].quality, 2e-3f);
@@ -280,6 +282,53 @@ static void tables_of_earlier_versions_are_read(void **state)
     arena_free(s.a);
 }
 
+/* Version 1 says nothing of parts of words: who was fitted then does not see them, in later saves neither. */
+static void tables_of_version_1_go_by_words_alone(void **state)
+{
+    (void)state;
+    static const char *const single[] = { "mean", "table", "knn", "factor", "pilots", "gates" };
+    struct rows s = rows_make(13);
+    for (size_t i = 0; i < COUNT_OF(single); i++) {
+        struct learner *l = learner_fitted(single[i], &s.r);
+        struct buf now = { 0 }, then = { 0 }, again = { 0 };
+        struct err e = { 0 };
+        struct prediction p[MODELS], q[MODELS];
+        size_t head = 8 + 4, flag = head + 4 + strlen(single[i]) + 2 * 8 + 3 * 4 + 8;
+        learner_save(l, &now);
+        buf_add(&then, now.ptr, 8);
+        pack_u32(&then, 1);
+        buf_add(&then, now.ptr + head, flag - head);
+        buf_add(&then, now.ptr + flag + 4, now.len - 8 - flag - 4);
+        pack_u64(&then, hash_stable(buf_view(&then), 1));
+        struct learner *old = learner_load(buf_view(&then), &e);
+        assert_non_null(old);
+        assert_true(old->words_alone && !l->words_alone);
+        learner_save(old, &again);
+        struct learner *later = learner_load(buf_view(&again), &e);
+        assert_non_null(later);
+
+        struct features x, seen;
+        features_read(&x, s.a, S("solving equations, looped functions"));
+        seen = x;
+        seen.n = x.n_words;
+        assert_true(seen.n < x.n);
+        memset(p, 0, sizeof p);
+        memset(q, 0, sizeof q);
+        learner_predict(l, &seen, p, s.a);
+        learner_predict(old, &x, q, s.a);
+        assert_memory_equal(p, q, sizeof p);
+        learner_predict(later, &x, q, s.a);
+        assert_memory_equal(p, q, sizeof p);
+        learner_free(l);
+        learner_free(old);
+        learner_free(later);
+        buf_free(&now);
+        buf_free(&then);
+        buf_free(&again);
+    }
+    arena_free(s.a);
+}
+
 static void damaged_tables_are_refused_with_a_sentence(void **state)
 {
     (void)state;
@@ -319,8 +368,8 @@ static void tables_of_two_instances_add_up(void **state)
     two->ops->forget(two, UINT32_MAX, 0);
     struct outcome o = { .x = &x, .query = 0, .model = 3, .quality = 1, .cost_usd = NAN, .out_tokens = NAN, .latency_s = NAN };
     for (uint32_t k = 0; k < 20; k++) {
-        two->ops->observe(two, &o, 1);
-        both->ops->observe(both, &o, 1);
+        learner_observe(two, &o, 1);
+        learner_observe(both, &o, 1);
     }
     assert_true(one->ops->merge(one, two, 1));
     one->ops->merge(both, two, 0);              /* nothing, but both are weighed anew */
@@ -432,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_restart_changes_no_prediction_by_a_bit),
         cmocka_unit_test(an_encoders_vector_counts_where_words_say_nothing),
         cmocka_unit_test(tables_of_earlier_versions_are_read),
+        cmocka_unit_test(tables_of_version_1_go_by_words_alone),
         cmocka_unit_test(damaged_tables_are_refused_with_a_sentence),
         cmocka_unit_test(tables_of_two_instances_add_up),
         cmocka_unit_test(rows_without_labels_get_kinds_of_their_own),

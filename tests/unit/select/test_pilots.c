@@ -54,7 +54,7 @@ static void teach(struct learner *l, uint32_t model, const char *text, uint32_t 
     struct features x;
     features_read(&x, a, str_of(text));
     for (uint32_t i = 0; i < times; i++)
-        l->ops->observe(l, &(struct outcome){ .x = &x, .model = model, .quality = 1, .cost_usd = NAN, .out_tokens = NAN,
+        learner_observe(l, &(struct outcome){ .x = &x, .model = model, .quality = 1, .cost_usd = NAN, .out_tokens = NAN,
                                               .latency_s = NAN }, 1);
     arena_free(a);
 }
