@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/vector.h"
+#include "signal/unfold.h"
 
 /* ---- settings and sources ---- */
 
@@ -112,25 +113,48 @@ bool neural_embed(struct signal_build *b, struct signal_unit *u, struct examples
 
 /* ---- what is read ---- */
 
-static void contents_add(struct strings *to, const str *texts, uint32_t n)
+static void content_add(struct contents *to, str text, uint32_t result)
+{
+    if (text.len)
+        to->items[to->n++] = (struct content){ text, result };
+}
+
+static void contents_add(struct contents *to, const str *texts, uint32_t n)
 {
     uint32_t first = n > NEURAL_TURNS_MAX ? n - NEURAL_TURNS_MAX : 0;
-    for (uint32_t i = first; i < n; i++) {
-        if (texts[i].len)
-            to->items[to->n++] = texts[i];
+    for (uint32_t i = first; i < n; i++)
+        content_add(to, texts[i], 0);
+}
+
+static void results_add(struct contents *to, const struct facts *f, uint32_t n, struct arena *a)
+{
+    const struct chat *c = f->chat;
+    uint32_t number = f->n_role[ROLE_TOOL], most = n < NEURAL_TURNS_MAX ? n : NEURAL_TURNS_MAX;
+    for (uint32_t i = c->n_messages; i > 0 && most > 0; i--) {
+        if (c->messages[i - 1].role != ROLE_TOOL)
+            continue;
+        content_add(to, unfold(str_trim(message_text(&c->messages[i - 1], a)), a), number--);
+        most--;
     }
 }
 
-struct strings neural_contents(const struct facts *f, bool with_history, struct arena *a)
+struct contents neural_contents(const struct facts *f, unsigned reads, struct arena *a)
 {
-    size_t most = with_history ? 1 + 2 * NEURAL_TURNS_MAX : 1;
-    struct strings all = { ARENA_ARRAY(a, str, most), 0 };
+    bool with_history = reads & READS_HISTORY;
+    struct contents all = { ARENA_ARRAY(a, struct content, 1 + 3 * NEURAL_TURNS_MAX), 0 };
     contents_add(&all, &f->evaluation_text, 1);
+    if (reads & READS_RESULTS)
+        results_add(&all, f, with_history ? f->n_role[ROLE_TOOL] : f->n_new_results, a);
     if (with_history) {
         contents_add(&all, f->non_users, f->n_non_users);
         contents_add(&all, f->prior_users, f->n_prior_users);
     }
     return all;
+}
+
+str neural_place(const struct facts *f, uint32_t result, struct arena *a)
+{
+    return result ? arena_printf(a, " in tool result %u of %u", result, f->n_role[ROLE_TOOL]) : S("");
 }
 
 /* ---- answers ---- */
