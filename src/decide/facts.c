@@ -54,9 +54,11 @@ static str text_join(struct arena *a, const str *texts, size_t n)
     return (str){ to, len };
 }
 
-static str literal_text(str literal, struct arena *a)
+str message_part(const struct message *m, uint32_t i, struct arena *a)
 {
-    str inside = { literal.ptr + 1, literal.len - 2 };
+    if (!m->is_spelled)
+        return m->texts[i];
+    str inside = { m->texts[i].ptr + 1, m->texts[i].len - 2 };
     return str_chr(inside, '\\') < 0 ? inside : json_string_text(inside, a);
 }
 
@@ -66,7 +68,7 @@ str message_text(const struct message *m, struct arena *a)
         return text_join(a, m->texts, m->n_texts);
     str *texts = arena_try(a, m->n_texts * sizeof *texts);
     for (uint32_t i = 0; texts && i < m->n_texts; i++)
-        texts[i] = literal_text(m->texts[i], a);
+        texts[i] = message_part(m, i, a);
     return text_join(a, texts, texts ? m->n_texts : 0);
 }
 

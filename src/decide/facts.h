@@ -42,6 +42,7 @@ void facts_shorten(struct facts *f, struct arena *a);
 /* What a message says, its parts joined by one space; in place if it can be, else in a. Results of tools are most of what an agent
  * sends, again and again, and few rules read them: they are decoded here, when one does. */
 str message_text(const struct message *m, struct arena *a);
+str message_part(const struct message *m, uint32_t i, struct arena *a);     /* one of its n_texts */
 
 /* Text over 2048 runes: head 682, middle 682, tail 684, with a note between the parts. */
 str facts_sample(struct arena *a, str s);

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <math.h>
 
+#include "base/buf.h"
 #include "base/vector.h"
 #include "signal/unfold.h"
 
@@ -126,6 +127,20 @@ static void contents_add(struct contents *to, const str *texts, uint32_t n)
         content_add(to, texts[i], 0);
 }
 
+/* Parts are unfolded one by one: of two JSON texts with a space between neither would be JSON. */
+static str result_text(const struct message *m, struct arena *a)
+{
+    struct buf lines = { 0 };
+    for (uint32_t i = 0; i < m->n_texts; i++) {
+        str part = unfold(str_trim(message_part(m, i, a)), a);
+        if (m->n_texts == 1)
+            return part;
+        buf_str(&lines, lines.len ? S("\n") : S(""));
+        buf_str(&lines, part);
+    }
+    return buf_to_arena(&lines, a);
+}
+
 static void results_add(struct contents *to, const struct facts *f, uint32_t n, struct arena *a)
 {
     const struct chat *c = f->chat;
@@ -133,7 +148,7 @@ static void results_add(struct contents *to, const struct facts *f, uint32_t n, 
     for (uint32_t i = c->n_messages; i > 0 && most > 0; i--) {
         if (c->messages[i - 1].role != ROLE_TOOL)
             continue;
-        content_add(to, unfold(str_trim(message_text(&c->messages[i - 1], a)), a), number--);
+        content_add(to, str_trim(result_text(&c->messages[i - 1], a)), number--);
         most--;
     }
 }
