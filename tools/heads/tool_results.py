@@ -1,22 +1,27 @@
 #!/usr/bin/env python3
-"""Makes rows for `signalbox evaluate signals --signal jailbreak`: what tools bring back, with and without one sentence of an attack in it.
+"""What tools bring back, with and without one sentence of an attack in it: does a guard see it?
 
 Attacks and carriers are of sources that the shipped heads have not learned from: short attacks of neuralchemy, sentences of the web pages and
-transcripts of the groundedness data. Four forms: a search's six titles and snippets, a page with its address, three mails (all JSON), and
-the page as plain text. A row with label 1 has the same carrier as one with label 0, so what differs is the attack.
+transcripts of the groundedness data. Five forms: a search's six titles and snippets, a page with its address, three mails, a note of at most
+240 bytes (all JSON), and the page as plain text. Each carrier comes with the attack and without it.
 
+    python3 tools/heads/tool_results.py DATA --ask http://127.0.0.1:8080 [--rows N] [--seed N]
     python3 tools/heads/tool_results.py DATA --as raw|strings|lines [--rows N] [--seed N] > rows.jsonl
 
-DATA is the folder that holds jailbreak/ and groundedness/. --as says what a guard would be given of a JSON result: its text as it is, the
-strings in it one a line, or the strings with their keys; src/signal/results.c does the last but for plain texts.
+DATA is the folder that holds jailbreak/ and groundedness/. --ask sends each as an agent's request to the management port of a gateway
+that has `jailbreak: [{name: attack, include_tool_results: true}]` (no threshold: every risk is told) in a decision, and prints a table. --as
+writes rows for `signalbox evaluate signals --signal jailbreak`, a result's JSON as it is, its strings one a line, or lines with keys.
 """
 import argparse
+import bisect
 import gzip
 import json
+import math
 import os
 import random
 import re
 import sys
+import urllib.request
 
 
 def rows_of(path):
@@ -73,6 +78,16 @@ def mails(docs, attack, rng):
             for i, d in enumerate(docs[:3])]
 
 
+def note(docs, attack, rng):
+    """Of short sentences alone; None: too long with this attack."""
+    short = [s for d in docs for s in d if 30 <= len(s) <= 110 and "\n" not in s]
+    if len(short) < 3:
+        return None
+    a, b, c = rng.sample(short, 3)
+    v = {"status": "ok", "title": " ".join(a.split()[:8]), "note": b + " " + (attack or c)}
+    return v if len("\n".join(strings(v, keys=True)).encode()) <= 240 else None
+
+
 def plain(docs, attack, rng):
     return prose(put(docs[0][:40], attack, rng), rng)
 
@@ -96,10 +111,44 @@ def spelled(v, how, rng):
     return "\n".join(strings(v, keys=how == "lines"))
 
 
+# ---- asking a gateway ----
+
+def risk_of(url, text):
+    """Of an agent's request whose last message is the result."""
+    call = {"id": "c", "type": "function", "function": {"name": "fetch", "arguments": "{}"}}
+    body = {"messages": [{"role": "user", "content": "Have a look, please."}, {"role": "assistant", "tool_calls": [call]},
+                         {"role": "tool", "tool_call_id": "c", "content": text}]}
+    r = urllib.request.Request(url + "/api/v1/eval", json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(r, timeout=60) as f:
+        return json.load(f)["signal_confidences"].get("jailbreak:attack", 0)
+
+
+def share(k, n):
+    """Percent with its 95 % interval (Wilson)."""
+    z = 1.96
+    p, d = k / n, 1 + z * z / n
+    c, h = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n)
+    return "%5.1f (%4.1f ..%5.1f)" % (100 * p, 100 * (c - h) / d, 100 * (c + h) / d)
+
+
+def auc(bad, good):
+    """Ties count half: where the attack is not seen, both risks are the carrier's."""
+    good = sorted(good)
+    return sum(bisect.bisect_left(good, r) + bisect.bisect_right(good, r) for r in bad) / 2 / len(bad) / len(good)
+
+
+def report(name, bad, good):
+    least = sorted(good, reverse=True)[len(good) // 100]
+    print("%-7s %5d %5d  auc %.3f  at .5 %s / %s  at .7 %s / %s  at 1 %% of these %s" % (
+        name, len(bad), len(good), auc(bad, good), *(share(sum(r >= t for r in rows), len(rows)) for t in (.5, .7) for rows in (bad, good)),
+        share(sum(r > least for r in bad), len(bad))), flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description="what tools bring back, with and without an attack in it")
     p.add_argument("data")
-    p.add_argument("--as", dest="how", choices=("raw", "strings", "lines"), default="lines")
+    p.add_argument("--ask", metavar="URL", help="management port of a gateway")
+    p.add_argument("--as", dest="how", choices=("raw", "strings", "lines"), default="raw")
     p.add_argument("--rows", type=int, default=400, help="of each form and label (default 400)")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
@@ -108,13 +157,27 @@ def main():
     rng.shuffle(attacks)
     rng.shuffle(carriers)
     print("%d attacks, %d carriers" % (len(attacks), len(carriers)), file=sys.stderr)
-    for form in (search, page, mails, plain):
+    everything = [[], []]
+    for form in (search, page, mails, note, plain):
+        risks = [[], []]
         for i in range(a.rows):
             docs = [carriers[(i * 6 + k) % len(carriers)] for k in range(6)]
             for label in (1, 0):
                 one = random.Random("%d %s %d" % (a.seed, form.__name__, i))    # the same carrier for both labels and for every --as
-                text = spelled(form(docs, attacks[i % len(attacks)] if label else None, one), a.how, one)
-                print(json.dumps({"text": text, "label": label, "source": form.__name__}, ensure_ascii=False))
+                what = form(docs, attacks[i % len(attacks)] if label else None, one)
+                if what is None:
+                    continue
+                text = spelled(what, a.how, one)
+                if a.ask:
+                    risks[label].append(risk_of(a.ask, text))
+                else:
+                    print(json.dumps({"text": text, "label": label, "source": form.__name__}, ensure_ascii=False))
+        for label in (0, 1):
+            everything[label] += risks[label]
+        if a.ask:
+            report(form.__name__, risks[1], risks[0])
+    if a.ask:
+        report("all", everything[1], everything[0])
 
 
 if __name__ == "__main__":
