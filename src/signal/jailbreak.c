@@ -88,7 +88,7 @@ struct jailbreak {
     bool is_read[READS_N];              /* by a rule */
 };
 
-enum { SENTENCE_LEAST = 50 };           /* bytes: shorter ones are taken together, but not with one that can stand alone */
+enum { SENTENCE_LEAST = 50 };           /* bytes: shorter ones are taken together, not with one that can stand alone (as neural/passages.c) */
 
 /* What a tool brought is often a few words of an attacker's among a few of its own. A source that reads single sentences of long texts
  * leaves short ones whole, since a user's two sentences mean one thing; a result's values do not. */
@@ -110,6 +110,8 @@ static void sentences_add(struct contents *to, const struct need_source *s, stru
 static struct contents contents_read(const struct jailbreak *j, const struct facts *f, unsigned reads, struct arena *a)
 {
     struct contents whole = neural_contents(f, reads, a), all = { 0 };
+    if (!(reads & READS_RESULTS) || j->source->passage_bytes == 0)
+        return whole;
     for (size_t i = 0; i < whole.n; i++) {
         *PUSH(a, all.items, all.n) = whole.items[i];
         sentences_add(&all, j->source, whole.items[i], a);

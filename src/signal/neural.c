@@ -155,10 +155,11 @@ static void results_add(struct contents *to, const struct facts *f, uint32_t n, 
 
 struct contents neural_contents(const struct facts *f, unsigned reads, struct arena *a)
 {
-    bool with_history = reads & READS_HISTORY;
-    struct contents all = { ARENA_ARRAY(a, struct content, 1 + 3 * NEURAL_TURNS_MAX), 0 };
+    bool with_history = reads & READS_HISTORY, with_results = reads & READS_RESULTS;
+    size_t most = 1 + (with_history ? 2 * NEURAL_TURNS_MAX : 0) + (with_results ? NEURAL_TURNS_MAX : 0);
+    struct contents all = { ARENA_ARRAY(a, struct content, most), 0 };
     contents_add(&all, &f->evaluation_text, 1);
-    if (reads & READS_RESULTS)
+    if (with_results)
         results_add(&all, f, with_history ? f->n_role[ROLE_TOOL] : f->n_new_results, a);
     if (with_history) {
         contents_add(&all, f->non_users, f->n_non_users);
