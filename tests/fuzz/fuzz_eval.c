@@ -161,7 +161,7 @@ static void answer(struct arena *a, const struct policy *p, const struct eval_re
     struct pick pick;
     const char *method = NULL;
     uint32_t n = eager.conf ? (uint32_t)eager.conf->n_refs : 0;
-    struct select_in in = { candidates, n, f, NULL, f->seed };
+    struct select_in in = { .candidates = candidates, .n = n, .facts = f, .seed = f->seed };
     const struct select_ops *ops = select_all[f->seed % 8];
     if (n)
         select_run(ops, &in, a, &pick, &method);
