@@ -6,11 +6,12 @@ transcripts of the groundedness data. Five forms: a search's six titles and snip
 240 bytes (all JSON), and the page as plain text. Each carrier comes with the attack and without it.
 
     python3 tools/heads/tool_results.py DATA --ask http://127.0.0.1:8080 [--rows N] [--seed N]
+    python3 tools/heads/tool_results.py DATA --ask http://127.0.0.1:8080 --files FOLDER...
     python3 tools/heads/tool_results.py DATA --as raw|strings|lines [--rows N] [--seed N] > rows.jsonl
 
 DATA is the folder that holds jailbreak/ and groundedness/. --ask sends each as an agent's request to the management port of a gateway
-that has `jailbreak: [{name: attack, include_tool_results: true}]` (no threshold: every risk is told) in a decision, and prints a table. --as
-writes rows for `signalbox evaluate signals --signal jailbreak`, a result's JSON as it is, its strings one a line, or lines with keys.
+that has `jailbreak: [{name: attack, include_tool_results: true}]` (no threshold: every risk is told) in a decision, and prints a table; with
+--files it sends the beginnings of files instead, all taken for harmless, as an agent reads them ({"path", "content"}). --as writes rows for `signalbox evaluate signals --signal jailbreak`, a result's JSON as it is, its strings one a line, or lines with keys.
 """
 import argparse
 import bisect
@@ -22,6 +23,8 @@ import random
 import re
 import sys
 import urllib.request
+
+THRESHOLDS = (.5, .7, .9)
 
 
 def rows_of(path):
@@ -139,19 +142,48 @@ def auc(bad, good):
 
 def report(name, bad, good):
     least = sorted(good, reverse=True)[len(good) // 100]
-    print("%-7s %5d %5d  auc %.3f  at .5 %s / %s  at .7 %s / %s  at 1 %% of these %s" % (
-        name, len(bad), len(good), auc(bad, good), *(share(sum(r >= t for r in rows), len(rows)) for t in (.5, .7) for rows in (bad, good)),
-        share(sum(r > least for r in bad), len(bad))), flush=True)
+    above = "  ".join("at %.1f %s / %s" % (t, *(share(sum(r >= t for r in rows), len(rows)) for rows in (bad, good))) for t in THRESHOLDS)
+    print("%-7s %5d %5d  auc %.3f  %s  at 1 %% of these %s" % (
+        name, len(bad), len(good), auc(bad, good), above, share(sum(r > least for r in bad), len(bad))), flush=True)
+
+
+def files_of(folder, n, rng):
+    """The first 8,000 characters of at most n text files below it."""
+    paths = sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+    rng.shuffle(paths)
+    found = []
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as f:
+                text = f.read(8000)
+        except (OSError, UnicodeDecodeError):
+            continue
+        if len(text) >= 400:
+            found.append({"path": path, "content": text})
+        if len(found) == n:
+            break
+    return found
+
+
+def report_files(url, folder, n, rng):
+    risks = [risk_of(url, json.dumps(v)) for v in files_of(folder, n, rng)]
+    above = "  ".join("at %.1f %s" % (t, share(sum(r >= t for r in risks), len(risks))) for t in THRESHOLDS)
+    print("%s: %d files, %s" % (folder, len(risks), above), flush=True)
 
 
 def main():
     p = argparse.ArgumentParser(description="what tools bring back, with and without an attack in it")
     p.add_argument("data")
     p.add_argument("--ask", metavar="URL", help="management port of a gateway")
+    p.add_argument("--files", metavar="FOLDER", nargs="+", default=[], help="harmless files instead")
     p.add_argument("--as", dest="how", choices=("raw", "strings", "lines"), default="raw")
     p.add_argument("--rows", type=int, default=400, help="of each form and label (default 400)")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
+    for folder in a.files:
+        report_files(a.ask, folder, a.rows, random.Random(a.seed))
+    if a.files:
+        return
     attacks, carriers = attacks_of(a.data), carriers_of(a.data)
     rng = random.Random(a.seed)
     rng.shuffle(attacks)
