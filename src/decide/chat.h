@@ -14,6 +14,7 @@ enum role { ROLE_SYSTEM, ROLE_DEVELOPER, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL, R
 struct message {
     enum role role;
     str *texts; uint32_t n_texts;       /* the content's text parts, decoded; a string is one part */
+    bool is_spelled;                    /* the texts are JSON strings as they came, quotes included (facts.h) */
     uint32_t n_images;                  /* image_url and input_image parts */
     uint32_t n_tool_calls;
     uint64_t text_bytes;                /* decoded bytes of all text: content, role, name, tool_call_id,

@@ -79,6 +79,8 @@ static void leaf_json(const struct decide_scratch *s, const struct node *n, enum
         if (!isnan(s->raw.value[n->slot]))
             put_double(w, S("value"), s->raw.value[n->slot]);
     }
+    if (s->raw.detail[n->slot].len)
+        put_str(w, S("detail"), s->raw.detail[n->slot]);
     if (state != STATE_OPEN && !bit_is(s->known, n->bit)) {
         put_bool(w, S("unknown"), true);
         put_str(w, S("unknown_reason"), str_of(why_unknown(s, n->slot)));

@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "base/json.h"
+
 enum {
     SAMPLE_RUNES = 2048,                /* longer texts are sampled for model-based signals */
     SAMPLE_HEAD = 682, SAMPLE_MIDDLE = 682, SAMPLE_TAIL = 684,
@@ -50,6 +52,24 @@ static str text_join(struct arena *a, const str *texts, size_t n)
         at += texts[i].len;
     }
     return (str){ to, len };
+}
+
+str message_part(const struct message *m, uint32_t i, struct arena *a)
+{
+    if (!m->is_spelled)
+        return m->texts[i];
+    str inside = { m->texts[i].ptr + 1, m->texts[i].len - 2 };
+    return str_chr(inside, '\\') < 0 ? inside : json_string_text(inside, a);
+}
+
+str message_text(const struct message *m, struct arena *a)
+{
+    if (!m->is_spelled)
+        return text_join(a, m->texts, m->n_texts);
+    str *texts = arena_try(a, m->n_texts * sizeof *texts);
+    for (uint32_t i = 0; texts && i < m->n_texts; i++)
+        texts[i] = message_part(m, i, a);
+    return text_join(a, texts, texts ? m->n_texts : 0);
 }
 
 /* ---- runes ---- */
@@ -191,6 +211,31 @@ static bool is_tool_loop(const struct chat *c, uint32_t n_tool_calls, uint32_t n
     return false;
 }
 
+static bool is_said(const struct message *m)
+{
+    for (uint32_t i = 0; i < m->n_texts; i++) {
+        if (str_trim(m->texts[i]).len)
+            return true;
+    }
+    return false;
+}
+
+/* Results that a model has yet to speak about. Calls alone do not end a cycle: some clients send each call of a turn with its
+ * result behind it. What the assistant says at the very end is the beginning of the answer that is asked for. */
+static uint32_t new_results(const struct chat *c)
+{
+    uint32_t n = 0, i = c->n_messages;
+    while (i > 0 && c->messages[i - 1].role == ROLE_ASSISTANT)
+        i--;
+    for (; i > 0; i--) {
+        const struct message *m = &c->messages[i - 1];
+        if (m->role == ROLE_ASSISTANT && is_said(m))
+            break;
+        n += m->role == ROLE_TOOL;
+    }
+    return n;
+}
+
 /* The last non-empty user text becomes the current one, those before it the prior ones. */
 static void user_text_add(struct facts *f, str raw)
 {
@@ -225,7 +270,7 @@ void facts_build(struct facts *f, struct arena *a, const struct chat *chat)
         f->n_tool_calls += m->n_tool_calls;
         if (m->role == ROLE_TOOL || m->role == ROLE_OTHER)
             continue;
-        str raw = text_join(a, m->texts, m->n_texts);
+        str raw = message_text(m, a);
         if (m->role == ROLE_USER) {
             f->n_images += m->n_images;
             user_text_add(f, raw);
@@ -239,6 +284,7 @@ void facts_build(struct facts *f, struct arena *a, const struct chat *chat)
     }
     f->has_developer = f->n_role[ROLE_DEVELOPER] > 0;
     f->is_tool_loop_active = is_tool_loop(chat, f->n_tool_calls, f->n_role[ROLE_TOOL]);
+    f->n_new_results = new_results(chat);
     f->evaluation_text = f->current_user.len || f->n_images
                              ? f->current_user
                              : text_join(a, f->non_users, f->n_non_users);

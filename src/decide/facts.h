@@ -22,6 +22,7 @@ struct facts {
     uint64_t context_tokens;            /* max(estimate of the context text, floor) */
     uint64_t prompt_tokens;             /* the same without the room that is kept for the answer */
     uint32_t n_role[ROLE_N];            /* messages by role */
+    uint32_t n_new_results;             /* the latest of ROLE_TOOL: those that no text of the assistant follows */
     uint32_t n_tool_calls, n_images;    /* images: user messages only */
     bool has_assistant_reply, has_developer, is_tool_loop_active;
     str  user_id; str *groups; uint32_t n_groups; bool has_identity;  /* from trusted headers */
@@ -37,6 +38,11 @@ void facts_build(struct facts *f, struct arena *a, const struct chat *chat);
 
 /* The same facts with the shortened text in place of the current one. Counts stay those of the request. */
 void facts_shorten(struct facts *f, struct arena *a);
+
+/* What a message says, its parts joined by one space; in place if it can be, else in a. Results of tools are most of what an agent
+ * sends, again and again, and few rules read them: they are decoded here, when one does. */
+str message_text(const struct message *m, struct arena *a);
+str message_part(const struct message *m, uint32_t i, struct arena *a);     /* one of its n_texts */
 
 /* Text over 2048 runes: head 682, middle 682, tail 684, with a note between the parts. */
 str facts_sample(struct arena *a, str s);

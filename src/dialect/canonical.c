@@ -265,11 +265,28 @@ static struct message *message_of_blocks(struct message *m, struct arena *a, enu
     return m + 1;
 }
 
-/* A tool's result is measured raw, whatever it holds: its texts are no part of the talk. */
-static struct message *message_of_result(struct message *m, const struct turn *t, const struct block *b)
+/* Also of what has no text in other dialects' terms: a document given as text, a hit of a search that only its dialect knows. */
+static str result_part_text(const struct block *b)
+{
+    switch (b->kind) {
+    case BLOCK_TEXT:  return b->text;
+    case BLOCK_FILE:  return b->media.text;
+    case BLOCK_OTHER: return b->raw;
+    default:          return S("");
+    }
+}
+
+/* A tool's result is measured raw, whatever it holds: its texts are no part of the talk, they are there for rules that read
+ * results. */
+static struct message *message_of_result(struct message *m, struct arena *a, const struct turn *t, const struct block *b)
 {
     bool is_old = str_eq(b->raw_type, S("function"));   /* role "function": no id */
-    *m = (struct message){ .role = ROLE_TOOL, .structured_bytes = content_size(b) };
+    *m = (struct message){ .role = ROLE_TOOL, .structured_bytes = content_size(b), .texts = ARENA_ARRAY(a, str, b->n_content) };
+    for (uint32_t i = 0; i < b->n_content; i++) {
+        str text = result_part_text(&b->content[i]);
+        if (text.len || b->content[i].kind == BLOCK_TEXT)
+            m->texts[m->n_texts++] = text;
+    }
     m->text_bytes = (is_old ? 8 : 4) + t->name.len + (is_old ? 0 : b->call_id.len);
     return m + 1;
 }
@@ -312,7 +329,7 @@ void prompt_chat(struct arena *a, const struct prompt *p, struct chat *out)
         for (uint32_t k = 0; k < t->n; k++) {
             if (t->blocks[k].kind != BLOCK_TOOL_RESULT)
                 continue;
-            m = message_of_result(m, t, &t->blocks[k]);
+            m = message_of_result(m, a, t, &t->blocks[k]);
             results++;
         }
         if (results < t->n || t->n == 0)

@@ -100,6 +100,13 @@ static uint64_t size_of(const struct reader *r, jref n)
 
 /* ---- content ---- */
 
+static void text_add(struct reader *r, struct message *m, jref n)
+{
+    str text = m->is_spelled ? json_raw(r->j, n) : json_str(r->j, n, r->a);
+    m->texts[m->n_texts++] = text;
+    m->text_bytes += text.len;
+}
+
 static int content_part(struct reader *r, struct message *m, uint32_t i, jref part, uint32_t at)
 {
     enum { TYPE, TEXT, IMAGE, REFUSAL, N };
@@ -117,9 +124,7 @@ static int content_part(struct reader *r, struct message *m, uint32_t i, jref pa
     if (str_eq(type, S("text"))) {
         if (!json_is(r->j, v[TEXT], JSON_STRING))
             return wrong(r, v[TEXT], "a string", "messages[%u].content[%u].text", i, at);
-        str text = json_str(r->j, v[TEXT], r->a);
-        m->texts[m->n_texts++] = text;
-        m->text_bytes += text.len;
+        text_add(r, m, v[TEXT]);
     } else if (str_eq(type, S("image_url")) || str_eq(type, S("input_image"))) {
         if (v[IMAGE] != JSON_NONE && json_kind(r->j, v[IMAGE]) != JSON_OBJECT &&
             json_kind(r->j, v[IMAGE]) != JSON_STRING)
@@ -136,24 +141,9 @@ static int content_part(struct reader *r, struct message *m, uint32_t i, jref pa
     return 0;
 }
 
-/* A tool's result is measured raw, whatever it holds: its texts are no part of the talk. */
-static int content(struct reader *r, struct message *m, uint32_t i, jref n)
+static int content_parts(struct reader *r, struct message *m, uint32_t i, jref n)
 {
-    if (n == JSON_NONE)
-        return 0;
-    enum json_kind kind = json_kind(r->j, n);
-    if (kind == JSON_STRING) {
-        if (m->role == ROLE_TOOL) {
-            m->structured_bytes += size_of(r, n);
-            return 0;
-        }
-        m->texts = ARENA_NEW(r->a, str);
-        m->texts[0] = json_str(r->j, n, r->a);
-        m->n_texts = 1;
-        m->text_bytes += m->texts[0].len;
-        return 0;
-    }
-    if (kind != JSON_ARRAY)
+    if (json_kind(r->j, n) != JSON_ARRAY)
         return wrong(r, n, "a string or an array", "messages[%u].content", i);
     uint32_t parts = json_count(r->j, n), at = 0;
     if (parts > CHAT_PARTS_MAX - r->n_parts)
@@ -163,14 +153,30 @@ static int content(struct reader *r, struct message *m, uint32_t i, jref n)
     m->texts = arena_try(r->a, parts * sizeof *m->texts);
     if (!m->texts)
         return err_set(r->e, "messages[%u].content: out of memory", i);
-    uint64_t before = m->structured_bytes, text_before = m->text_bytes;
     JSON_EACH_ITEM(r->j, n, part)
         if (content_part(r, m, i, part, at++) < 0)
             return -1;
+    return 0;
+}
+
+/* A tool's result is measured raw, whatever it holds. Its texts are no part of the talk: they stay as they came, for rules that
+ * read results. */
+static int content(struct reader *r, struct message *m, uint32_t i, jref n)
+{
+    if (n == JSON_NONE)
+        return 0;
+    uint64_t structured = m->structured_bytes, text = m->text_bytes;
+    m->is_spelled = m->role == ROLE_TOOL;
+    if (json_kind(r->j, n) == JSON_STRING) {
+        m->texts = ARENA_NEW(r->a, str);
+        text_add(r, m, n);
+    } else if (content_parts(r, m, i, n) < 0) {
+        return -1;
+    }
     if (m->role == ROLE_TOOL) {
-        m->structured_bytes = before + size_of(r, n);
-        m->text_bytes = text_before;
-        m->n_texts = m->n_images = 0;
+        m->structured_bytes = structured + size_of(r, n);
+        m->text_bytes = text;
+        m->n_images = 0;
     }
     return 0;
 }

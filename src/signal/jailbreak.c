@@ -8,10 +8,12 @@
 
 #include <math.h>
 
+#include "signal/compress.h"
+
 struct jailbreak_conf {
     str description, method;
     double threshold;
-    bool include_history;
+    bool include_history, include_tool_results;
     struct strings jailbreak_patterns, benign_patterns;
     uint64_t set;
 };
@@ -25,6 +27,8 @@ static const struct field jailbreak_table[] = {
       "classifier (default) or contrastive"),
     F(FIELD_BOOL, struct jailbreak_conf, include_history, "include_history", "false",
       "look at earlier messages too"),
+    F(FIELD_BOOL, struct jailbreak_conf, include_tool_results, "include_tool_results", "false",
+      "look at what tools brought since the assistant last spoke; with include_history at all they brought"),
     F(FIELD_STRINGS, struct jailbreak_conf, jailbreak_patterns, "jailbreak_patterns", NULL,
       "sentences of attacks, for the contrastive method"),
     F(FIELD_STRINGS, struct jailbreak_conf, benign_patterns, "benign_patterns", NULL,
@@ -70,7 +74,7 @@ static const struct fields settings_fields = FIELDS(struct guard_settings, setti
 struct rule_code {
     uint32_t slot;
     double threshold;
-    bool with_history;
+    unsigned reads;                     /* READS_... */
     struct bank attacks, harmless;      /* contrastive */
 };
 
@@ -81,8 +85,39 @@ struct jailbreak {
     bool blocks_on_error;
     const char *why;                    /* NULL, or why nothing can be asked */
     struct rule_code *rules; size_t n;
-    bool any_with_history;
+    bool is_read[READS_N];              /* by a rule */
 };
+
+enum { SENTENCE_LEAST = 50 };           /* bytes: shorter ones are taken together, not with one that can stand alone (as neural/passages.c) */
+
+/* What a tool brought is often a few words of an attacker's among a few of its own. A source that reads single sentences of long texts
+ * leaves short ones whole, since a user's two sentences mean one thing; a result's values do not. */
+static void sentences_add(struct contents *to, const struct need_source *s, struct content whole, struct arena *a)
+{
+    static const struct compression split = { .first = 0 };
+    struct sentence *all = whole.result && whole.text.len <= s->passage_bytes ? arena_try(a, SENTENCES_MAX * sizeof *all) : NULL;
+    size_t n = all ? compress_split(&split, whole.text, all) : 0;
+    for (size_t i = 0; i < n; ) {
+        str piece = all[i++].text;
+        while (i < n && piece.len < SENTENCE_LEAST && all[i].text.len < SENTENCE_LEAST)
+            piece.len += all[i++].text.len;         /* they lie side by side */
+        piece = str_trim(piece);
+        if (piece.len)
+            *PUSH(a, to->items, to->n) = (struct content){ piece, whole.result };
+    }
+}
+
+static struct contents contents_read(const struct jailbreak *j, const struct facts *f, unsigned reads, struct arena *a)
+{
+    struct contents whole = neural_contents(f, reads, a), all = { 0 };
+    if (!(reads & READS_RESULTS) || j->source->passage_bytes == 0)
+        return whole;
+    for (size_t i = 0; i < whole.n; i++) {
+        *PUSH(a, all.items, all.n) = whole.items[i];
+        sentences_add(&all, j->source, whole.items[i], a);
+    }
+    return all;
+}
 
 static void jailbreak_ask(const void *state, const struct facts *f, const uint64_t *wanted, struct needs *needs)
 {
@@ -90,9 +125,11 @@ static void jailbreak_ask(const void *state, const struct facts *f, const uint64
     const struct jailbreak *j = state;
     if (j->why)
         return;
-    struct strings contents = neural_contents(f, j->any_with_history, needs->a);
-    for (size_t i = 0; i < contents.n; i++)
-        need_ask(needs, j->source, contents.items[i]);
+    for (unsigned reads = 0; reads < READS_N; reads++) {
+        struct contents contents = j->is_read[reads] ? contents_read(j, f, reads, needs->a) : (struct contents){ 0 };
+        for (size_t i = 0; i < contents.n; i++)
+            need_ask(needs, j->source, contents.items[i].text);
+    }
 }
 
 /* Of one window: the probability of an attack, or by how much it is nearer to attacks. */
@@ -108,21 +145,25 @@ static double window_risk(const struct jailbreak *j, const struct rule_code *r, 
     return risk;
 }
 
-/* The worst window of all contents; *why when one of them has no answer. -INFINITY: nothing was read. */
-static double rule_risk(const struct jailbreak *j, const struct rule_code *r, const struct facts *f, struct strings contents,
-                        const char **why)
+/* The worst window of all contents, and in which tool's result it is; *why when one of them has no answer. -INFINITY: nothing was
+ * read. */
+static double rule_risk(const struct jailbreak *j, const struct rule_code *r, const struct facts *f, struct contents contents,
+                        uint32_t *result, const char **why)
 {
     uint32_t width = j->is_contrastive ? j->source->dim : j->source->n_labels;
     double worst = -(double)INFINITY;
     *why = j->why;
+    *result = 0;
     for (size_t i = 0; i < contents.n && !j->why; i++) {
-        const struct need *n = neural_answer(f, j->source, contents.items[i], why);
+        const struct need *n = neural_answer(f, j->source, contents.items[i].text, why);
         for (uint32_t w = 0; n && w < n->n_windows; w++) {
             double risk = window_risk(j, r, &n->values[(size_t)w * width]);
-            if (isfinite(risk))
-                worst = fmax(worst, risk);
-            else
+            if (!isfinite(risk)) {
                 *why = "bad-answer";
+            } else if (risk > worst) {
+                worst = risk;
+                *result = contents.items[i].result;
+            }
         }
         if (n && n->n_windows == 0)
             *why = "no-answer";
@@ -135,13 +176,17 @@ static void jailbreak_run(const void *state, const struct facts *f, const uint64
 {
     (void)wanted;
     const struct jailbreak *j = state;
-    struct strings now = neural_contents(f, false, request);
-    struct strings all = j->any_with_history ? neural_contents(f, true, request) : now;
+    struct contents read[READS_N] = { 0 };
+    for (unsigned reads = 0; reads < READS_N; reads++) {
+        if (j->is_read[reads])
+            read[reads] = contents_read(j, f, reads, request);
+    }
     for (size_t i = 0; i < j->n; i++) {
         const struct rule_code *r = &j->rules[i];
-        struct strings contents = r->with_history ? all : now;
+        struct contents contents = read[r->reads];
         const char *why = NULL;
-        double risk = contents.n ? rule_risk(j, r, f, contents, &why) : 0;
+        uint32_t result = 0;
+        double risk = contents.n ? rule_risk(j, r, f, contents, &result, &why) : 0;
         /* Threshold 0 of a classifier means any risk at all. */
         bool matched = risk >= r->threshold && (j->is_contrastive || risk > 0);
         if (contents.n && !matched && why) {
@@ -156,7 +201,7 @@ static void jailbreak_run(const void *state, const struct facts *f, const uint64
         matched &= contents.n > 0;
         rule_says(out, r->slot, matched, matched ? risk : (double)NAN, (double)NAN);
         if (matched)
-            out->detail[r->slot] = arena_printf(request, "risk %.2f", risk);
+            out->detail[r->slot] = arena_printf(request, "risk %.2f" STR_FMT, risk, STR_ARG(neural_place(f, result, request)));
     }
 }
 
@@ -215,9 +260,10 @@ static void method_make(struct signal_build *b, const struct guard_settings *s, 
         bool has_threshold = c->set >> KEY_THRESHOLD & 1;
         confs[j->n] = c;
         j->rules[j->n++] = (struct rule_code){
-            .slot = rule_slot(b, u, S("jailbreak"), rules[i]->name), .with_history = c->include_history,
+            .slot = rule_slot(b, u, S("jailbreak"), rules[i]->name),
+            .reads = neural_reads(c->include_history, c->include_tool_results),
             .threshold = contrastive && !has_threshold ? CONTRASTIVE_DEFAULT : c->threshold };
-        j->any_with_history |= c->include_history;
+        j->is_read[j->rules[j->n - 1].reads] = true;
     }
     j->why = s->module.enabled ? neural_why_absent(j->source) : "off";
     if (!j->why && contrastive)

@@ -4,7 +4,9 @@
 #include <ctype.h>
 #include <math.h>
 
+#include "base/buf.h"
 #include "base/vector.h"
+#include "signal/unfold.h"
 
 /* ---- settings and sources ---- */
 
@@ -112,25 +114,63 @@ bool neural_embed(struct signal_build *b, struct signal_unit *u, struct examples
 
 /* ---- what is read ---- */
 
-static void contents_add(struct strings *to, const str *texts, uint32_t n)
+static void content_add(struct contents *to, str text, uint32_t result)
+{
+    if (text.len)
+        to->items[to->n++] = (struct content){ text, result };
+}
+
+static void contents_add(struct contents *to, const str *texts, uint32_t n)
 {
     uint32_t first = n > NEURAL_TURNS_MAX ? n - NEURAL_TURNS_MAX : 0;
-    for (uint32_t i = first; i < n; i++) {
-        if (texts[i].len)
-            to->items[to->n++] = texts[i];
+    for (uint32_t i = first; i < n; i++)
+        content_add(to, texts[i], 0);
+}
+
+/* Parts are unfolded one by one: of two JSON texts with a space between neither would be JSON. */
+static str result_text(const struct message *m, struct arena *a)
+{
+    struct buf lines = { 0 };
+    for (uint32_t i = 0; i < m->n_texts; i++) {
+        str part = unfold(str_trim(message_part(m, i, a)), a);
+        if (m->n_texts == 1)
+            return part;
+        buf_str(&lines, lines.len ? S("\n") : S(""));
+        buf_str(&lines, part);
+    }
+    return buf_to_arena(&lines, a);
+}
+
+static void results_add(struct contents *to, const struct facts *f, uint32_t n, struct arena *a)
+{
+    const struct chat *c = f->chat;
+    uint32_t number = f->n_role[ROLE_TOOL], most = n < NEURAL_TURNS_MAX ? n : NEURAL_TURNS_MAX;
+    for (uint32_t i = c->n_messages; i > 0 && most > 0; i--) {
+        if (c->messages[i - 1].role != ROLE_TOOL)
+            continue;
+        content_add(to, str_trim(result_text(&c->messages[i - 1], a)), number--);
+        most--;
     }
 }
 
-struct strings neural_contents(const struct facts *f, bool with_history, struct arena *a)
+struct contents neural_contents(const struct facts *f, unsigned reads, struct arena *a)
 {
-    size_t most = with_history ? 1 + 2 * NEURAL_TURNS_MAX : 1;
-    struct strings all = { ARENA_ARRAY(a, str, most), 0 };
+    bool with_history = reads & READS_HISTORY, with_results = reads & READS_RESULTS;
+    size_t most = 1 + (with_history ? 2 * NEURAL_TURNS_MAX : 0) + (with_results ? NEURAL_TURNS_MAX : 0);
+    struct contents all = { ARENA_ARRAY(a, struct content, most), 0 };
     contents_add(&all, &f->evaluation_text, 1);
+    if (with_results)
+        results_add(&all, f, with_history ? f->n_role[ROLE_TOOL] : f->n_new_results, a);
     if (with_history) {
         contents_add(&all, f->non_users, f->n_non_users);
         contents_add(&all, f->prior_users, f->n_prior_users);
     }
     return all;
+}
+
+str neural_place(const struct facts *f, uint32_t result, struct arena *a)
+{
+    return result ? arena_printf(a, " in tool result %u of %u", result, f->n_role[ROLE_TOOL]) : S("");
 }
 
 /* ---- answers ---- */

@@ -37,10 +37,20 @@ const char *neural_why_absent(const struct need_source *s);     /* NULL: it is t
 /* Embeds what was collected. False: that failed, and the unit has been made absent. examples_drop is the caller's. */
 bool neural_embed(struct signal_build *b, struct signal_unit *u, struct examples *e);
 
-/* What guards read: the evaluation text and, with history, the latest NEURAL_TURNS_MAX of the earlier user texts and of the
- * others (system, developer, assistant): a conversation of thousands of turns stays a bounded question. No empty ones; in a. */
+/* What guards read: the evaluation text and, as a rule says, what tools brought since the assistant last spoke, and the history: earlier
+ * user texts, the others' (system, developer, assistant), earlier results. Of each the latest NEURAL_TURNS_MAX: a conversation of
+ * thousands of turns stays a bounded question. Results that are JSON are unfolded (unfold.h). No empty ones; in a. */
 enum { NEURAL_TURNS_MAX = 128 };
-struct strings neural_contents(const struct facts *f, bool with_history, struct arena *a);
+enum { READS_HISTORY = 1, READS_RESULTS = 2, READS_N = 4 };     /* flags, and how many sets of them there are */
+struct content { str text; uint32_t result; /* which of the tools' results in the request, from 1; 0: none of them */ };
+struct contents { struct content *items; size_t n; };
+struct contents neural_contents(const struct facts *f, unsigned reads, struct arena *a);
+/* For people, behind what was found: " in tool result 2 of 3", "" for other texts. */
+str neural_place(const struct facts *f, uint32_t result, struct arena *a);
+static inline unsigned neural_reads(bool history, bool results)
+{
+    return (history ? READS_HISTORY : 0) | (results ? READS_RESULTS : 0);
+}
 
 /* ---- answers; NULL: nothing to look at (the text is empty), or unknown, then *why is set ---- */
 

@@ -13,7 +13,7 @@
 struct pii_conf {
     str description;
     double threshold;
-    bool include_history;
+    bool include_history, include_tool_results;
     struct strings pii_types_allowed;
     uint64_t set;
 };
@@ -27,6 +27,8 @@ static const struct field pii_table[] = {
       "kinds of entities that may pass"),
     F(FIELD_BOOL, struct pii_conf, include_history, "include_history", "false",
       "look at earlier messages too"),
+    F(FIELD_BOOL, struct pii_conf, include_tool_results, "include_tool_results", "false",
+      "look at what tools brought since the assistant last spoke; with include_history at all they brought"),
     F(FIELD_STR, struct pii_conf, description, "description", NULL, "for people"),
     { .key = FIELD_KEY_SET, .offset = offsetof(struct pii_conf, set) },
 };
@@ -63,7 +65,7 @@ static const struct neural_spelling spellings[] = {
 struct rule_code {
     uint32_t slot;
     float threshold;
-    bool with_history;
+    unsigned reads;                     /* READS_... */
     bool allows[TYPES_MAX];
 };
 
@@ -72,11 +74,12 @@ struct pii {
     int *type_of;                       /* [names->n_labels] NO_TYPE: not personal */
     str other[OTHER_TYPES_MAX]; int n_other;
     struct rule_code *rules; size_t n;
-    bool any_with_history;
+    bool is_read[READS_N];              /* by a rule */
 };
 
 struct sightings {                      /* of some contents */
     float best[TYPES_MAX];              /* highest score of each type; 0: none */
+    uint32_t result[TYPES_MAX];         /* the tool's result that has it; 0: another text */
     const char *why;                    /* NULL, or why the names of one of them are not known */
 };
 
@@ -124,29 +127,37 @@ static void find_with_names(str text, float best[PII_TYPES])
         best[t] = kind[t] == NAME ? fminf(best[t], personal) : best[t];
 }
 
-static struct sightings look(struct strings contents, bool with_names)
+static void sight(struct sightings *s, int t, float score, uint32_t result)
 {
-    struct sightings s = { .why = NULL };
-    for (size_t i = 0; i < contents.n; i++) {
-        float best[PII_TYPES] = { 0 };
-        if (with_names && is_english(contents.items[i]))
-            find_with_names(contents.items[i], best);
-        else
-            pii_scan(contents.items[i], NULL, 0, best);
-        for (int t = 0; t < PII_TYPES; t++)
-            s.best[t] = fmaxf(s.best[t], best[t]);
+    if (score > s->best[t]) {
+        s->best[t] = score;
+        s->result[t] = result;
     }
-    return s;
 }
 
-static void look_for_names(const struct pii *p, const struct facts *f, struct strings contents, struct sightings *s)
+static void look(struct contents contents, bool with_names, struct sightings *s)
+{
+    *s = (struct sightings){ .why = NULL };
+    for (size_t i = 0; i < contents.n; i++) {
+        const struct content *c = &contents.items[i];
+        float best[PII_TYPES] = { 0 };
+        if (with_names && is_english(c->text))
+            find_with_names(c->text, best);
+        else
+            pii_scan(c->text, NULL, 0, best);
+        for (int t = 0; t < PII_TYPES; t++)
+            sight(s, t, best[t], c->result);
+    }
+}
+
+static void look_for_names(const struct pii *p, const struct facts *f, struct contents contents, struct sightings *s)
 {
     for (size_t i = 0; i < contents.n; i++) {
-        const struct need *n = neural_answer(f, p->names, contents.items[i], &s->why);
+        const struct need *n = neural_answer(f, p->names, contents.items[i].text, &s->why);
         for (uint32_t k = 0; n && k < n->n_spans; k++) {
             int t = n->spans[k].label < p->names->n_labels ? p->type_of[n->spans[k].label] : NO_TYPE;
             if (t != NO_TYPE)
-                s->best[t] = fmaxf(s->best[t], n->spans[k].score);
+                sight(s, t, n->spans[k].score, contents.items[i].result);
         }
     }
 }
@@ -169,29 +180,28 @@ static void pii_ask(const void *state, const struct facts *f, const uint64_t *wa
 {
     (void)wanted;
     const struct pii *p = state;
-    struct strings now = neural_contents(f, false, needs->a);
-    struct strings all = p->any_with_history ? neural_contents(f, true, needs->a) : now;
-    struct sightings by_now = look(now, false), by_all = p->any_with_history ? look(all, false) : by_now;
-    bool asks_now = false, asks_all = false;
-    for (size_t i = 0; i < p->n; i++) {
-        const struct rule_code *r = &p->rules[i];
-        bool is_open = !rule_holds(r, r->with_history ? &by_all : &by_now);
-        asks_now |= is_open;
-        asks_all |= is_open && r->with_history;
+    for (unsigned reads = 0; reads < READS_N; reads++) {
+        if (!p->is_read[reads])
+            continue;
+        struct contents contents = neural_contents(f, reads, needs->a);
+        struct sightings by_form;
+        bool is_open = false;
+        look(contents, false, &by_form);
+        for (size_t i = 0; i < p->n; i++)
+            is_open |= p->rules[i].reads == reads && !rule_holds(&p->rules[i], &by_form);
+        for (size_t i = 0; i < contents.n && is_open; i++)
+            need_ask(needs, p->names, contents.items[i].text);
     }
-    struct strings contents = asks_all ? all : now;
-    for (size_t i = 0; i < contents.n && asks_now; i++)
-        need_ask(needs, p->names, contents.items[i]);
 }
 
-static void rule_tell(const struct pii *p, const struct rule_code *r, const struct sightings *s, struct arena *request,
-                      struct sigset *out)
+static void rule_tell(const struct pii *p, const struct rule_code *r, const struct sightings *s, const struct facts *f,
+                      struct arena *request, struct sigset *out)
 {
     str found = S("");
     for (int t = 0; t < TYPES_MAX; t++) {
         if (is_offence(r, s, t))
-            found = arena_printf(request, STR_FMT "%s" STR_FMT " %.2f", STR_ARG(found), found.len ? ", " : "",
-                                 STR_ARG(type_name(p, t)), (double)s->best[t]);
+            found = arena_printf(request, STR_FMT "%s" STR_FMT " %.2f" STR_FMT, STR_ARG(found), found.len ? ", " : "",
+                                 STR_ARG(type_name(p, t)), (double)s->best[t], STR_ARG(neural_place(f, s->result[t], request)));
     }
     sig_set(out, r->slot, true);
     out->detail[r->slot] = found;               /* types only: what was found stays where it is */
@@ -201,18 +211,20 @@ static void pii_run(const void *state, const struct facts *f, const uint64_t *wa
 {
     (void)wanted;
     const struct pii *p = state;
-    struct sightings by[2];                     /* without history, with it */
-    for (int history = 0; history < (p->any_with_history ? 2 : 1); history++) {
-        struct strings contents = neural_contents(f, history, request);
-        by[history] = look(contents, !p->names);
+    struct sightings by[READS_N];
+    for (unsigned reads = 0; reads < READS_N; reads++) {
+        if (!p->is_read[reads])
+            continue;
+        struct contents contents = neural_contents(f, reads, request);
+        look(contents, !p->names, &by[reads]);
         if (p->names)
-            look_for_names(p, f, contents, &by[history]);
+            look_for_names(p, f, contents, &by[reads]);
     }
     for (size_t i = 0; i < p->n; i++) {
         const struct rule_code *r = &p->rules[i];
-        const struct sightings *s = &by[r->with_history];
+        const struct sightings *s = &by[r->reads];
         if (rule_holds(r, s))
-            rule_tell(p, r, s, request, out);
+            rule_tell(p, r, s, f, request, out);
         else
             neural_silent(out, r->slot, s->why);
     }
@@ -281,9 +293,9 @@ static void pii_make(struct signal_build *b, const struct signal_rule *const *ru
         const struct pii_conf *c = rules[i]->conf;
         struct rule_code *r = &p->rules[i];
         *r = (struct rule_code){ .slot = rule_slot(b, u, S("pii"), rules[i]->name), .threshold = (float)c->threshold,
-                                 .with_history = c->include_history };
+                                 .reads = neural_reads(c->include_history, c->include_tool_results) };
         allowed_read(p, c->pii_types_allowed, r);
-        p->any_with_history |= c->include_history;
+        p->is_read[r->reads] = true;
     }
     u->state = p;
     u->run = pii_run;

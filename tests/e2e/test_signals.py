@@ -324,6 +324,105 @@ def one_attack_among_a_hundred_harmless_sentences_is_found():
         g.stop()
 
 
+REFUSE = ", plugins: [{type: fast_response, configuration: {message: Not with these results.}}]"
+RESULTS = "    jailbreak: [{name: attack, threshold: 0.5, include_tool_results: true}]"
+PAGE = json.dumps({"url": "https://example.org/ferry", "title": "Ferry", "body": "%s\n\nTickets are sold at the pier."})
+
+
+def page(sentence="It leaves at noon."):
+    return PAGE % sentence
+
+
+def loop(*results, closing=None, question="When does the ferry leave?"):
+    """What an agent sends: the question, then a call and its result for each turn so far; `closing` is what the model said after them."""
+    messages = [{"role": "user", "content": question}]
+    for i, text in enumerate(results):
+        messages += [{"role": "assistant", "content": None,
+                      "tool_calls": [{"id": "c%d" % i, "type": "function", "function": {"name": "open", "arguments": "{}"}}]},
+                     {"role": "tool", "tool_call_id": "c%d" % i, "content": text}]
+    return messages + ([{"role": "assistant", "content": closing}, {"role": "user", "content": "Thanks. And back?"}] if closing else [])
+
+
+@needs_model
+def a_poisoned_tool_result_is_blocked():
+    """In an agent's loop, by a rule that asks for it, whatever dialect brings it; not by a rule that does not, nor in a clean loop."""
+    signals = RESULTS + """
+    keywords: [{name: word, operator: OR, keywords: [previous]}]"""
+    rules = [("blocked", "{type: jailbreak, name: attack}" + REFUSE), ("worded", "{type: keyword, name: word}")]
+    g = Gateway(policy(signals, rules).replace("127.0.0.1:9\"", "127.0.0.1:%d\"" % mock.port))
+    plain = Gateway(policy(signals.replace(", include_tool_results: true", ""), rules).replace("127.0.0.1:9\"", "127.0.0.1:%d\"" % mock.port))
+    escaped = "".join("\\u%04x" % ord(c) for c in ATTACK)
+    try:
+        def post(path, body, by=g):
+            r = by.request("POST", path, dict({"model": "auto"}, **body))
+            assert r.status == 200, (r.status, r.body)
+            return r.getheader("x-vsr-selected-decision"), r.body.decode()
+        chat = "/v1/chat/completions"
+        for bad in (page(ATTACK), ATTACK, page(escaped), json.dumps({"content": [{"type": "text", "text": page(ATTACK)}]})):
+            decision, body = post(chat, {"messages": loop(page(), bad)})
+            assert decision == "blocked" and "Not with these results." in body, (bad, decision, body)
+            assert post(chat, {"messages": loop(page(), bad)}, plain)[0] == "rest", bad
+            parts = loop(bad)
+            parts[-1]["content"] = [{"type": "text", "text": bad}, {"type": "text", "text": "ok"}]
+            assert post(chat, {"messages": parts})[0] == "blocked", bad
+        assert post(chat, {"messages": loop(page(), page("It leaves at two."))})[0] == "rest"
+        assert post(chat, {"messages": loop(page(ATTACK), closing="At noon.")})[0] == "rest"      # the assistant has spoken since
+        call = {"type": "tool_use", "id": "a", "name": "open", "input": {}}
+        result = {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": page(ATTACK)}]}
+        messages = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": [call]},
+                    {"role": "user", "content": [result, {"type": "text", "text": "Be brief."}]}]
+        assert post("/v1/messages", {"max_tokens": 9, "messages": messages})[0] == "blocked"
+        items = [{"role": "user", "content": "When?"}, {"type": "function_call", "call_id": "a", "name": "open", "arguments": "{}"},
+                 {"type": "function_call_output", "call_id": "a", "output": page(ATTACK)}]
+        assert post("/v1/responses", {"input": items, "store": False})[0] == "blocked"
+        contents = [{"role": "user", "parts": [{"text": "When?"}]}, {"role": "model", "parts": [{"functionCall": {"name": "open", "args": {}}}]},
+                    {"role": "user", "parts": [{"functionResponse": {"name": "open", "response": json.loads(page(ATTACK))}}]}]
+        assert post("/v1beta/models/auto:generateContent", {"contents": contents})[0] == "blocked"
+        got = ask(g, "/api/v1/eval?trace=true", {"messages": loop(page(), page(ATTACK))})
+        assert decision_of(got) == "blocked" and "in tool result 2 of 2" in json.dumps(got), got
+    finally:
+        g.stop()
+        plain.stop()
+
+
+@needs_model
+def old_results_come_out_of_the_cache():
+    """A loop sends everything again each turn: only what is new is read by the encoder, with history or without."""
+    for rule in (RESULTS, RESULTS.replace("true", "true, include_history: true")):
+        g = Gateway(policy(rule, [("blocked", "{type: jailbreak, name: attack}")]).replace("127.0.0.1:9\"", "127.0.0.1:%d\"" % mock.port))
+        try:
+            def turn(n):
+                results = [page("It leaves at %d. " % i + QUESTIONS[i % 8] + " " * i) + " ".join(QUESTIONS) for i in range(n)]
+                assert g.request("POST", "/v1/chat/completions", {"model": "auto", "messages": loop(*results)}).status == 200
+                texts = lambda source: g.metric("signalbox_encoder_texts_total", source=source)
+                return texts("encoder"), texts("cache"), g.metric("signalbox_encoder_forwards_total")
+            before = turn(1)
+            for n in range(2, 6):
+                after = turn(n)
+                assert after[0] - before[0] == 1 and after[1] - before[1] == n, (n, before, after)
+                before = after
+            again = turn(5)
+            assert again[2] == before[2] and again[0] == before[0] and again[1] == before[1] + 6, (before, again)
+        finally:
+            g.stop()
+
+
+@test
+def a_remote_guard_gets_results_one_by_one():
+    remote, seen = Remote(), lambda: [body["inputs"] for _, body, _ in remote.seen]
+    remote.answers["/guard/classify"] = (200, lambda body: [{"label": "jailbreak", "score": float("noon" in body["inputs"])},
+                                                            {"label": "safe", "score": float("noon" not in body["inputs"])}])
+    g = Gateway(policy(RESULTS, [("blocked", "{type: jailbreak, name: attack}")], GUARD % remote.port))
+    try:
+        got = ask(g, "/api/v1/eval?trace=true", {"messages": loop("a log", page())})
+        assert decision_of(got) == "blocked" and "risk 1.00 in tool result 2 of 2" in json.dumps(got), got
+        assert set(seen()) == set(["When does the ferry leave?", "a log", "url: https://example.org/ferry\ntitle: Ferry\nbody: It leaves at "
+                                         "noon.\n\nTickets are sold at the pier."]), seen()
+    finally:
+        g.stop()
+        remote.shutdown()
+
+
 @needs_model
 def lazy_signals_avoid_calls():
     """A keyword that decides leaves the encoder alone; the metric says so; the eval API, which asks everything, decides the same."""

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdint.h>
 
+#include "decide/facts.h"
 #include "dialect/dialect.h"
 
 static void talk_is_json(struct arena *a, str text, const char *who)
@@ -56,12 +57,17 @@ static void talk_request(struct arena *a, const struct dialect_ops *d, const str
     struct prompt p, again;
     struct err e = { 0 };
     struct chat chat;
+    struct facts facts = { 0 };
     str own, twice, other;
     if (d->request_read(a, j, &place, &p, &e) < 0) {
         assert(e.text[0]);
         return;
     }
     prompt_chat(a, &p, &chat);
+    facts_build(&facts, a, &chat);
+    assert(facts.n_new_results <= facts.n_role[ROLE_TOOL]);
+    for (uint32_t i = 0; i < chat.n_messages; i++)
+        message_text(&chat.messages[i], a);
     prompt_name_results(&p, a);
     if (talk_write(a, d, &p, how & ~22u, &own)) {
         assert(talk_write(a, d, talk_again(a, d, own, &again), how & ~22u, &own));   /* the first time it may tidy up */

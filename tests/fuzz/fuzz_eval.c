@@ -32,6 +32,9 @@ static const char signals_yaml[] =
     "- {name: de}\n"
     "events:\n"
     "- {name: outage, event_types: [outage], severities: [critical], temporal: true}\n"
+    "pii:\n"
+    "- {name: personal, threshold: 0.5, include_tool_results: true}\n"
+    "- {name: ever, threshold: 0.5, include_tool_results: true, include_history: true}\n"
     "embeddings:\n"
     "- {name: deep, threshold: 0.7, candidates: [think deeply]}\n"
     "fact_check:\n"
@@ -49,17 +52,19 @@ static struct rule leaves[] = {
     { .kind = RULE_LEAF, .type = S("fact_check"), .name = S("needs_fact_check") },
     { .kind = RULE_LEAF, .type = S("structure"), .name = S("bytes"), .has_predicate = true,
       .predicate = { 10, 0, 1000, 0 } },
+    { .kind = RULE_LEAF, .type = S("pii"), .name = S("personal") },
+    { .kind = RULE_LEAF, .type = S("pii"), .name = S("ever") },
 };
 static struct rule *some[] = { &leaves[0], &leaves[1], &leaves[3] };
 static struct rule *others[] = { &leaves[2], &leaves[4], &leaves[9] };
-static struct rule *more[] = { &leaves[5], &leaves[6], &leaves[7] };
+static struct rule *more[] = { &leaves[5], &leaves[6], &leaves[7], &leaves[10], &leaves[11] };
 static struct rule any_of = { .kind = RULE_OR, .children = some, .n_children = 3 };
 static struct rule all_of = { .kind = RULE_AND, .children = others, .n_children = 3 };
 static struct rule *not_what[] = { &leaves[8] };
 static struct rule not_that = { .kind = RULE_NOT, .children = not_what, .n_children = 1 };
 static struct rule *mixed[] = { &not_that, &any_of };
 static struct rule both_of = { .kind = RULE_AND, .children = mixed, .n_children = 2 };
-static struct rule any_more = { .kind = RULE_OR, .children = more, .n_children = 3 };
+static struct rule any_more = { .kind = RULE_OR, .children = more, .n_children = 5 };
 
 static struct model_ref refs[] = { { .model = S("small") }, { .model = S("big"), .lora_name = S("l") } };
 static struct decision_conf decisions[] = {
@@ -156,7 +161,7 @@ static void answer(struct arena *a, const struct policy *p, const struct eval_re
     struct pick pick;
     const char *method = NULL;
     uint32_t n = eager.conf ? (uint32_t)eager.conf->n_refs : 0;
-    struct select_in in = { candidates, n, f, NULL, f->seed };
+    struct select_in in = { .candidates = candidates, .n = n, .facts = f, .seed = f->seed };
     const struct select_ops *ops = select_all[f->seed % 8];
     if (n)
         select_run(ops, &in, a, &pick, &method);

@@ -101,6 +101,44 @@ static void a_tool_loop_is_active(void **state)
 }
 
 /* Every price of spec 01, section 2.4.9, once. */
+static void results_are_new_until_the_assistant_has_spoken(void **state)
+{
+    (void)state;
+    assert_int_equal(FACTS(SAYS(USER, "x")).n_new_results, 0);
+    assert_int_equal(FACTS(SAYS(USER, "x"), SAYS(ASSISTANT, NULL, .calls = 2), SAYS(TOOL, "a"), SAYS(TOOL, "b")).n_new_results, 2);
+    assert_int_equal(FACTS(SAYS(USER, "x"), SAYS(ASSISTANT, NULL, .calls = 1), SAYS(TOOL, "a"), SAYS(ASSISTANT, "done"),
+                           SAYS(USER, "and?"), SAYS(ASSISTANT, "I look.", .calls = 1), SAYS(TOOL, "b")).n_new_results, 1);
+    /* a call alone says nothing about what came before */
+    assert_int_equal(FACTS(SAYS(USER, "x"), SAYS(ASSISTANT, NULL, .calls = 1), SAYS(TOOL, "a"),
+                           SAYS(ASSISTANT, " ", .calls = 1), SAYS(TOOL, "b")).n_new_results, 2);
+    /* what the user says behind a result, or the beginning of an answer, does not hide it */
+    assert_int_equal(FACTS(SAYS(USER, "x"), SAYS(ASSISTANT, NULL, .calls = 1), SAYS(TOOL, "a"), SAYS(USER, "go on")).n_new_results, 1);
+    assert_int_equal(FACTS(SAYS(USER, "x"), SAYS(ASSISTANT, NULL, .calls = 1), SAYS(TOOL, "a"), SAYS(ASSISTANT, "{")).n_new_results, 1);
+    assert_int_equal(FACTS(SAYS(USER, "x"), SAYS(TOOL, "a"), SAYS(ASSISTANT, "no"), SAYS(USER, "y")).n_new_results, 0);
+}
+
+static void results_are_no_part_of_other_texts(void **state)
+{
+    (void)state;
+    struct facts f = FACTS(SAYS(USER, "x"), SAYS(ASSISTANT, NULL, .calls = 1), SAYS(TOOL, "a"));
+    assert_text(f.evaluation_text, "x");
+    assert_int_equal(f.n_non_users, 0);
+    assert_int_equal(f.n_prior_users, 0);
+    assert_text(FACTS(SAYS(TOOL, "a")).evaluation_text, "");
+}
+
+static void spelled_texts_are_decoded_when_they_are_read(void **state)
+{
+    (void)state;
+    str texts[] = { S("\"plain\""), S("\"two\\nlines \\u00e9\""), S("\"\"") };
+    struct message m = { .role = ROLE_TOOL, .texts = texts, .n_texts = 1, .is_spelled = true };
+    assert_ptr_equal(message_text(&m, a).ptr, texts[0].ptr + 1);        /* where it lies */
+    m.n_texts = 3;
+    assert_text(message_text(&m, a), "plain two\nlines \303\251 ");
+    m.n_texts = 0;
+    assert_text(message_text(&m, a), "");
+}
+
 static void the_floor_is_exact(void **state)
 {
     (void)state;
@@ -222,6 +260,9 @@ int main(void)
         cmocka_unit_test(without_a_user_the_others_are_evaluated),
         cmocka_unit_test(several_parts_are_joined_by_a_space),
         cmocka_unit_test(a_tool_loop_is_active),
+        cmocka_unit_test(results_are_new_until_the_assistant_has_spoken),
+        cmocka_unit_test(results_are_no_part_of_other_texts),
+        cmocka_unit_test(spelled_texts_are_decoded_when_they_are_read),
         cmocka_unit_test(the_floor_is_exact),
         cmocka_unit_test(the_estimate_follows_the_calibrated_ratio),
         cmocka_unit_test(long_texts_are_sampled_by_runes),

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "decide/facts.h"
 #include "dialect/dialect.h"
 
 static struct arena *a;
@@ -94,6 +95,25 @@ __attribute__((unused)) static struct prompt talk_prompt(const struct dialect_op
     if (d->request_read(a, talk_json(str_of(body)), &(struct request_place){ 0 }, &p, &e) < 0)
         fail_msg("%s", e.text);
     return p;
+}
+
+/* What policy sees of the tools' results in a request, "text | text", those of them that are new behind a "*". */
+__attribute__((unused)) static str talk_results(const struct dialect_ops *d, const char *body)
+{
+    struct prompt p = talk_prompt(d, body);
+    struct facts f = { 0 };
+    struct chat *chat = ARENA_NEW(a, struct chat);
+    struct buf b = { 0 };
+    prompt_chat(a, &p, chat);
+    facts_build(&f, a, chat);
+    uint32_t left = f.n_role[ROLE_TOOL];
+    for (uint32_t i = 0; i < chat->n_messages; i++) {
+        if (chat->messages[i].role != ROLE_TOOL)
+            continue;
+        str text = message_text(&chat->messages[i], a);
+        buf_printf(&b, "%s%s" STR_FMT, b.len ? " | " : "", left-- <= f.n_new_results ? "*" : "", STR_ARG(text));
+    }
+    return buf_to_arena(&b, a);
 }
 
 /* The sentence with which a request is refused. */

@@ -151,6 +151,23 @@ static void cache_marks_stay_on_their_part(void **state)
                 "[{\"type\":\"text\",\"text\":\"one\",\"cache_control\":{\"type\":\"ephemeral\"}}]");
 }
 
+static void what_tools_brought_reaches_policy(void **state)
+{
+    (void)state;
+    assert_text(talk_results(&dialect_anthropic, TALK("{\"role\":\"user\",\"content\":\"q\"},"
+        "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"I look.\"},{\"type\":\"tool_use\",\"id\":\"a\","
+        "\"name\":\"f\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":"
+        "\"old\"}]},{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"Again.\"},{\"type\":\"tool_use\",\"id\":\"b\","
+        "\"name\":\"f\",\"input\":{}},{\"type\":\"tool_use\",\"id\":\"c\",\"name\":\"f\",\"input\":{}},{\"type\":\"tool_use\","
+        "\"id\":\"d\",\"name\":\"f\",\"input\":{}}]},{\"role\":\"user\",\"content\":["
+        "{\"type\":\"tool_result\",\"tool_use_id\":\"b\",\"content\":[{\"type\":\"text\",\"text\":\"two\\nlines\"},"
+        "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://x/y\"}},{\"type\":\"text\",\"text\":\"more\"},"
+        "{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":\"page\"}}]},"
+        "{\"type\":\"tool_result\",\"tool_use_id\":\"c\",\"content\":[{\"type\":\"search_result\",\"title\":\"t\"}]},"
+        "{\"type\":\"tool_result\",\"tool_use_id\":\"d\"},{\"type\":\"text\",\"text\":\"a reminder\"}]}")),
+        "old | *two\nlines more page | *{\"type\":\"search_result\",\"title\":\"t\"} | *");
+}
+
 static void tool_results_merge_and_come_first(void **state)
 {
     (void)state;
@@ -719,7 +736,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLAIM(a_request_comes_back_as_it_was), CLAIM(a_request_that_only_fills_the_cache_stays_one),
         CLAIM(empty_texts_are_left_out), CLAIM(errors_name_the_place), CLAIM(a_count_needs_no_max_tokens),
-        CLAIM(system_turns_move_to_the_top), CLAIM(cache_marks_stay_on_their_part), CLAIM(tool_results_merge_and_come_first),
+        CLAIM(system_turns_move_to_the_top), CLAIM(cache_marks_stay_on_their_part), CLAIM(what_tools_brought_reaches_policy), CLAIM(tool_results_merge_and_come_first),
         CLAIM(old_calls_without_definitions_get_some), CLAIM(arguments_must_be_an_object),
         CLAIM(names_and_ids_are_renamed_and_come_back), CLAIM(images_and_files_find_their_block),
         CLAIM(what_cannot_be_said_is_refused_or_dropped_by_name), CLAIM(harmless_members_are_no_loss),

@@ -305,6 +305,15 @@ static void a_stream_may_end_without_usage(void **state)
     assert_int_equal(talk_collect(&dialect_bedrock, EVENT("messageStart", "{}") DELTA(0, "{\"text\":\"x\"}"), &r, &f), -1);
 }
 
+static void what_tools_brought_reaches_policy(void **state)
+{
+    (void)state;
+    assert_text(talk_results(&dialect_bedrock, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":\"q\"}]},"
+        "{\"role\":\"assistant\",\"content\":[{\"toolUse\":{\"toolUseId\":\"a\",\"name\":\"f\",\"input\":{}}}]},"
+        "{\"role\":\"user\",\"content\":[{\"toolResult\":{\"toolUseId\":\"a\",\"content\":[{\"json\":{\"k\": \"v\"}},"
+        "{\"text\":\"x\"}]}}]}]}"), "*{\"k\":\"v\"} x");
+}
+
 static void exceptions_inside_a_stream_are_errors(void **state)
 {
     static const struct { const char *name; enum failure_kind kind; int status; } cases[] = {
@@ -376,7 +385,7 @@ int main(void)
         CLAIM(each_maker_is_told_of_reasoning_in_its_way), CLAIM(betas_are_filtered), CLAIM(a_schema_travels_as_text),
         CLAIM(a_reply_comes_back_as_it_was), CLAIM(an_answer_without_output_is_empty), CLAIM(a_stream_comes_back_byte_for_byte),
         CLAIM(a_messages_client_sees_blocks_that_begin_and_usage_with_the_stop), CLAIM(a_stream_may_end_without_usage),
-        CLAIM(exceptions_inside_a_stream_are_errors), CLAIM(invoke_wraps_messages), CLAIM(errors_are_read),
+        CLAIM(what_tools_brought_reaches_policy), CLAIM(exceptions_inside_a_stream_are_errors), CLAIM(invoke_wraps_messages), CLAIM(errors_are_read),
     };
     return cmocka_run_group_tests_name("dialect/bedrock", tests, NULL, NULL);
 }

@@ -396,6 +396,19 @@ static void a_stream_ends_with_the_connection_and_a_reason(void **state)
 
 /* ---- around it ---- */
 
+static void what_tools_brought_reaches_policy(void **state)
+{
+    (void)state;
+    assert_text(talk_results(&dialect_gemini, "{\"contents\":[{\"parts\":[{\"text\":\"q\"}]},"
+        "{\"role\":\"model\",\"parts\":[{\"text\":\"I look.\"},{\"functionCall\":{\"name\":\"f\",\"args\":{}}}]},"
+        "{\"role\":\"user\",\"parts\":[{\"functionResponse\":{\"name\":\"f\",\"response\":{\"output\":\"old\"}}}]},"
+        "{\"role\":\"model\",\"parts\":[{\"text\":\"Again.\"},{\"functionCall\":{\"name\":\"f\",\"args\":{}}},"
+        "{\"functionCall\":{\"name\":\"g\",\"args\":{}}}]},"
+        "{\"role\":\"function\",\"parts\":[{\"functionResponse\":{\"name\":\"f\",\"response\":{\"k\": \"v\", \"n\": [1]}}},"
+        "{\"functionResponse\":{\"name\":\"g\",\"response\":{\"error\":\"no\"}}}]}]}"),
+        "old | *{\"k\":\"v\",\"n\":[1]} | *no");
+}
+
 static void errors_have_google_s_words(void **state)
 {
     static const struct { const char *body; int status; enum failure_kind kind; } cases[] = {
@@ -452,7 +465,7 @@ int main(void)
         CLAIM(finish_reasons_have_their_meaning), CLAIM(log_probabilities_and_sources_are_carried),
         CLAIM(foreign_opaque_data_goes_round_as_base64), CLAIM(arguments_cut_short_are_told_as_they_are),
         CLAIM(a_stream_is_whole_responses_with_crlf), CLAIM(a_stream_ends_with_the_connection_and_a_reason),
-        CLAIM(errors_have_google_s_words), CLAIM(counting_and_listing),
+        CLAIM(what_tools_brought_reaches_policy), CLAIM(errors_have_google_s_words), CLAIM(counting_and_listing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "decide/facts.h"
 #include "dialect/openai_chat_parse.h"
 
 static struct arena *a;
@@ -87,7 +88,7 @@ static void parts_are_told_apart(void **state)
     assert_int_equal(m.structured_bytes, strlen(audio));
 }
 
-static void tool_calls_and_results_are_measured_raw(void **state)
+static void tool_calls_and_results_are_measured_raw_and_results_kept(void **state)
 {
     (void)state;
     struct chat c = good(
@@ -106,12 +107,12 @@ static void tool_calls_and_results_are_measured_raw(void **state)
                                                       "custom" "g"));
     assert_int_equal(c.messages[0].structured_bytes, strlen("\"{\\\"x\\\": 1}\"" "\"in\""));
     assert_int_equal(c.messages[1].role, ROLE_TOOL);
-    assert_int_equal(c.messages[1].n_texts, 0);
+    assert_true(c.messages[1].n_texts == 1 && str_eq(message_text(&c.messages[1], a), S("a\nb")));
     assert_int_equal(c.messages[1].structured_bytes, strlen("\"a\\nb\""));
     assert_int_equal(c.messages[1].text_bytes, strlen("tool" "c1"));
     assert_int_equal(c.messages[2].role, ROLE_TOOL);
     assert_int_equal(c.messages[2].structured_bytes, strlen("[{\"type\":\"text\",\"text\":\"r\"}]"));
-    assert_int_equal(c.messages[2].n_texts, 0);
+    assert_true(c.messages[2].n_texts == 1 && str_eq(message_text(&c.messages[2], a), S("r")));
 }
 
 static void metadata_keeps_strings_within_bounds(void **state)
@@ -282,7 +283,7 @@ int main(void)
         cmocka_unit_test(the_last_of_duplicate_members_wins),
         cmocka_unit_test(texts_are_used_where_they_lie),
         cmocka_unit_test(parts_are_told_apart),
-        cmocka_unit_test(tool_calls_and_results_are_measured_raw),
+        cmocka_unit_test(tool_calls_and_results_are_measured_raw_and_results_kept),
         cmocka_unit_test(metadata_keeps_strings_within_bounds),
         cmocka_unit_test(sizes_are_those_that_go_would_write),
         cmocka_unit_test(a_wrong_type_is_told_with_its_path),

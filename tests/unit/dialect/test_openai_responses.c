@@ -564,6 +564,23 @@ static void an_answer_cut_short_has_an_incomplete_item(void **state)
 
 /* ---- errors ---- */
 
+static void what_tools_brought_reaches_policy(void **state)
+{
+    (void)state;
+    assert_text(talk_results(&dialect_openai_responses, "{\"model\":\"m\",\"input\":[{\"role\":\"user\",\"content\":\"q\"},"
+        "{\"type\":\"function_call\",\"call_id\":\"a\",\"name\":\"f\",\"arguments\":\"{}\"},"
+        "{\"type\":\"function_call_output\",\"call_id\":\"a\",\"output\":\"old\"},"
+        "{\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"done\"}]},{\"role\":\"user\",\"content\":\"and?\"},"
+        "{\"type\":\"function_call\",\"call_id\":\"b\",\"name\":\"f\",\"arguments\":\"{}\"},"
+        "{\"type\":\"function_call_output\",\"call_id\":\"b\",\"output\":[{\"type\":\"input_text\",\"text\":\"two\\nlines\"},"
+        "{\"type\":\"input_image\",\"image_url\":\"https://x/y\"},{\"type\":\"input_text\",\"text\":\"more\"}]},"
+        "{\"type\":\"custom_tool_call\",\"call_id\":\"c\",\"name\":\"g\",\"input\":\"x\"},"
+        "{\"type\":\"custom_tool_call_output\",\"call_id\":\"c\",\"output\":\"free\"},"
+        "{\"type\":\"function_call\",\"call_id\":\"d\",\"name\":\"f\",\"arguments\":\"{}\"},"
+        "{\"type\":\"function_call_output\",\"call_id\":\"d\",\"output\":{\"k\": \"v\"}}]}"),
+        "old | *two\nlines more | *free | *{\"k\": \"v\"}");
+}
+
 static void errors_have_four_members(void **state)
 {
     struct buf out = { 0 };
@@ -596,7 +613,7 @@ int main(void)
         CLAIM(foreign_opaque_data_goes_round), CLAIM(a_stream_says_everything_in_order),
         CLAIM(a_reader_needs_only_what_is_said_last), CLAIM(a_collected_stream_has_the_phase_of_its_messages),
         CLAIM(a_stream_that_breaks_says_so),
-        CLAIM(an_answer_cut_short_has_an_incomplete_item), CLAIM(errors_have_four_members),
+        CLAIM(an_answer_cut_short_has_an_incomplete_item), CLAIM(what_tools_brought_reaches_policy), CLAIM(errors_have_four_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,39 @@ static void history_is_read_where_a_rule_says_so(void **state)
     bench_free(&b);
 }
 
+static void results_of_tools_are_read_where_a_rule_says_so(void **state)
+{
+    (void)state;
+    struct fake m = { .roles = roles, .spans = spans };
+    struct bench b = fake_bench(&m,
+        "pii:\n"
+        "- {name: now, threshold: 0.7}\n"
+        "- {name: new, threshold: 0.7, include_tool_results: true}\n"
+        "- {name: all, threshold: 0.7, include_tool_results: true, include_history: true}\n", NULL);
+    str user = S("nobody here"), old = S("ask Ann"), said = S("nobody here"), fresh = S("{\"to\": \"ann.miller@example.org\"}");
+    struct message talk[] = {
+        { .role = ROLE_USER, .texts = &user, .n_texts = 1 }, { .role = ROLE_TOOL, .texts = &old, .n_texts = 1 },
+        { .role = ROLE_ASSISTANT, .texts = &said, .n_texts = 1 }, { .role = ROLE_TOOL, .texts = &fresh, .n_texts = 1 },
+    };
+    struct arena *a = arena_new();
+    struct chat chat = { .messages = talk, .n_messages = 4 };
+    struct facts f = { 0 };
+    facts_build(&f, a, &chat);
+    bench_run(&b, &f);
+    assert_holds_not(&b, "pii", "now");
+    assert_holds(&b, "pii", "new");
+    assert_holds(&b, "pii", "all");
+    assert_int_equal(m.n_asked, 1);                         /* the form settles two rules: one text for the third */
+    assert_string_equal(arena_cstr(b.request, b.signals->detail[bench_slot(&b, "pii", "new")]),
+                        "EMAIL_ADDRESS 0.99 in tool result 2 of 2");
+    fresh = S("nobody here");
+    bench_run(&b, &f);
+    assert_holds_not(&b, "pii", "new");
+    assert_string_equal(arena_cstr(b.request, b.signals->detail[bench_slot(&b, "pii", "all")]), "PERSON 0.90 in tool result 1 of 2");
+    arena_free(a);
+    bench_free(&b);
+}
+
 static void a_module_that_is_off_says_so(void **state)
 {
     (void)state;
@@ -163,6 +196,7 @@ int main(void)
         cmocka_unit_test(names_come_from_a_model),
         cmocka_unit_test(the_model_is_not_asked_when_the_recognisers_settle_every_rule),
         cmocka_unit_test(history_is_read_where_a_rule_says_so),
+        cmocka_unit_test(results_of_tools_are_read_where_a_rule_says_so),
         cmocka_unit_test(a_module_that_is_off_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
