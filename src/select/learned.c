@@ -28,7 +28,7 @@ static const struct field objective_fields[] = {
 static const struct fields objective_table = FIELDS(struct objective, objective_fields);
 
 static const struct field uncertain_fields[] = {
-    F(FIELD_FLOAT, struct uncertain, threshold, "threshold", "0.3",
+    F(FIELD_FLOAT, struct uncertain, threshold, "threshold", "0.6",
       "from which entropy of the kinds on a query counts as uncertain: 0 sure of one, 1 every kind alike", .min = 0, .max = 1,
       .flags = FIELD_EXTENSION),
     F(FIELD_STR, struct uncertain, to, "to", NULL, "the candidate that answers then", .flags = FIELD_REQUIRED | FIELD_EXTENSION),

@@ -110,7 +110,7 @@ routing:
 """ % (table, ", uncertain: {to: coder}" if table == "kept" else ""))
         r = json.loads(signalbox("route", "-c", "c.yaml", "--json", "the judge of the court says tort, and the lease").stdout)
         assert r["selection_method"] == "learned" and (want is None or r["selected_model"] == want), r
-    write("u.yaml", open(os.path.join(folder.name, "c.yaml")).read().replace("pilots.sbx", "kept.sbx, uncertain: {threshold: 0.1, to: lawyer}"))
+    write("u.yaml", open(os.path.join(folder.name, "c.yaml")).read().replace("pilots.sbx", "kept.sbx, uncertain: {threshold: 0.3, to: lawyer}"))
     for text, reason in (("a loop of python, the judge of the court", "uncertain"), ("python1 loop array2 bug", "learned")):
         r = json.loads(signalbox("route", "-c", "u.yaml", "--json", text).stdout)
         assert r["selection_reason"] == reason, r
