@@ -20,17 +20,19 @@ enum { KNOTS = 20 };
 
 /* `knn` joins while there are few rows and models: there it knows more than the others (rbench: AIQ +.002), and asking it is
  * quick; with many it takes longer than all the rest together, and the others have caught up. With a few hundred what it adds is
- * chance. */
-static const char *const expert_names[] = { "mean", "table", "factor", "knn" };
-enum { EXPERTS = COUNT_OF(expert_names), MEAN = 0, TABLE, FACTOR, KNN, EXPERTS_ONCE = 3, KNN_ROWS_LEAST = 500, KNN_ROWS_MAX = 2500,
-       KNN_MODELS_MAX = 32 };
+ * chance. `gates` joins where there are so few that the others mostly learn chance: it leaves the best single model only for words
+ * that speak for another. */
+static const char *const expert_names[] = { "mean", "table", "factor", "knn", "gates" };
+enum { EXPERTS = COUNT_OF(expert_names), MEAN = 0, TABLE, FACTOR, KNN, GATES, ALWAYS = KNN /* those before it */ };
+
+static const struct { uint32_t rows_least, rows_max, models_max; } joins[EXPERTS] = { [KNN] = { 500, 2500, 32 }, [GATES] = { 0, 1500, 64 } };
 
 struct knot { float said, was; };
 
 struct blend {
     struct learner l;
     struct learner *experts[EXPERTS];           /* NULL: not asked */
-    bool has_knn;
+    bool has_joined[EXPERTS];                   /* of those behind ALWAYS */
     double contrast[EXPERTS], level[EXPERTS];   /* [MEAN] is not used: it is the base */
     struct knot knots[KNOTS]; uint32_t n_knots; /* what predictions mean, by rising `said`; see calibrate */
 };
@@ -46,7 +48,7 @@ static bool blend_grow(struct learner *l)
 {
     struct blend *b = (struct blend *)l;
     for (uint32_t j = 0; j < EXPERTS; j++) {
-        if (j == KNN && !b->has_knn)
+        if (j >= ALWAYS && !b->has_joined[j])
             continue;
         if (!b->experts[j] && !(b->experts[j] = learner_new(expert_names[j], &l->spec)))
             return false;
@@ -76,7 +78,7 @@ static void normal_add(struct normal *n, const double *d, double target, double 
     }
 }
 
-/* Non-negative least squares by cyclic descent: with three experts it is done in a few rounds. */
+/* Non-negative least squares by cyclic descent: with four experts it is done in a few rounds. */
 static void weights_solve(const struct normal *n, double w[EXPERTS])
 {
     for (uint32_t j = 0; j < EXPERTS; j++)
@@ -252,18 +254,21 @@ static double worth_of(const struct recorded *r, const struct held *h, const str
 }
 
 /* Least squares knows what is likely, the table makes up for what it shrinks too much: each has half of the contrast. (Choosing by
- * held-out worth among either alone, their mean and half of it is worse: that is mostly chance.) Where the plain mean's choices were
- * worth more on held-out queries, there is no contrast. */
+ * held-out worth among either alone, their mean and half of it is worse: that is mostly chance.) Where the plain mean's choices, or
+ * those of the gates, were worth more on held-out queries, there is no contrast but theirs. */
 static void contrast_settle(struct blend *b, const struct recorded *r, const struct held *h, const struct pool *p)
 {
-    static const double none[EXPERTS];
-    double gain = 0;
+    enum { PLAIN, OPEN, BOTH, WAYS };
+    double way[WAYS][EXPERTS] = { [OPEN] = { [GATES] = b->has_joined[GATES] } }, worth[WAYS] = { 0 };
     for (uint32_t j = 1; j < EXPERTS; j++)
-        b->contrast[j] = (b->contrast[j] + (j == TABLE)) / 2;
+        way[BOTH][j] = (b->contrast[j] + (j == TABLE)) / 2;
     for (uint32_t i = 0; i < h->n; i++)
-        gain += worth_of(r, h, p, i, b->contrast) - worth_of(r, h, p, i, none);
-    if (gain < 0)
-        memset(b->contrast, 0, sizeof b->contrast);
+        for (uint32_t w = 0; w < WAYS; w++)
+            worth[w] += worth_of(r, h, p, i, way[w]);
+    uint32_t best = BOTH;
+    for (uint32_t w = 0; w < WAYS; w++)
+        best = worth[w] > worth[best] ? w : best;
+    memcpy(b->contrast, way[best], sizeof b->contrast);
 }
 
 /* ---- what a prediction means ---- */
@@ -354,7 +359,8 @@ static int blend_fit(struct learner *l, const struct recorded *r, struct err *e)
     struct blend *b = (struct blend *)l;
     struct held h = { .n = 0 };
     uint32_t n = recorded_n(r), *rows = malloc((n ? n : 1) * sizeof *rows);
-    b->has_knn = n >= KNN_ROWS_LEAST && n <= KNN_ROWS_MAX && r->n_models <= KNN_MODELS_MAX;
+    for (uint32_t j = ALWAYS; j < EXPERTS; j++)
+        b->has_joined[j] = n >= joins[j].rows_least && n <= joins[j].rows_max && r->n_models <= joins[j].models_max;
     size_t cells = ((size_t)n / (n / HELD_MAX + 1) + 1) * r->n_models;
     bool is_fine = rows && blend_grow(l) && (h.row = malloc((n + 1) * sizeof *h.row)) != NULL;
     for (uint32_t j = 0; j < EXPERTS; j++)
@@ -386,11 +392,12 @@ static int blend_fit(struct learner *l, const struct recorded *r, struct err *e)
     free(h.cost);
     free(h.row);
     free(rows);
-    if (!(b->contrast[KNN] > 0 || b->level[KNN] > 0)) {
-        learner_free(b->experts[KNN]);
-        b->experts[KNN] = NULL;
-        b->has_knn = false;
-    }
+    for (uint32_t j = ALWAYS; j < EXPERTS; j++)
+        if (!(b->contrast[j] > 0 || b->level[j] > 0)) {
+            learner_free(b->experts[j]);
+            b->experts[j] = NULL;
+            b->has_joined[j] = false;
+        }
     for (uint32_t j = 0; j < EXPERTS && rc == 0; j++)
         rc = b->experts[j] ? learner_fit(b->experts[j], r, e) : 0;
     if (rc < 0)
@@ -478,8 +485,8 @@ static int blend_load(struct learner *l, str bytes, struct err *e)
     struct blend *b = (struct blend *)l;
     struct unpack u = { bytes, false };
     /* Tables of before there was a fourth expert have no count; they begin with the mean's weight, which is 0. */
-    uint32_t n_experts = bytes.len >= 4 && memcmp(bytes.ptr, "\0\0\0", 4) ? unpack_u32(&u) : EXPERTS_ONCE;
-    if (n_experts != EXPERTS && n_experts != EXPERTS_ONCE)
+    uint32_t n_experts = bytes.len >= 4 && memcmp(bytes.ptr, "\0\0\0", 4) ? unpack_u32(&u) : ALWAYS;
+    if (n_experts < ALWAYS || n_experts > EXPERTS)
         return err_set(e, "it has %u experts", n_experts);
     unpack_bytes(&u, b->contrast, n_experts * sizeof *b->contrast);
     unpack_bytes(&u, b->level, n_experts * sizeof *b->level);
@@ -508,7 +515,7 @@ static int blend_load(struct learner *l, str bytes, struct err *e)
             is_same = str_eq(b->experts[j]->models[m], l->models[m]);
         if (!is_same)
             return err_set(e, "its parts do not fit each other");
-        b->has_knn |= j == KNN;
+        b->has_joined[j] = true;
     }
     l->vector_dim = b->experts[FACTOR] ? b->experts[FACTOR]->vector_dim : 0;
     return 0;
@@ -527,7 +534,7 @@ static bool blend_cell(const struct learner *l, uint32_t kind, uint32_t model, s
 }
 
 const struct learner_ops learner_blend = {
-    .name = "blend", .summary = "table, factor and, with few rows, knn, weighed by how they predict held-out queries", .bytes = sizeof(struct blend),
+    .name = "blend", .summary = "table, factor and, with few rows, knn and gates, weighed by how they predict held-out queries", .bytes = sizeof(struct blend),
         .has_score = true,
     .release = blend_release, .grow = blend_grow, .fit = blend_fit, .observe = blend_observe, .predict = blend_predict, .forget =
         blend_forget,

@@ -233,7 +233,7 @@ static void an_encoders_vector_counts_where_words_say_nothing(void **state)
     arena_free(s.a);
 }
 
-/* Tables that were written before vectors, and before a blend could have a fourth expert. */
+/* Tables that were written before vectors, and before a blend could have more than three experts. */
 static void tables_of_earlier_versions_are_read(void **state)
 {
     (void)state;
@@ -259,16 +259,15 @@ static void tables_of_earlier_versions_are_read(void **state)
         learner_model(old, model_names[m]);
     struct buf before = { 0 };
     l->ops->save(l, &bytes);
-    size_t weights = 4 * sizeof(double), at = 4;
-    assert_int_equal(bytes.ptr[0], 4);          /* experts */
-    for (int half = 0; half < 2; half++, at += weights)
-        buf_add(&before, bytes.ptr + at, weights - sizeof(double));
+    size_t experts = (size_t)bytes.ptr[0], at = 4, then = 3;
+    assert_true(experts > then);
+    for (int half = 0; half < 2; half++, at += experts * sizeof(double))
+        buf_add(&before, bytes.ptr + at, then * sizeof(double));
     size_t knots = 4 + 20 * 8, from = at;       /* then the parts, each behind its length */
-    for (at += knots; at < bytes.len;) {
+    at += knots;
+    for (size_t part = 0; part < then; part++) {
         uint64_t n;
         memcpy(&n, bytes.ptr + at, sizeof n);
-        if (at + 8 + n == bytes.len)
-            break;                              /* the fourth */
         at += 8 + n;
     }
     buf_add(&before, bytes.ptr + from, at - from);
