@@ -132,7 +132,8 @@ static const struct cli_option evaluate_options[] = {
       "one in twenty the truth is told, too" },
     { 'Q', "judge-repeats", NULL, "selection: the judge errs on a question whoever answered, not on single answers" },
     { 'C', "judge-cost", "USD", "selection: of one judgement of a cascade's judge (default 0)" },
-    { 'K', "caution", "X", "newcomer: quality counts less so many deviations (default 0.5)" },
+    { 'K', "caution", "X", "newcomer: it is chosen where its gain is above so many deviations of that (default 1)" },
+    { 'B', "probes", "WHICH", "newcomer: outcomes are known of active (default: the most telling) or random rows" },
     { 'V', "svg", "FILE", "selection: write the picture of quality against cost" },
     { 'w', "warm", "N", "online: queries known in full beforehand (default 500)" },
     { 'r', "runs", "N", "online: random orders (default 3)" },
@@ -318,7 +319,7 @@ const struct command commands[] = {
       "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]\n"
       "selection DIR [--policies a,b] [--encoder] [--judge-error X [--judge-repeats] [--judge-cost USD]] [--folds N] [--seed N] [--svg FILE]\n"
       "    [--html FILE] [--json]\n"
-      "newcomer DIR [--caution X] [--seed N] [--json]\n"
+      "newcomer DIR [--probes active|random] [--caution X] [--seed N] [--json]\n"
       "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--judge-error E] [--seed N] [--json]\n"
       "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"
       "policy --policy FILE [--outcomes FILE] [--delta X] [--alpha X] [--json] LOG",
