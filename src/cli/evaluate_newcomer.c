@@ -246,7 +246,7 @@ int cli_evaluate_newcomer(int argc, char **argv)
     struct cli_args args = cli_args_start("evaluate", argc, argv);
     const char *folder = NULL;
     bool as_json = false;
-    struct trial t = { .caution = 1 };
+    struct trial t = { .caution = NEWCOMER_CAUTION };
     int64_t seed = 1;
     for (int id; (id = cli_next(&args)) != CLI_END;) {
         switch (id) {

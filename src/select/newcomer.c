@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "select/kinds.h"
+
 enum { PRIOR_ROWS = 2000, PLAYERS = 16, TURNS = 2, SWEEPS = 30 };
 /* Before anything is learned of the others' variation; it counts as much as WORTH other models. The shift stays: how good a newcomer
  * is overall says nobody else, and a few outcomes do. */
@@ -214,7 +216,7 @@ bool newcomer_make(struct newcomer *w, const struct recorded *r, const bool *is_
                    const uint32_t *kind, uint32_t n_kinds, struct arena *a)
 {
     struct others o = others_find(r, is_hidden);
-    uint32_t dim_max = NEWCOMER_RANK + NEWCOMER_KINDS + 1;
+    size_t dim_max = NEWCOMER_RANK + NEWCOMER_KINDS + 1, square = dim_max * dim_max, twice = 2 * dim_max;
     *w = (struct newcomer){ .n = recorded_n(r) };
     w->kind = arena_try(a, (w->n + 1) * sizeof *w->kind);
     w->expected = arena_try(a, (w->n + 1) * sizeof *w->expected);
@@ -228,8 +230,8 @@ bool newcomer_make(struct newcomer *w, const struct recorded *r, const bool *is_
     if (is_fine) {
         w->of = ARENA_ARRAY(a, struct newcomer_kind, w->n_kinds);
         w->belief = ARENA_ARRAY(a, double, dim_max);
-        w->spread = ARENA_ARRAY(a, double, dim_max * dim_max);
-        w->scratch = ARENA_ARRAY(a, double, 2 * dim_max);
+        w->spread = ARENA_ARRAY(a, double, square);
+        w->scratch = ARENA_ARRAY(a, double, twice);
         memset(w->place, 0, (w->n + 1) * sizeof *w->place);
         rows_read(w, r, &o, prior, difference);
         rows_place(w, &o, prior, difference, gram, gram + (size_t)o.n * o.n);
@@ -398,6 +400,28 @@ struct newcomer_prior newcomer_prior(const struct recorded *r, const bool *is_hi
     free(rows);
     free(is_out);
     return p;
+}
+
+bool newcomer_read(struct newcomer *w, const struct recorded *r, uint32_t model, bool *is_known, struct arena *a)
+{
+    bool *is_hidden = ARENA_ARRAY(a, bool, r->n_models);
+    uint32_t *kind = arena_try(a, (r->n + 1) * sizeof *kind);
+    str *names = ARENA_ARRAY(a, str, LEARNER_KINDS_MAX);
+    if (model != UINT32_MAX)
+        is_hidden[model] = true;
+    uint32_t n_kinds = kind ? kinds_name(r, &(struct learner_spec){ 0 }, true, kind, names, a) : UINT32_MAX;
+    if (n_kinds == UINT32_MAX)
+        return false;
+    struct newcomer_prior prior = newcomer_prior(r, is_hidden, kind, n_kinds);
+    if (!newcomer_make(w, r, is_hidden, &prior, kind, n_kinds, a))
+        return false;
+    for (uint32_t i = 0; i < w->n; i++) {
+        float q = model == UINT32_MAX ? NAN : r->quality[(size_t)recorded_row(r, i) * r->n_models + model];
+        is_known[i] = !isnan(q);
+        if (is_known[i])
+            newcomer_tell(w, i, (double)q);
+    }
+    return true;
 }
 
 /* ---- what it is to be trusted with ---- */

@@ -19,6 +19,10 @@ enum {
     NEWCOMER_KINDS = 64,                /* the largest so many kinds are told apart; one more holds all others */
 };
 
+/* Deviations by which the gain of a newcomer must be above 0, see newcomer_doubts. 1 gains more where there is much to gain and loses
+ * .006 where there is nothing; 2 gains less (docs/internals/learning.md). */
+#define NEWCOMER_CAUTION 1.5
+
 struct newcomer_prior {                 /* variances of the newcomer's own numbers, and of single outcomes */
     double shift, direction, kind;      /* direction: times what the other models' spread is */
     double noise, noise_doubt;          /* of a row: noise + noise_doubt . m (1 - m), where m is the others' mean */
@@ -50,6 +54,9 @@ struct newcomer_prior newcomer_prior(const struct recorded *r, const bool *is_hi
 /* Nothing is known of the newcomer yet. False: no memory. */
 bool newcomer_make(struct newcomer *w, const struct recorded *r, const bool *is_hidden, const struct newcomer_prior *prior,
                    const uint32_t *kind, uint32_t n_kinds, struct arena *a);
+/* All of that: kinds, prior, and the outcomes that the rows hold of the model; UINT32_MAX: it is not among them, so none. Says of which
+ * rows there are some: is_known[recorded_n]. False: no memory. */
+bool newcomer_read(struct newcomer *w, const struct recorded *r, uint32_t model, bool *is_known, struct arena *a);
 void newcomer_tell(struct newcomer *w, uint32_t row, double quality);
 double newcomer_row(const struct newcomer *w, uint32_t row);            /* expected quality there */
 struct guess newcomer_kind(const struct newcomer *w, uint32_t kind);    /* mean over a kind's rows */
