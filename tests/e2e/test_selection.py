@@ -96,14 +96,15 @@ def compose_keeps_what_fits_and_writes_a_table_of_it():
 
 @test
 def a_new_model_is_asked_what_tells_most_and_joins_the_table():
-    """`fresh` is a lawyer who is always right. probe, fill in, probe again, train."""
+    """`fresh` is always right on law, where the others are not good. probe, fill in, probe again, train."""
     where = os.path.join(folder.name, "growing")
     os.mkdir(where)
     for name in ("queries.jsonl", "scores.csv"):
         with open(os.path.join(outcomes, name)) as f:
             write(name, f.read(), where)
     with open(os.path.join(where, "scores.csv")) as f:
-        rows = [line.split(",") for line in f.read().split()]
+        rows = [[x for i, x in enumerate(line.split(",")) if i != 3] for line in f.read().split()]     # without the lawyer
+    write("scores.csv", "\n".join(map(",".join, rows)) + "\n", where)
     answered = {}
 
     def probe(*more, code=0):
@@ -131,16 +132,16 @@ def a_new_model_is_asked_what_tells_most_and_joins_the_table():
 
     signalbox("train", "selector", "growing", "--newcomer", "fresh", "--out", "grown.sbx", "--policy", "table")
     write("g.yaml", """providers:
-  models: [{name: fresh, backend_refs: [{endpoint: "127.0.0.1:9"}]}, {name: coder, backend_refs: [{endpoint: "127.0.0.1:9"}]}, {name: lawyer, backend_refs: [{endpoint: "127.0.0.1:9"}]}]
+  models: [{name: fresh, backend_refs: [{endpoint: "127.0.0.1:9"}]}, {name: coder, backend_refs: [{endpoint: "127.0.0.1:9"}]}, {name: broad, backend_refs: [{endpoint: "127.0.0.1:9"}]}]
 routing:
-  modelCards: [{name: fresh}, {name: coder}, {name: lawyer}]
+  modelCards: [{name: fresh}, {name: coder}, {name: broad}]
   decisions:
     - name: all
-      modelRefs: [{model: coder}, {model: fresh}, {model: lawyer}]
+      modelRefs: [{model: coder}, {model: fresh}, {model: broad}]
       algorithm: {type: learned, learned: {table: grown.sbx}}
 """)
     for ask, want in (("court7 tort judge3 lease", "fresh"), ("python1 loop array2 bug", "coder")):
-        assert json.loads(signalbox("route", "-c", "g.yaml", "--json", ask).stdout)["model"] == want, ask
+        assert json.loads(signalbox("route", "-c", "g.yaml", "--json", ask).stdout)["selected_model"] == want, ask
 
     assert "fresher" in signalbox("train", "selector", "growing", "--newcomer", "fresher", "--out", "x.sbx", code=2).stderr
     assert "nothing is left to ask" in signalbox("probe", "growing", "--model", "coder", code=2).stderr
