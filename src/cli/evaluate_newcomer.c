@@ -33,14 +33,13 @@ struct trial {
     double *sum[STAGES];                /* [n] score of the query at that stage, mean over draws */
 };
 
-/* The training rows of one fold, and what is known of them beforehand. */
+/* The training rows of one fold. r.quality holds the truth; nothing reads the newcomer's column of it but cell_show. */
 struct lesson {
-    struct recorded r;                  /* all but the newcomer's column can be read in quality, too */
+    struct recorded r;
     uint32_t f, newcomer, n_kinds, *kind;
     struct newcomer_prior prior;
     bool *is_hidden;
     float *quality;                     /* what the table gets to see */
-    struct arena *a;
 };
 
 static uint32_t best_model(const struct outcomes *o, const uint32_t *fold, uint32_t without)
@@ -157,7 +156,7 @@ static int fold_run(struct trial *t, uint32_t f, struct progress *bar, struct er
     const struct outcomes *o = t->o;
     size_t cells = (size_t)o->n * o->n_models;
     struct arena *a = arena_new();
-    struct lesson l = { .r = outcomes_recorded(o), .f = f, .newcomer = best_model(o, t->fold, f), .a = a };
+    struct lesson l = { .r = outcomes_recorded(o), .f = f, .newcomer = best_model(o, t->fold, f) };
     uint32_t *rows = ARENA_ARRAY(a, uint32_t, o->n), draws = t->is_random ? DRAWS : 1;
     str *names = ARENA_ARRAY(a, str, LEARNER_KINDS_MAX);
     l.r.rows = rows;
