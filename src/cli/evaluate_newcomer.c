@@ -2,7 +2,7 @@
  *
  * The best model of a recorded set plays the newcomer: its outcomes are hidden from the training folds but for so many, of chosen
  * rows (select/probe.h) or of random ones. The empty cells of its column become what is to be expected of it (select/newcomer.h), the
- * table learns from all that and chooses on the fold. Five folds by question, ten draws of random rows; the difference to a pool
+ * table learns from all that and chooses on the fold. Five folds by question, ten draws; the difference to a pool
  * without the newcomer is paired, its standard error is over questions (not over draws). */
 #include <math.h>
 #include <stdio.h>
@@ -110,7 +110,7 @@ static void column_clear(const struct lesson *l)
 }
 
 /* One walk through the stages between nothing and all. */
-static int draw_run(struct trial *t, const struct lesson *l, uint64_t seed, uint32_t draws, struct err *e)
+static int draw_run(struct trial *t, const struct lesson *l, uint64_t seed, struct err *e)
 {
     uint32_t n = l->r.n_rows, known = 0, batch[BATCH];
     struct arena *a = arena_new();
@@ -131,7 +131,7 @@ static int draw_run(struct trial *t, const struct lesson *l, uint64_t seed, uint
         while (known < labelled[s] && known < n) {
             uint32_t wanted = labelled[s] - known < BATCH ? labelled[s] - known : BATCH;
             uint32_t got = t->is_random ? (n - known < wanted ? n - known : wanted)
-                : probe_choose(&w, &l->r, is_known, wanted, seed, batch, NULL);
+                : probe_choose(&w, &l->r, is_known, wanted, PROBE_CHECKS, seed + known, batch, NULL);
             if (got == 0 || got == UINT32_MAX)
                 break;
             for (uint32_t j = 0; j < got; j++) {
@@ -143,7 +143,7 @@ static int draw_run(struct trial *t, const struct lesson *l, uint64_t seed, uint
         }
         memcpy(shown, l->quality, (size_t)l->r.n * l->r.n_models * sizeof *shown);
         newcomer_fill(&w, &l->r, l->newcomer, t->caution, l->quality);
-        rc = fold_judge(t, l, s, 1.0 / draws, e);
+        rc = fold_judge(t, l, s, 1.0 / DRAWS, e);
         memcpy(l->quality, shown, (size_t)l->r.n * l->r.n_models * sizeof *shown);
     }
     free(shown);
@@ -157,7 +157,7 @@ static int fold_run(struct trial *t, uint32_t f, struct progress *bar, struct er
     size_t cells = (size_t)o->n * o->n_models;
     struct arena *a = arena_new();
     struct lesson l = { .r = outcomes_recorded(o), .f = f, .newcomer = best_model(o, t->fold, f) };
-    uint32_t *rows = ARENA_ARRAY(a, uint32_t, o->n), draws = t->is_random ? DRAWS : 1;
+    uint32_t *rows = ARENA_ARRAY(a, uint32_t, o->n);
     str *names = ARENA_ARRAY(a, str, LEARNER_KINDS_MAX);
     l.r.rows = rows;
     for (uint32_t i = 0; i < o->n; i++)
@@ -176,13 +176,37 @@ static int fold_run(struct trial *t, uint32_t f, struct progress *bar, struct er
         column_clear(&l);
     }
     rc = rc == 0 ? fold_judge(t, &l, 0, 1, e) : rc;
-    for (uint32_t d = 0; d < draws && rc == 0; d++) {
-        rc = draw_run(t, &l, t->seed * 1000 + d * FOLDS + f, draws, e);
-        progress_show(bar, (f + (d + 1.0) / draws) / FOLDS, f);
+    for (uint32_t d = 0; d < DRAWS && rc == 0; d++) {
+        rc = draw_run(t, &l, t->seed * 1000 + d * FOLDS + f, e);
+        progress_show(bar, (f + (d + 1.0) / DRAWS) / FOLDS, f);
     }
     free(l.quality);
     arena_free(a);
     return rc;
+}
+
+/* Queries for which some stage has nobody with an outcome are left out at all of them. */
+static struct report report_of(const struct trial *t, uint32_t stage)
+{
+    struct report r = { 0 };
+    double n = 0, squares = 0;
+    for (uint32_t i = 0; i < t->o->n; i++) {
+        double whole = 0;
+        for (uint32_t s = 0; s < STAGES; s++)
+            whole += t->sum[s][i];
+        if (isnan(whole))
+            continue;
+        double gain = t->sum[stage][i] - t->sum[0][i];
+        r.score += t->sum[stage][i];
+        r.difference += gain;
+        squares += gain * gain;
+        n++;
+    }
+    n = fmax(n, 1);
+    r.score /= n;
+    r.difference /= n;
+    r.error = sqrt(fmax(squares / n - r.difference * r.difference, 0) / n);
+    return r;
 }
 
 static int newcomer_run(struct trial *t, struct report out[STAGES], struct err *e)
@@ -198,17 +222,8 @@ static int newcomer_run(struct trial *t, struct report out[STAGES], struct err *
         t->sum[s] = ARENA_ARRAY(a, double, o->n);
     for (uint32_t f = 0; f < FOLDS && rc == 0; f++)
         rc = fold_run(t, f, &bar, e);
-    for (uint32_t s = 0; s < STAGES; s++) {
-        double squares = 0;
-        out[s] = (struct report){ 0 };
-        for (uint32_t i = 0; i < o->n; i++) {
-            double gain = t->sum[s][i] - t->sum[0][i];
-            out[s].score += t->sum[s][i] / o->n;
-            out[s].difference += gain / o->n;
-            squares += gain * gain / o->n;
-        }
-        out[s].error = sqrt(fmax(squares - out[s].difference * out[s].difference, 0) / o->n);
-    }
+    for (uint32_t s = 0; s < STAGES; s++)
+        out[s] = report_of(t, s);
     progress_end(&bar);
     arena_free(a);
     return rc;

@@ -42,7 +42,7 @@ static int choose(struct choice *c, struct err *e)
         c->n_known += is_known[i];
     if (c->n_known == c->o.n)
         return err_set(e, "every prompt of %s has an outcome of %s: nothing is left to ask", c->wish->folder, c->wish->model);
-    c->n = probe_choose(&c->w, &r, is_known, count, (uint64_t)c->wish->seed, c->rows, c->share);
+    c->n = probe_choose(&c->w, &r, is_known, count, PROBE_CHECKS, (uint64_t)c->wish->seed, c->rows, c->share);
     for (uint32_t i = 0; i < c->n && c->n != UINT32_MAX; i++)
         c->whole += c->share[i];
     return c->n == UINT32_MAX ? err_set(e, "no memory") : 0;

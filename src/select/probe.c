@@ -5,7 +5,11 @@
  * asked: each time the one that lowers most the variance of the newcomer's means over the kinds of query, weighed by how much they
  * matter. A kind matters by its traffic, and by how open it is whether the newcomer is the best there: the slope of the expected loss
  * of choosing wrongly, which is the knowledge gradient (Frazier, Powell and Dayanik 2008) of a small step. When outcomes come, the same
- * call with what is now believed goes on from there. */
+ * call with what is now believed goes on from there.
+ *
+ * The rows that tell most lie at the ends of the line, where good models part, and never where all are right. So a model that guesses
+ * looks good on them: right half of the time where that is rare, and nobody sees that it is wrong half of the time where nobody else
+ * is. Rows drawn by chance in between show it. */
 #include "select/probe.h"
 
 #include <math.h>
@@ -73,6 +77,18 @@ static double worth_of(const struct chooser *c, uint32_t row)
     return sum / variance_of(c, row);
 }
 
+static uint32_t most_telling(const struct chooser *c, const uint32_t *rows, uint32_t n)
+{
+    uint32_t best = 0;
+    double most = -1;
+    for (uint32_t i = 0; i < n; i++) {
+        double worth = worth_of(c, rows[i]);
+        if (worth > most)
+            most = worth, best = i;
+    }
+    return best;
+}
+
 static bool chooser_start(struct chooser *c, const struct newcomer *w)
 {
     size_t square = (size_t)w->dim * w->dim;
@@ -89,7 +105,7 @@ static bool chooser_start(struct chooser *c, const struct newcomer *w)
 }
 
 /* Rows to weigh, in the order of the rows: all that are not known, or a random part. */
-static uint32_t candidates_list(const struct newcomer *w, const bool *is_known, uint64_t seed, uint32_t *rows)
+static uint32_t candidates_list(const struct newcomer *w, const bool *is_known, uint64_t *seed, uint32_t *rows)
 {
     uint32_t n = 0, left = 0, wanted = PROBE_CANDIDATES;
     for (uint32_t i = 0; i < w->n; i++)
@@ -97,15 +113,15 @@ static uint32_t candidates_list(const struct newcomer *w, const bool *is_known, 
     for (uint32_t i = 0; i < w->n; i++) {
         if (is_known[i])
             continue;
-        if (wanted >= left || rand_below(&seed, left) < wanted)        /* every part of that size is as likely (Knuth's algorithm S) */
+        if (wanted >= left || rand_below(seed, left) < wanted)        /* every part of that size is as likely (Knuth's algorithm S) */
             rows[n++] = i, wanted -= wanted > 0;
         left--;
     }
     return n;
 }
 
-uint32_t probe_choose(const struct newcomer *w, const struct recorded *r, const bool *is_known, uint32_t count, uint64_t seed,
-                      uint32_t *chosen, double *share)
+uint32_t probe_choose(const struct newcomer *w, const struct recorded *r, const bool *is_known, uint32_t count, uint32_t checks,
+                      uint64_t seed, uint32_t *chosen, double *share)
 {
     struct chooser c;
     uint32_t *rows = malloc((w->n + 1) * sizeof *rows), n_chosen = 0;
@@ -113,16 +129,11 @@ uint32_t probe_choose(const struct newcomer *w, const struct recorded *r, const 
         free(rows);
         return UINT32_MAX;
     }
-    uint32_t n = candidates_list(w, is_known, seed, rows);
+    uint32_t n = candidates_list(w, is_known, &seed, rows);
     double start = variance_all(&c), before = start;
     while (n_chosen < count && n > 0) {
-        uint32_t best = rows[0];
-        double most = -1;
-        for (uint32_t i = 0; i < n; i++) {
-            double worth = worth_of(&c, rows[i]);
-            if (worth > most)
-                most = worth, best = rows[i];
-        }
+        bool is_check = checks && (n_chosen + 1) % checks == 0;
+        uint32_t best = rows[is_check ? rand_below(&seed, n) : most_telling(&c, rows, n)];
         newcomer_narrow(w, c.spread, best, c.reach);
         kinds_reach(&c);
         double after = variance_all(&c);

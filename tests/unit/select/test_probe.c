@@ -195,7 +195,7 @@ static void the_greedy_choice_is_near_the_best_of_all_choices(void **state)
         for (uint32_t size = 1; size <= 4; size++) {
             uint32_t rows[4];
             double share[4], whole = 0;
-            assert_int_equal(probe_choose(&w, &s.r, s.is_known, size, 1, rows, share), size);
+            assert_int_equal(probe_choose(&w, &s.r, s.is_known, size, 0, 1, rows, share), size);
             for (uint32_t i = 0; i < size; i++)
                 whole += share[i];
             double got = probe_share(&w, rows, size), best = best_of_all(&w, size);
@@ -217,14 +217,14 @@ static void rows_are_chosen_once_and_known_ones_not_at_all(void **state)
     uint32_t rows[2 * ROWS];
     s.is_known[3] = s.is_known[7] = true;
     s.query[5] = s.query[6];                                        /* one question that stands there twice */
-    assert_int_equal(probe_choose(&w, &s.r, s.is_known, 2 * ROWS, 1, rows, NULL), ROWS - 3);
+    assert_int_equal(probe_choose(&w, &s.r, s.is_known, 2 * ROWS, PROBE_CHECKS, 1, rows, NULL), ROWS - 3);
     bool is_chosen[ROWS] = { false };
     for (uint32_t i = 0; i < ROWS - 3; i++) {
         assert_true(rows[i] < ROWS && !s.is_known[rows[i]] && !is_chosen[rows[i]]);
         is_chosen[rows[i]] = true;
     }
     assert_true(is_chosen[5] != is_chosen[6]);
-    assert_int_equal(probe_choose(&w, &s.r, s.is_known, 0, 1, rows, NULL), 0);
+    assert_int_equal(probe_choose(&w, &s.r, s.is_known, 0, 0, 1, rows, NULL), 0);
     arena_free(a);
 }
 
@@ -254,7 +254,7 @@ static void every_kind_with_traffic_is_asked(void **state)
     set_make(&s, LOTS, MODELS, 8, &seed);
     struct newcomer w = newcomer_of(&s, 8, a);
     uint32_t rows[40], asked[8] = { 0 };
-    assert_int_equal(probe_choose(&w, &s.r, s.is_known, 40, 1, rows, NULL), 40);
+    assert_int_equal(probe_choose(&w, &s.r, s.is_known, 40, PROBE_CHECKS, 1, rows, NULL), 40);
     for (uint32_t i = 0; i < 40; i++)
         asked[s.kind[rows[i]]]++;
     for (uint32_t h = 0; h < 8; h++)
@@ -298,7 +298,7 @@ static void sets_without_variety_are_no_trouble(void **state)
         for (uint32_t i = 0; shape == 3 && i < n; i++)
             s.kind[i] = UINT32_MAX;
         struct newcomer w = newcomer_of(&s, KINDS, a);
-        assert_int_equal(probe_choose(&w, &s.r, s.is_known, 60, 1, rows, share), n);
+        assert_int_equal(probe_choose(&w, &s.r, s.is_known, 60, PROBE_CHECKS, 1, rows, share), n);
         for (uint32_t i = 0; i < n; i++) {
             assert_true(isfinite(share[i]) && share[i] >= -1e-9 && share[i] <= 1);
             newcomer_tell(&w, rows[i], i % 2);
@@ -333,7 +333,7 @@ static void many_kinds_are_gathered_and_many_models_passed_over(void **state)
     assert_int_equal(w.n_kinds, NEWCOMER_KINDS + 1);
     assert_true(fabs(w.of[0].share - 10.0 / n) < 1e-9);             /* the largest comes first */
     assert_true(fabs(w.of[NEWCOMER_KINDS].share - 3.0 * (MANY - NEWCOMER_KINDS) / n) < 1e-9);
-    assert_int_equal(probe_choose(&w, &r, is_known, 10, 1, rows, NULL), 10);
+    assert_int_equal(probe_choose(&w, &r, is_known, 10, PROBE_CHECKS, 1, rows, NULL), 10);
     arena_free(a);
 }
 
