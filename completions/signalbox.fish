@@ -127,7 +127,7 @@ complete -c signalbox -n '__fish_seen_subcommand_from compose' -l json -d 'print
 complete -c signalbox -n __fish_use_subcommand -a probe -d 'choose the prompts whose answers tell most about a new model'
 complete -c signalbox -n '__fish_seen_subcommand_from probe' -l count -s n -x -d 'how many answers of the new model you can pay for (default 100)'
 complete -c signalbox -n '__fish_seen_subcommand_from probe' -l model -s m -x -d 'the new model; outcomes that the folder has of it count, and those prompts are not chosen again'
-complete -c signalbox -n '__fish_seen_subcommand_from probe' -l seed -x -d 'which part of the prompts is looked at, beyond 4,096 (default 1)'
+complete -c signalbox -n '__fish_seen_subcommand_from probe' -l seed -x -d 'what is drawn by chance: every third prompt, and of more than 4,096 which are looked at (default 1)'
 complete -c signalbox -n '__fish_seen_subcommand_from probe' -l out -s o -r -F -d 'write the prompts, a JSON object a line: qid, task, text, share'
 complete -c signalbox -n '__fish_seen_subcommand_from probe' -l json -d 'print JSON'
 complete -c signalbox -n '__fish_seen_subcommand_from probe' -a 'DIR'

@@ -121,7 +121,7 @@ static const struct cli_option compose_options[] = {
 static const struct cli_option probe_options[] = {
     { 'n', "count", "N", "how many answers of the new model you can pay for (default 100)" },
     { 'm', "model", "NAME", "the new model; outcomes that the folder has of it count, and those prompts are not chosen again" },
-    { 'S', "seed", "N", "which part of the prompts is looked at, beyond 4,096 (default 1)" },
+    { 'S', "seed", "N", "what is drawn by chance: every third prompt, and of more than 4,096 which are looked at (default 1)" },
     { 'o', "out", "FILE", "write the prompts, a JSON object a line: qid, task, text, share" },
     JSON,
     END,
@@ -367,7 +367,7 @@ const struct command commands[] = {
       "DIR is a folder of recorded outcomes (as for `evaluate selection`), which the new model is to join. Prompts differ in what they tell:\n"
       "one that every model gets right says nothing of this one, one on which strong and weak models part says much, and of a kind that\n"
       "the new model cannot win nothing needs to be known. The most telling come first, each with the share of the uncertainty that its\n"
-      "outcome takes away.\n\n"
+      "outcome takes away. Every third is drawn by chance: a model that guesses would look good on the others alone.\n\n"
       "Let the model answer them, judge the answers, write the outcomes (0 to 1) into a column of scores.csv and leave the rest of that\n"
       "column empty. Then call it again with --model for the next ones (tens at a time tell more than hundreds at once), or use what is\n"
       "known: `train selector DIR --newcomer NAME`.",

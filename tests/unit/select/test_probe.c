@@ -228,6 +228,26 @@ static void rows_are_chosen_once_and_known_ones_not_at_all(void **state)
     arena_free(a);
 }
 
+static void every_third_row_is_drawn_by_chance(void **state)
+{
+    (void)state;
+    uint64_t seed = 11;
+    struct set s;
+    struct arena *a = arena_new();
+    set_make(&s, LOTS, MODELS, KINDS, &seed);
+    struct newcomer w = newcomer_of(&s, KINDS, a);
+    uint32_t greedy[3], rows[3], other = 0, is_easy = 0;
+    assert_int_equal(probe_choose(&w, &s.r, s.is_known, 3, 0, 1, greedy, NULL), 3);
+    for (uint64_t by = 1; by <= 200; by++) {
+        assert_int_equal(probe_choose(&w, &s.r, s.is_known, 3, 3, by, rows, NULL), 3);
+        assert_true(rows[0] == greedy[0] && rows[1] == greedy[1]);
+        other += rows[2] != greedy[2];
+        is_easy += w.expected[rows[2]] > 0.99f;         /* rows that all good models get right are never chosen, but drawn */
+    }
+    assert_true(other > 190 && is_easy > 10 && w.expected[greedy[0]] < 0.99f && w.expected[greedy[1]] < 0.99f);
+    arena_free(a);
+}
+
 static void a_row_that_all_get_right_tells_less_than_one_that_parts_them(void **state)
 {
     (void)state;
@@ -346,6 +366,7 @@ int main(void)
         cmocka_unit_test(empty_cells_are_filled_and_known_ones_stay),
         cmocka_unit_test(the_greedy_choice_is_near_the_best_of_all_choices),
         cmocka_unit_test(rows_are_chosen_once_and_known_ones_not_at_all),
+        cmocka_unit_test(every_third_row_is_drawn_by_chance),
         cmocka_unit_test(a_row_that_all_get_right_tells_less_than_one_that_parts_them),
         cmocka_unit_test(every_kind_with_traffic_is_asked),
         cmocka_unit_test(a_kind_that_the_newcomer_has_lost_is_asked_less),
