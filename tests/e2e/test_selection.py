@@ -113,7 +113,7 @@ def a_new_model_is_asked_what_tells_most_and_joins_the_table():
     def fill():
         write("scores.csv", "\n".join(",".join(row + ["fresh" if row[0] == "qid" else str(answered.get(row[0], ""))]) for row in rows) + "\n", where)
     shares = []
-    for _ in range(2):
+    for _ in range(3):
         told = json.loads(probe("--count", "15", "--json", "--out", "ask.jsonl").stdout)
         with open(os.path.join(folder.name, "ask.jsonl")) as f:
             lines = [json.loads(line) for line in f]
@@ -128,7 +128,7 @@ def a_new_model_is_asked_what_tells_most_and_joins_the_table():
     law = next(k for k in json.loads(probe("--json").stdout)["kinds"] if k["kind"] == "law")
     assert law["expected"] > law["best_other"] and shares[0] > .5 > law["deviation"], (law, shares)
     text = probe("--count", "3").stdout
-    assert "3 of 300 prompts; 30 outcomes of fresh are known" in text and "train selector growing --newcomer fresh" in text, text
+    assert "3 of 300 prompts; 45 outcomes of fresh are known" in text and "train selector growing --newcomer fresh" in text, text
 
     signalbox("train", "selector", "growing", "--newcomer", "fresh", "--out", "grown.sbx", "--policy", "table")
     write("g.yaml", """providers:
