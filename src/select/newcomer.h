@@ -19,8 +19,8 @@ enum {
     NEWCOMER_KINDS = 64,                /* the largest so many kinds are told apart; one more holds all others */
 };
 
-/* Deviations by which the gain of a newcomer must be above 0, see newcomer_doubts. 1 gains more where there is much to gain and loses
- * .006 where there is nothing; 2 gains less (docs/internals/learning.md). */
+/* Deviations by which the gain of a newcomer must be above 0, see newcomer_doubts. 2 loses half as much where there is nothing to gain, and
+ * gains less where there is (docs/internals/learning.md). */
 #define NEWCOMER_CAUTION 1.5
 
 struct newcomer_prior {                 /* variances of the newcomer's own numbers, and of single outcomes */
