@@ -4,7 +4,7 @@ _signalbox() {
     local options= words= files=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'serve check route explain replay classify embed train calibrate evaluate compose config key budget spend bench completions version help' -- "$cur"))
+        COMPREPLY=($(compgen -W 'serve check route explain replay classify embed train calibrate evaluate compose probe config key budget spend bench completions version help' -- "$cur"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -23,13 +23,15 @@ _signalbox() {
     embed)
         options='--config --model --dimensions --help' words='' files='-c --config ' ;;
     train)
-        options='--config --signal --data --out --positive --without --kind --by-source --always --trunk --copies --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --at --evenness --licence --note --policy --encoder --json --help' words='head selector' files='-c --config -d --data -o --out ' ;;
+        options='--config --signal --data --out --positive --without --kind --by-source --always --trunk --copies --folds --words --letters --phrase --no-trunk --last-layer --c --c-words --share --false-alarms --anchor --at --evenness --licence --note --policy --encoder --newcomer --json --help' words='head selector' files='-c --config -d --data -o --out ' ;;
     calibrate)
         options='--config --signal --data --false-alarms --head --write --html --json --help' words='' files='-c --config -d --data -h --head --html ' ;;
     evaluate)
-        options='--config --signal --data --head --threshold --policies --folds --encoder --seed --threads --judge-error --judge-repeats --judge-cost --caution --svg --warm --runs --delay --drift --newcomer --exploration --floor --strategy --screen-top --rate --share --window --sliding --policy --outcomes --delta --alpha --html --json --help' words='signals selection online budget newcomer policy' files='-c --config -d --data -h --head --svg --policy --outcomes --html ' ;;
+        options='--config --signal --data --head --threshold --policies --folds --encoder --seed --threads --judge-error --judge-repeats --judge-cost --caution --probes --svg --warm --runs --delay --drift --newcomer --exploration --floor --strategy --screen-top --rate --share --window --sliding --policy --outcomes --delta --alpha --html --json --help' words='signals selection online budget newcomer policy' files='-c --config -d --data -h --head --svg --policy --outcomes --html ' ;;
     compose)
         options='--sizes --budget --price --uncertain --general --seed --out --json --help' words='' files='-s --sizes -o --out ' ;;
+    probe)
+        options='--count --model --seed --out --json --help' words='DIR' files='-o --out ' ;;
     config)
         options='--config --help' words='schema defaults reference dump diff' files='-c --config ' ;;
     key)
@@ -45,7 +47,7 @@ _signalbox() {
     version)
         options='--json --help' words='' files='' ;;
     help)
-        options='--help' words='serve check route explain replay classify embed train calibrate evaluate compose config key budget spend bench completions version help' files='' ;;
+        options='--help' words='serve check route explain replay classify embed train calibrate evaluate compose probe config key budget spend bench completions version help' files='' ;;
     esac
     if [[ " $files " == *" $prev "* ]]; then
         COMPREPLY=($(compgen -f -- "$cur"))

@@ -101,6 +101,7 @@ static const struct cli_option train_options[] = {
     { 'N', "note", "TEXT", "for the card" },
     { 'p', "policy", "NAME", "selector: learned (default), table, knn, factor, pilots, gates or mean" },
     { 'E', "encoder", NULL, "selector: read the embedding model's vector of each text, too" },
+    { 'N', "newcomer", "NAME", "selector: few outcomes are known of this model; the others' outcomes say what to expect of the rest" },
     { 'j', "json", NULL, "print the card as JSON" },
     END,
 };
@@ -113,6 +114,15 @@ static const struct cli_option compose_options[] = {
     { 'g', "general", "MODEL", "where those go (default: the best single model that is kept)" },
     { 'S', "seed", "N", "deals questions to folds (default 1)" },
     { 'o', "out", "FILE", "write a table of those models, for algorithm.learned.table" },
+    JSON,
+    END,
+};
+
+static const struct cli_option probe_options[] = {
+    { 'n', "count", "N", "how many answers of the new model you can pay for (default 100)" },
+    { 'm', "model", "NAME", "the new model; outcomes that the folder has of it count, and those prompts are not chosen again" },
+    { 'S', "seed", "N", "what is drawn by chance: every third prompt, and of more than 4,096 which are looked at (default 1)" },
+    { 'o', "out", "FILE", "write the prompts, a JSON object a line: qid, task, text, share" },
     JSON,
     END,
 };
@@ -132,7 +142,8 @@ static const struct cli_option evaluate_options[] = {
       "one in twenty the truth is told, too" },
     { 'Q', "judge-repeats", NULL, "selection: the judge errs on a question whoever answered, not on single answers" },
     { 'C', "judge-cost", "USD", "selection: of one judgement of a cascade's judge (default 0)" },
-    { 'K', "caution", "X", "newcomer: quality counts less so many deviations (default 0.5)" },
+    { 'K', "caution", "X", "newcomer: it is chosen where its gain is above so many deviations of that (default 1.5)" },
+    { 'B', "probes", "WHICH", "newcomer: outcomes are known of active (default: the most telling) or random rows" },
     { 'V', "svg", "FILE", "selection: write the picture of quality against cost" },
     { 'w', "warm", "N", "online: queries known in full beforehand (default 500)" },
     { 'r', "runs", "N", "online: random orders (default 3)" },
@@ -297,7 +308,7 @@ const struct command commands[] = {
       cli_embed },
     { "train", "make a classifier head from labelled lines, or a selection table from recorded outcomes",
       "head --signal NAME --data FILE [--data FILE] --out FILE [--by-source] [--kind KIND]\n"
-      "selector DIR --out FILE [--policy NAME] [--encoder] [--json]",
+      "selector DIR --out FILE [--policy NAME] [--encoder] [--newcomer NAME] [--json]",
       "Rows are JSON Lines with \"text\" (or \"messages\"), \"label\" (0 and 1, or names) and, for the report, \"source\". The trunk\n"
       "stays as it is; a linear layer or a small MLP on its vector, and hashed words beside it, are trained in seconds. The report\n"
       "and the thresholds come from rows that were held out.\n\n"
@@ -318,7 +329,7 @@ const struct command commands[] = {
       "signals --signal NAME --data FILE [--head FILE] [--html FILE] [--json]\n"
       "selection DIR [--policies a,b] [--encoder] [--judge-error X [--judge-repeats] [--judge-cost USD]] [--folds N] [--seed N] [--svg FILE]\n"
       "    [--html FILE] [--json]\n"
-      "newcomer DIR [--caution X] [--seed N] [--json]\n"
+      "newcomer DIR [--probes active|random] [--caution X] [--seed N] [--json]\n"
       "online DIR [--warm N] [--runs N] [--delay N] [--drift] [--judge-error E] [--seed N] [--json]\n"
       "budget DIR [--window N [--sliding]] [--seed N] [--json]\n"
       "policy --policy FILE [--outcomes FILE] [--delta X] [--alpha X] [--json] LOG",
@@ -351,6 +362,19 @@ const struct command commands[] = {
       "signalbox compose outcomes/ --sizes gigabytes.csv --budget 80\n"
       "signalbox compose outcomes/ --sizes monthly-usd.csv --budget 500 --price 5 --out kept.sbx\n",
       cli_compose },
+    { "probe", "choose the prompts whose answers tell most about a new model",
+      "DIR [--count N] [--model NAME] [--seed N] [--out FILE] [--json]",
+      "DIR is a folder of recorded outcomes (as for `evaluate selection`), which the new model is to join. Prompts differ in what they tell:\n"
+      "one that every model gets right says nothing of this one, one on which strong and weak models part says much, and of a kind that\n"
+      "the new model cannot win nothing needs to be known. The most telling come first, each with the share of the uncertainty that its\n"
+      "outcome takes away. Every third is drawn by chance: a model that guesses would look good on the others alone.\n\n"
+      "Let the model answer them, judge the answers, write the outcomes (0 to 1) into a column of scores.csv and leave the rest of that\n"
+      "column empty. Then call it again with --model for the next ones (tens at a time tell more than hundreds at once), or use what is\n"
+      "known: `train selector DIR --newcomer NAME`.",
+      probe_options, "DIR",
+      "signalbox probe outcomes/ --count 30 --out ask.jsonl\n"
+      "signalbox probe outcomes/ --model new-model --count 30 --out ask-next.jsonl\n",
+      cli_probe },
     { "config", "schema, defaults and reference of all keys; what is in effect; what differs",
       "schema | defaults | reference\ndump [-c FILE]\ndiff FILE1 FILE2",
       "schema is a JSON Schema for editors, reference the same for people. dump shows a configuration after\n"

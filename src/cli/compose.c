@@ -205,10 +205,7 @@ static uint32_t single_best(const struct compose *c, const bool *is_chosen)
 
 static uint32_t general_find(const struct composer *c)
 {
-    for (uint32_t m = 0; c->wish->general && m < c->o.n_models; m++)
-        if (str_eq(c->o.models[m], str_of(c->wish->general)))
-            return m;
-    return UINT32_MAX;
+    return c->wish->general ? outcomes_model(&c->o, str_of(c->wish->general)) : UINT32_MAX;
 }
 
 static int folds_judge(struct composer *c, struct err *e)

@@ -1,25 +1,46 @@
 /* cli/evaluate_newcomer.c -- `evaluate newcomer`: what a new model is worth after how many outcomes.
  *
- * The best model of a recorded set plays the newcomer: its outcomes are hidden from the training folds but for so many random
- * ones, and the table chooses on the fold by quality less `caution` deviations. Five folds by question, ten draws of the
- * outcomes; the difference to a pool without the newcomer is paired, its standard error is over folds and draws of questions (not
- * of draws alone). */
+ * The best model of a recorded set plays the newcomer: its outcomes are hidden from the training folds but for so many, of chosen
+ * rows (select/probe.h) or of random ones. The empty cells of its column become what is to be expected of it (select/newcomer.h), the
+ * table learns from all that and chooses on the fold. Five folds by question, ten draws; the difference to a pool
+ * without the newcomer is paired, its standard error is over questions (not over draws). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/put.h"
 #include "base/rand.h"
 #include "cli/cli.h"
 #include "cli/outcomes.h"
 #include "cli/rows.h"
+#include "select/kinds.h"
 #include "select/objective.h"
+#include "select/probe.h"
 
-enum { FOLDS = 5, DRAWS = 10, STAGES = 6 };
+enum { FOLDS = 5, DRAWS = 10, STAGES = 6, BATCH = 10 };         /* BATCH: rows that are chosen before their outcomes are known */
 
 static const uint32_t labelled[STAGES] = { 0, 10, 30, 100, 300, UINT32_MAX };
 
-struct newcomer { double score[STAGES], difference[STAGES], error[STAGES]; };
+struct report { double score, difference, error; };
+
+struct trial {
+    const struct outcomes *o;
+    bool is_random;
+    double caution;
+    uint64_t seed;
+    const uint32_t *fold;
+    double *sum[STAGES];                /* [n] score of the query at that stage, mean over draws */
+};
+
+/* The training rows of one fold. r.quality holds the truth; nothing reads the newcomer's column of it but cell_show. */
+struct lesson {
+    struct recorded r;
+    uint32_t f, newcomer, n_kinds, *kind;
+    struct newcomer_prior prior;
+    bool *is_hidden;
+    float *quality;                     /* what the table gets to see */
+};
 
 static uint32_t best_model(const struct outcomes *o, const uint32_t *fold, uint32_t without)
 {
@@ -38,95 +59,200 @@ static uint32_t best_model(const struct outcomes *o, const uint32_t *fold, uint3
     return best;
 }
 
-/* Scores on the fold's queries, by query: chosen[n]; NAN elsewhere. */
-static int fold_run(const struct outcomes *o, const uint32_t *fold, uint32_t f, uint32_t known, double caution, uint64_t seed,
-                    double *chosen, struct err *e)
+/* The table learns what the lesson shows and chooses for the fold's queries. */
+static int fold_judge(struct trial *t, const struct lesson *l, uint32_t stage, double share, struct err *e)
 {
-    uint32_t newcomer = best_model(o, fold, f), k = o->n_models, n = 0;
-    size_t cells = (size_t)o->n * k;
-    struct recorded r = outcomes_recorded(o);
-    float *quality = malloc(cells * sizeof *quality);
-    uint32_t *rows = malloc(o->n * sizeof *rows);
-    struct prediction *p = malloc(k * sizeof *p);
-    double *value = malloc(k * sizeof *value);
-    struct learner *l = learner_new("table", NULL);
-    int rc = quality && rows && p && value && l ? 0 : err_set(e, "no memory");
-    if (rc == 0) {
-        memcpy(quality, o->quality, cells * sizeof *quality);
-        for (uint32_t i = 0; i < o->n; i++)
-            if (fold[i] != f)
-                rows[n++] = i;
-        for (uint32_t i = n; i > 1; i--) {              /* a shuffled copy of the order says whose outcomes are known */
-            uint32_t other = (uint32_t)rand_below(&seed, i), swap = rows[i - 1];
-            rows[i - 1] = rows[other];
-            rows[other] = swap;
-        }
-        for (uint32_t i = known < n ? known : n; i < n; i++)
-            quality[(size_t)rows[i] * k + newcomer] = NAN;
-        r.quality = quality;
-        r.cost_usd = NULL;
-        r.rows = rows;
-        r.n_rows = n;
-        rc = learner_fit(l, &r, e);
-    }
-    struct arena *a = NULL;
-    struct objective objective = { .quality = 1, .caution = caution };
+    const struct outcomes *o = t->o;
+    uint32_t k = o->n_models;
+    struct recorded r = l->r;
+    struct arena *a = arena_new();
+    struct prediction *p = ARENA_ARRAY(a, struct prediction, k);
+    double *value = ARENA_ARRAY(a, double, k);
+    struct learner *learner = learner_new("table", NULL);
+    struct objective objective = { .quality = 1 };
+    r.quality = l->quality;
+    r.cost_usd = NULL;
+    int rc = learner ? learner_fit(learner, &r, e) : err_set(e, "no memory");
+    struct arena *scratch = NULL;
     for (uint32_t i = 0, since = 0; i < o->n && rc == 0; i++) {
-        if (fold[i] != f)
+        if (t->fold[i] != l->f)
             continue;
         if (since++ % 64 == 0) {
-            arena_free(a);
-            a = arena_new();
+            arena_free(scratch);
+            scratch = arena_new();
         }
         struct features x = o->x[i];
         x.kind = o->has_text ? S("") : x.kind;
-        learner_predict(l, &x, p, a);
+        learner_predict(learner, &x, p, scratch);
         for (uint32_t m = 0; m < k; m++)
-            if (isnan(o->quality[(size_t)i * k + m]) || (m == newcomer && known == 0))
+            if (isnan(o->quality[(size_t)i * k + m]) || (m == l->newcomer && labelled[stage] == 0))
                 p[m].score = -1;
-        chosen[i] = (double)o->quality[(size_t)i * k + objective_best(&objective, p, NULL, k, value)];
+        t->sum[stage][i] += share * (double)o->quality[(size_t)i * k + objective_best(&objective, p, NULL, k, value)];
     }
+    arena_free(scratch);
+    learner_free(learner);
     arena_free(a);
-    learner_free(l);
-    free(quality);
-    free(rows);
-    free(p);
-    free(value);
     return rc;
 }
 
-static int newcomer_run(const struct outcomes *o, double caution, uint64_t seed, struct newcomer *out, struct err *e)
+static void cell_show(const struct lesson *l, struct newcomer *w, const float *truth, uint32_t i)
 {
+    size_t cell = (size_t)recorded_row(&l->r, i) * l->r.n_models + l->newcomer;
+    l->quality[cell] = truth[cell];
+    if (!isnan(truth[cell]))
+        newcomer_tell(w, i, (double)truth[cell]);
+}
+
+static void column_clear(const struct lesson *l)
+{
+    for (uint32_t i = 0; i < l->r.n; i++)
+        l->quality[(size_t)i * l->r.n_models + l->newcomer] = NAN;
+}
+
+/* One walk through the stages between nothing and all. */
+static int draw_run(struct trial *t, const struct lesson *l, uint64_t seed, struct err *e)
+{
+    uint32_t n = l->r.n_rows, known = 0, batch[BATCH];
+    struct arena *a = arena_new();
+    struct newcomer w;
+    bool *is_known = ARENA_ARRAY(a, bool, n);
+    uint32_t *order = ARENA_ARRAY(a, uint32_t, n);
+    float *shown = malloc((size_t)l->r.n * l->r.n_models * sizeof *shown);
+    int rc = shown && newcomer_make(&w, &l->r, l->is_hidden, &l->prior, l->kind, l->n_kinds, a) ? 0 : err_set(e, "no memory");
+    for (uint32_t i = 0; i < n; i++)
+        order[i] = i;
+    for (uint32_t i = n; t->is_random && i > 1; i--) {
+        uint32_t other = (uint32_t)rand_below(&seed, i), swap = order[i - 1];
+        order[i - 1] = order[other];
+        order[other] = swap;
+    }
+    column_clear(l);
+    for (uint32_t s = 1; s < STAGES - 1 && rc == 0; s++) {
+        while (known < labelled[s] && known < n) {
+            uint32_t wanted = labelled[s] - known < BATCH ? labelled[s] - known : BATCH;
+            uint32_t got = t->is_random ? (n - known < wanted ? n - known : wanted)
+                : probe_choose(&w, &l->r, is_known, wanted, PROBE_CHECKS, seed + known, batch, NULL);
+            if (got == 0 || got == UINT32_MAX)
+                break;
+            for (uint32_t j = 0; j < got; j++) {
+                uint32_t i = t->is_random ? order[known + j] : batch[j];
+                is_known[i] = true;
+                cell_show(l, &w, t->o->quality, i);
+            }
+            known += got;
+        }
+        memcpy(shown, l->quality, (size_t)l->r.n * l->r.n_models * sizeof *shown);
+        newcomer_fill(&w, &l->r, l->newcomer, t->caution, l->quality);
+        rc = fold_judge(t, l, s, 1.0 / DRAWS, e);
+        memcpy(l->quality, shown, (size_t)l->r.n * l->r.n_models * sizeof *shown);
+    }
+    free(shown);
+    arena_free(a);
+    return rc;
+}
+
+static int fold_run(struct trial *t, uint32_t f, struct progress *bar, struct err *e)
+{
+    const struct outcomes *o = t->o;
+    size_t cells = (size_t)o->n * o->n_models;
+    struct arena *a = arena_new();
+    struct lesson l = { .r = outcomes_recorded(o), .f = f, .newcomer = best_model(o, t->fold, f) };
+    uint32_t *rows = ARENA_ARRAY(a, uint32_t, o->n);
+    str *names = ARENA_ARRAY(a, str, LEARNER_KINDS_MAX);
+    l.r.rows = rows;
+    for (uint32_t i = 0; i < o->n; i++)
+        if (t->fold[i] != f)
+            rows[l.r.n_rows++] = i;
+    l.kind = ARENA_ARRAY(a, uint32_t, o->n);
+    l.is_hidden = ARENA_ARRAY(a, bool, o->n_models);
+    l.is_hidden[l.newcomer] = true;
+    l.n_kinds = kinds_name(&l.r, &(struct learner_spec){ .seed = t->seed }, true, l.kind, names, a);
+    l.quality = malloc(cells * sizeof *l.quality);
+    int rc = l.quality && l.n_kinds != UINT32_MAX ? 0 : err_set(e, "no memory");
+    if (rc == 0) {
+        l.prior = newcomer_prior(&l.r, l.is_hidden, l.kind, l.n_kinds);
+        memcpy(l.quality, o->quality, cells * sizeof *l.quality);
+        rc = fold_judge(t, &l, STAGES - 1, 1, e);
+        column_clear(&l);
+    }
+    rc = rc == 0 ? fold_judge(t, &l, 0, 1, e) : rc;
+    for (uint32_t d = 0; d < DRAWS && rc == 0; d++) {
+        rc = draw_run(t, &l, t->seed * 1000 + d * FOLDS + f, e);
+        progress_show(bar, (f + (d + 1.0) / DRAWS) / FOLDS, f);
+    }
+    free(l.quality);
+    arena_free(a);
+    return rc;
+}
+
+/* Queries for which some stage has nobody with an outcome are left out at all of them. */
+static struct report report_of(const struct trial *t, uint32_t stage)
+{
+    struct report r = { 0 };
+    double n = 0, squares = 0;
+    for (uint32_t i = 0; i < t->o->n; i++) {
+        double whole = 0;
+        for (uint32_t s = 0; s < STAGES; s++)
+            whole += t->sum[s][i];
+        if (isnan(whole))
+            continue;
+        double gain = t->sum[stage][i] - t->sum[0][i];
+        r.score += t->sum[stage][i];
+        r.difference += gain;
+        squares += gain * gain;
+        n++;
+    }
+    n = fmax(n, 1);
+    r.score /= n;
+    r.difference /= n;
+    r.error = sqrt(fmax(squares / n - r.difference * r.difference, 0) / n);
+    return r;
+}
+
+static int newcomer_run(struct trial *t, struct report out[STAGES], struct err *e)
+{
+    const struct outcomes *o = t->o;
     struct arena *a = arena_new();
     uint32_t *fold = ARENA_ARRAY(a, uint32_t, o->n);
-    double *without = ARENA_ARRAY(a, double, o->n), *sum = ARENA_ARRAY(a, double, o->n), *chosen = ARENA_ARRAY(a, double, o->n);
-    struct progress bar = progress_start("stages");
+    struct progress bar = progress_start("folds");
     int rc = 0;
-    outcomes_deal(o, FOLDS, seed, fold);
-    for (uint32_t s = 0; s < STAGES && rc == 0; s++) {
-        uint32_t draws = labelled[s] == 0 || labelled[s] == UINT32_MAX ? 1 : DRAWS;
-        memset(sum, 0, o->n * sizeof *sum);
-        for (uint32_t d = 0; d < draws && rc == 0; d++) {
-            for (uint32_t f = 0; f < FOLDS && rc == 0; f++)
-                rc = fold_run(o, fold, f, labelled[s], caution, seed * 1000 + d * FOLDS + f, chosen, e);
-            for (uint32_t i = 0; i < o->n; i++)
-                sum[i] += chosen[i] / draws;
-        }
-        double difference = 0, squares = 0, score = 0;
-        for (uint32_t i = 0; i < o->n; i++) {
-            without[i] = s == 0 ? sum[i] : without[i];
-            score += sum[i] / o->n;
-            difference += (sum[i] - without[i]) / o->n;
-            squares += (sum[i] - without[i]) * (sum[i] - without[i]) / o->n;
-        }
-        out->score[s] = score;
-        out->difference[s] = difference;
-        out->error[s] = sqrt(fmax(squares - difference * difference, 0) / o->n);
-        progress_show(&bar, (s + 1.0) / STAGES, s + 1);
-    }
+    outcomes_deal(o, FOLDS, t->seed, fold);
+    t->fold = fold;
+    for (uint32_t s = 0; s < STAGES; s++)
+        t->sum[s] = ARENA_ARRAY(a, double, o->n);
+    for (uint32_t f = 0; f < FOLDS && rc == 0; f++)
+        rc = fold_run(t, f, &bar, e);
+    for (uint32_t s = 0; s < STAGES; s++)
+        out[s] = report_of(t, s);
     progress_end(&bar);
     arena_free(a);
     return rc;
+}
+
+static void report_print(const struct report r[STAGES], bool as_json)
+{
+    struct buf text = { 0 };
+    struct json_writer j = { .out = &text };
+    jw_begin(&j, '[');
+    for (uint32_t s = 0; s < STAGES; s++) {
+        if (!as_json) {
+            char label[16];
+            snprintf(label, sizeof label, labelled[s] == UINT32_MAX ? "all" : "%u", labelled[s]);
+            printf("  %4s outcomes of the newcomer: score %.4f, against a pool without it %+.4f (%.4f)\n", label, r[s].score,
+                   r[s].difference, r[s].error);
+        }
+        jw_begin(&j, '{');
+        put_double(&j, S("outcomes"), labelled[s] == UINT32_MAX ? (double)NAN : labelled[s]);
+        put_double(&j, S("score"), r[s].score);
+        put_double(&j, S("difference"), r[s].difference);
+        put_double(&j, S("standard_error"), r[s].error);
+        jw_end(&j, '}');
+    }
+    jw_end(&j, ']');
+    buf_char(&text, '\n');
+    if (as_json)
+        cli_put(stdout, buf_view(&text));
+    buf_free(&text);
 }
 
 int cli_evaluate_newcomer(int argc, char **argv)
@@ -134,7 +260,7 @@ int cli_evaluate_newcomer(int argc, char **argv)
     struct cli_args args = cli_args_start("evaluate", argc, argv);
     const char *folder = NULL;
     bool as_json = false;
-    double caution = 0.5;
+    struct trial t = { .caution = NEWCOMER_CAUTION };
     int64_t seed = 1;
     for (int id; (id = cli_next(&args)) != CLI_END;) {
         switch (id) {
@@ -144,12 +270,17 @@ int cli_evaluate_newcomer(int argc, char **argv)
                 return cli_usage_error("evaluate", "--seed is a whole number");
             break;
         case 'K':
-            if (!str_double(str_of(args.value), &caution) || caution < 0)
+            if (!str_double(str_of(args.value), &t.caution) || t.caution < 0)
                 return cli_usage_error("evaluate", "--caution is a number of deviations");
+            break;
+        case 'B':
+            t.is_random = strcmp(args.value, "random") == 0;
+            if (!t.is_random && strcmp(args.value, "active") != 0)
+                return cli_usage_error("evaluate", "--probes is active or random, not '%s'", args.value);
             break;
         case CLI_WORD: folder = args.value; break;
         default: return id == CLI_BAD ? CLI_USAGE : cli_usage_error("evaluate",
-                                                                    "newcomer takes DIR, --caution, --seed and --json");
+                                                                    "newcomer takes DIR, --probes, --caution, --seed and --json");
         }
     }
     if (!folder)
@@ -157,39 +288,17 @@ int cli_evaluate_newcomer(int argc, char **argv)
     struct arena *a = arena_new();
     struct outcomes o;
     struct err e = { 0 };
-    struct newcomer result;
+    struct report result[STAGES];
+    t.o = &o;
+    t.seed = (uint64_t)seed;
     int rc = outcomes_read(&o, a, folder, true, &e);
     if (rc == 0 && (o.n < 10 * FOLDS || o.n_models < 2))
         rc = err_set(&e, "at least %d queries and two models are needed", 10 * FOLDS);
     if (rc == 0)
-        rc = newcomer_run(&o, caution, (uint64_t)seed, &result, &e);
-    struct buf text = { 0 };
-    struct json_writer j = { .out = &text };
+        rc = newcomer_run(&t, result, &e);
     if (rc == 0)
-        jw_begin(&j, '[');
-    for (uint32_t s = 0; s < STAGES && rc == 0; s++) {
-        if (!as_json) {
-            char label[16];
-            snprintf(label, sizeof label, labelled[s] == UINT32_MAX ? "all" : "%u", labelled[s]);
-            printf("  %4s outcomes of the newcomer: score %.4f, against a pool without it %+.4f (%.4f)\n", label,
-                   result.score[s], result.difference[s],
-                   result.error[s]);
-            continue;
-        }
-        jw_begin(&j, '{');
-        jw_key(&j, S("outcomes")), jw_double(&j, labelled[s] == UINT32_MAX ? (double)NAN : labelled[s]);
-        jw_key(&j, S("score")), jw_double(&j, result.score[s]);
-        jw_key(&j, S("difference")), jw_double(&j, result.difference[s]);
-        jw_key(&j, S("standard_error")), jw_double(&j, result.error[s]);
-        jw_end(&j, '}');
-    }
-    if (rc == 0)
-        jw_end(&j, ']');
-    buf_char(&text, '\n');
-    if (rc == 0 && as_json)
-        cli_put(stdout, buf_view(&text));
-    buf_free(&text);
-    if (rc < 0)
+        report_print(result, as_json);
+    else
         fprintf(stderr, "signalbox evaluate newcomer: %s\n", e.text);
     arena_free(a);
     return rc < 0 ? CLI_USAGE : CLI_FINE;

@@ -355,6 +355,14 @@ struct recorded outcomes_recorded(const struct outcomes *o)
                               .cost_usd = o->cost_usd, .out_tokens = o->out_tokens, .latency_s = o->latency_s };
 }
 
+uint32_t outcomes_model(const struct outcomes *o, str name)
+{
+    for (uint32_t m = 0; m < o->n_models; m++)
+        if (str_eq(o->models[m], name))
+            return m;
+    return UINT32_MAX;
+}
+
 struct question { uint64_t hash; uint32_t row; };
 
 static int by_hash(const void *a, const void *b)

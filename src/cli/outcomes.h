@@ -27,6 +27,7 @@ struct outcomes {
 /* Reads a folder. 0, or -1 and *e. With keep_costless, models without costs stay. */
 int outcomes_read(struct outcomes *o, struct arena *a, const char *folder, bool keep_costless, struct err *e);
 struct recorded outcomes_recorded(const struct outcomes *o);
+uint32_t outcomes_model(const struct outcomes *o, str name);    /* its column; UINT32_MAX: there is none */
 
 /* What the embedding model of a configuration (NULL: the default's) makes of texts: [n][*dim], as long as the arena lives; with a
  * progress bar. NULL: it has been told why. */

@@ -10,6 +10,7 @@
 #include "base/put.h"
 #include "cli/cli.h"
 #include "cli/outcomes.h"
+#include "select/newcomer.h"
 
 static void card_print(const struct outcomes *o, const struct learner *l, const char *out, size_t bytes, double seconds,
                        bool as_json)
@@ -36,13 +37,34 @@ static void card_print(const struct outcomes *o, const struct learner *l, const 
     buf_free(&text);
 }
 
-struct wish { const char *folder, *out, *name, *config; bool encodes, as_json; };
+struct wish { const char *folder, *out, *name, *config, *newcomer; bool encodes, as_json; };
+
+/* The newcomer's empty cells become what is to be expected of it. */
+static int newcomer_expect(const struct outcomes *o, const char *name, struct arena *a, struct err *e)
+{
+    const struct recorded r = outcomes_recorded(o);
+    struct newcomer w;
+    uint32_t model = outcomes_model(o, str_of(name)), known = 0;
+    bool *is_known = ARENA_ARRAY(a, bool, o->n);
+    if (model == UINT32_MAX)
+        return err_set(e, "scores.csv has no column '%s'; signalbox probe says of which prompts to fill it first", name);
+    if (o->n_models < 2)
+        return err_set(e, "'%s' is the only model: there are no others to learn from what to expect", name);
+    if (!newcomer_read(&w, &r, model, is_known, a))
+        return err_set(e, "no memory");
+    for (uint32_t i = 0; i < o->n; i++)
+        known += is_known[i];
+    if (known == 0)
+        return err_set(e, "scores.csv has no outcome of '%s' yet; signalbox probe says of which prompts to fill in some", name);
+    newcomer_fill(&w, &r, model, NEWCOMER_CAUTION, o->quality);
+    return 0;
+}
 
 /* 0, or -1 and *e, which stays empty when it has been told. */
 static int selector_train(const struct wish *w, struct arena *a, struct err *e)
 {
     struct outcomes o;
-    if (outcomes_read(&o, a, w->folder, true, e) < 0)
+    if (outcomes_read(&o, a, w->folder, true, e) < 0 || (w->newcomer && newcomer_expect(&o, w->newcomer, a, e) < 0))
         return -1;
     uint32_t dim = 0;
     const float *v = w->encodes ? outcomes_vectors(a, o.text, o.n, w->config, "train", &dim) : NULL;
@@ -77,13 +99,14 @@ int cli_train_selector(int argc, char **argv)
         case 'p': w.name = strcmp(args.value, "learned") == 0 ? "blend" : args.value; break;
         case 'c': w.config = args.value; break;
         case 'E': w.encodes = true; break;
+        case 'N': w.newcomer = args.value; break;
         case CLI_WORD:
             if (w.folder)
                 return cli_usage_error("train", "one folder at a time; what is '%s'?", args.value);
             w.folder = args.value;
             break;
         default:
-            return id == CLI_BAD ? CLI_USAGE : cli_usage_error("train", "of a selector there is --out, --policy, --encoder, --config and --json");
+            return id == CLI_BAD ? CLI_USAGE : cli_usage_error("train", "of a selector there is --out, --policy, --encoder, --newcomer, --config and --json");
         }
     }
     if (!w.folder || !w.out)

@@ -95,6 +95,77 @@ def compose_keeps_what_fits_and_writes_a_table_of_it():
 
 
 @test
+def a_new_model_is_asked_what_tells_most_and_joins_the_table():
+    """`fresh` is always right on law, where the others are not good. probe, fill in, probe again, train."""
+    where = os.path.join(folder.name, "growing")
+    os.mkdir(where)
+    for name in ("queries.jsonl", "scores.csv"):
+        with open(os.path.join(outcomes, name)) as f:
+            write(name, f.read(), where)
+    with open(os.path.join(where, "scores.csv")) as f:
+        rows = [[x for i, x in enumerate(line.split(",")) if i != 3] for line in f.read().split()]     # without the lawyer
+    write("scores.csv", "\n".join(map(",".join, rows)) + "\n", where)
+    answered = {}
+
+    def probe(*more, code=0):
+        return signalbox("probe", "growing", "--model", "fresh", *more, code=code)
+
+    def fill():
+        write("scores.csv", "\n".join(",".join(row + ["fresh" if row[0] == "qid" else str(answered.get(row[0], ""))]) for row in rows) + "\n", where)
+    shares = []
+    for _ in range(3):
+        told = json.loads(probe("--count", "15", "--json", "--out", "ask.jsonl").stdout)
+        with open(os.path.join(folder.name, "ask.jsonl")) as f:
+            lines = [json.loads(line) for line in f]
+        assert lines == told["prompts"] and len(lines) == 15 and told["known"] == len(answered), told
+        assert not {x["qid"] for x in lines} & set(answered), lines
+        assert {x["task"] for i, x in enumerate(lines) if i % 3 < 2} == ({"law"} if answered else {"code", "law"}), lines     # code is lost by then
+        shares.append(told["share"])
+        for x in lines:
+            assert x["text"] and 0 <= x["share"] <= 1
+            answered[x["qid"]] = int(x["task"] == "law")
+        fill()
+    law = next(k for k in json.loads(probe("--json").stdout)["kinds"] if k["kind"] == "law")
+    assert law["expected"] > law["best_other"] and shares[0] > .5 > law["deviation"], (law, shares)
+    text = probe("--count", "3").stdout
+    assert "3 of 300 prompts; 45 outcomes of fresh are known" in text and "train selector growing --newcomer fresh" in text, text
+
+    signalbox("train", "selector", "growing", "--newcomer", "fresh", "--out", "grown.sbx", "--policy", "table")
+    write("g.yaml", """providers:
+  models: [{name: fresh, backend_refs: [{endpoint: "127.0.0.1:9"}]}, {name: coder, backend_refs: [{endpoint: "127.0.0.1:9"}]}, {name: broad, backend_refs: [{endpoint: "127.0.0.1:9"}]}]
+routing:
+  modelCards: [{name: fresh}, {name: coder}, {name: broad}]
+  decisions:
+    - name: all
+      modelRefs: [{model: coder}, {model: fresh}, {model: broad}]
+      algorithm: {type: learned, learned: {table: grown.sbx}}
+""")
+    for ask, want in (("court7 tort judge3 lease", "fresh"), ("python1 loop array2 bug", "coder")):
+        assert json.loads(signalbox("route", "-c", "g.yaml", "--json", ask).stdout)["selected_model"] == want, ask
+
+    assert "fresher" in signalbox("train", "selector", "growing", "--newcomer", "fresher", "--out", "x.sbx", code=2).stderr
+    assert "nothing is left to ask" in signalbox("probe", "growing", "--model", "coder", code=2).stderr
+    assert "--count" in probe("--count", "0", code=2).stderr and "DIR" in signalbox("probe", code=2).stderr
+
+
+@test
+def what_a_newcomer_is_worth_is_told_by_stage():
+    """The best model is right more often on both kinds; nobody else comes near."""
+    where, rng = os.path.join(folder.name, "unequal"), random.Random(2)
+    os.mkdir(where)
+    with open(os.path.join(outcomes, "queries.jsonl")) as f:
+        write("queries.jsonl", f.read(), where)
+    write("scores.csv", "qid,task,best,coder,tiny,poor\n" + "".join("q%d,%s,%s\n" % (i, list(KINDS)[i % 2], ",".join(
+        str(int(rng.random() < skill)) for skill in (.95, (.8, .4)[i % 2], .5, .4))) for i in range(300)), where)
+    for more in ((), ("--probes", "random")):
+        stages = json.loads(signalbox("evaluate", "newcomer", where, "--json", *more).stdout)
+        assert [s["outcomes"] for s in stages] == [0, 10, 30, 100, 300, None] and stages[0]["difference"] == 0, stages
+        gains = [s["difference"] for s in stages]
+        assert min(gains) >= 0 and gains[3] > .8 * gains[-1] > .1, gains
+    assert "active or random" in signalbox("evaluate", "newcomer", outcomes, "--probes", "guessed", code=2).stderr
+
+
+@test
 def tables_of_every_kind_are_served():
     for policy in ("pilots", "gates"):
         signalbox("train", "selector", outcomes, "--out", policy + ".sbx", "--policy", policy)
