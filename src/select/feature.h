@@ -30,7 +30,8 @@ enum feature_cue {
 struct gram { uint32_t bucket; float value; };  /* value: sign of the hash times (1 + ln count) */
 
 struct features {
-    /* Each gram once, by first appearance: n_words words and pairs of words, then parts of words. Two may share a bucket. */
+    /* Each gram once, by first appearance: n_words words and pairs of words, then parts of words, which tell the kind of a query and
+     * cost the others more than they tell. Two may share a bucket. */
     const struct gram *grams; uint32_t n, n_words;
     float cues[FEATURE_CUES];
     uint32_t bytes, words;

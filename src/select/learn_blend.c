@@ -18,14 +18,11 @@ enum { PARTS = 3, ROUNDS = 200, HELD_MAX = 4000 };     /* rows beyond: every sec
 
 enum { KNOTS = 20 };
 
-/* `knn` joins while there are few rows and models: there it knows more than the others (rbench: AIQ +.002), and asking it is
- * quick; with many it takes longer than all the rest together, and the others have caught up. With a few hundred what it adds is
- * chance. `gates` joins where there are so few that the others mostly learn chance: it leaves the best single model only for words
- * that speak for another. */
+/* `gates` joins where there are so few rows that the others mostly learn chance: it leaves the best single model only for words that
+ * speak for another. `knn` is an expert of tables that were made when it was one; it brought nothing that was worth half a pick's time. */
 static const char *const expert_names[] = { "mean", "table", "factor", "knn", "gates" };
-enum { EXPERTS = COUNT_OF(expert_names), MEAN = 0, TABLE, FACTOR, KNN, GATES, ALWAYS = KNN /* those before it */ };
-
-static const struct { uint32_t rows_least, rows_max, models_max; } joins[EXPERTS] = { [KNN] = { 500, 2500, 32 }, [GATES] = { 0, 1500, 64 } };
+enum { EXPERTS = COUNT_OF(expert_names), MEAN = 0, TABLE, FACTOR, KNN, GATES, ALWAYS = KNN /* those before it */,
+       GATES_ROWS_MAX = 1500, GATES_MODELS_MAX = 64 };
 
 struct knot { float said, was; };
 
@@ -359,8 +356,11 @@ static int blend_fit(struct learner *l, const struct recorded *r, struct err *e)
     struct blend *b = (struct blend *)l;
     struct held h = { .n = 0 };
     uint32_t n = recorded_n(r), *rows = malloc((n ? n : 1) * sizeof *rows);
-    for (uint32_t j = ALWAYS; j < EXPERTS; j++)
-        b->has_joined[j] = n >= joins[j].rows_least && n <= joins[j].rows_max && r->n_models <= joins[j].models_max;
+    for (uint32_t j = ALWAYS; j < EXPERTS; j++) {
+        learner_free(b->experts[j]);
+        b->experts[j] = NULL;
+        b->has_joined[j] = j == GATES && n <= GATES_ROWS_MAX && r->n_models <= GATES_MODELS_MAX;
+    }
     size_t cells = ((size_t)n / (n / HELD_MAX + 1) + 1) * r->n_models;
     bool is_fine = rows && blend_grow(l) && (h.row = malloc((n + 1) * sizeof *h.row)) != NULL;
     for (uint32_t j = 0; j < EXPERTS; j++)
@@ -534,7 +534,7 @@ static bool blend_cell(const struct learner *l, uint32_t kind, uint32_t model, s
 }
 
 const struct learner_ops learner_blend = {
-    .name = "blend", .summary = "table, factor and, with few rows, knn and gates, weighed by how they predict held-out queries", .bytes = sizeof(struct blend),
+    .name = "blend", .summary = "table, factor and, with few rows, gates, weighed by how they predict held-out queries", .bytes = sizeof(struct blend),
         .has_score = true,
     .release = blend_release, .grow = blend_grow, .fit = blend_fit, .observe = blend_observe, .predict = blend_predict, .forget =
         blend_forget,

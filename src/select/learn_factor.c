@@ -67,7 +67,7 @@ static bool factor_grow(struct learner *l)
 
 static size_t phi_room(const struct factor *f, const struct features *x)
 {
-    return (size_t)x->n + FEATURE_CUES + f->l.vector_dim;
+    return (size_t)x->n_words + FEATURE_CUES + f->l.vector_dim;
 }
 
 /* phi(x): column and value; out[phi_room]. */
@@ -75,7 +75,7 @@ static uint32_t phi(const struct factor *f, const struct features *x, struct gra
 {
     uint32_t n = 0;
     float length = 0;
-    for (uint32_t g = 0; g < x->n; g++) {
+    for (uint32_t g = 0; g < x->n_words; g++) {
         float v = x->grams[g].value * f->idf[x->grams[g].bucket];
         if (v != 0)
             out[n++] = (struct gram){ f->column[x->grams[g].bucket], v };
@@ -235,7 +235,7 @@ static void scales_set(struct factor *f, const struct recorded *r, uint32_t n)
     double sum[FEATURE_CUES] = { 0 }, squares[FEATURE_CUES] = { 0 };
     for (uint32_t i = 0; i < n; i++) {
         const struct features *x = &r->x[recorded_row(r, i)];
-        for (uint32_t g = 0; df && g < x->n; g++)
+        for (uint32_t g = 0; df && g < x->n_words; g++)
             df[x->grams[g].bucket]++;
         for (uint32_t c = 0; c < FEATURE_CUES; c++)
             sum[c] += (double)x->cues[c], squares[c] += (double)(x->cues[c] * x->cues[c]);

@@ -79,12 +79,12 @@ static bool knn_grow(struct learner *l)
     return l->n_models <= k->width || outcomes_room(k, k->cap_rows, l->n_models < 8 ? 8 : l->n_models + l->n_models / 2);
 }
 
-/* x by idf and of length 1; out[x->n]. Returns how many grams are left. */
+/* x by idf and of length 1; out[x->n_words]. Returns how many grams are left. */
 static uint32_t weigh(const struct knn *k, const struct features *x, struct gram *out)
 {
     uint32_t n = 0;
     float length = 0;
-    for (uint32_t g = 0; g < x->n; g++) {
+    for (uint32_t g = 0; g < x->n_words; g++) {
         float v = x->grams[g].value * k->posts[x->grams[g].bucket].idf;
         if (v != 0)
             out[n++] = (struct gram){ x->grams[g].bucket, v };
@@ -185,8 +185,8 @@ static uint32_t row_new(struct knn *k, const struct features *x, uint64_t query)
             return UINT32_MAX;
         k->cap_rows = cap;
     }
-    if (k->n_grams + x->n > k->cap_grams) {
-        uint32_t cap = k->n_grams + x->n + k->n_grams / 2 + 1024;
+    if (k->n_grams + x->n_words > k->cap_grams) {
+        uint32_t cap = k->n_grams + x->n_words + k->n_grams / 2 + 1024;
         struct gram *grown = realloc(k->grams, cap * sizeof *grown);
         if (!grown)
             return UINT32_MAX;
@@ -252,7 +252,7 @@ static int knn_fit(struct learner *l, const struct recorded *rec, struct err *e)
         return err_set(e, "no memory for the index of knn");
     for (uint32_t i = 0; i < n; i++) {
         const struct features *x = &rec->x[recorded_row(rec, i)];
-        for (uint32_t g = 0; g < x->n; g++)
+        for (uint32_t g = 0; g < x->n_words; g++)
             df[x->grams[g].bucket]++;
     }
     for (uint32_t b = 0; b < FEATURE_BUCKETS; b++)
@@ -308,7 +308,7 @@ static void nearest(struct near *v, uint32_t count, uint32_t n)
 static uint32_t strongest(const struct knn *k, const struct features *x, struct near *probe)
 {
     uint32_t kept = 0;
-    for (uint32_t g = 0; g < x->n; g++) {
+    for (uint32_t g = 0; g < x->n_words; g++) {
         const struct posts *p = &k->posts[x->grams[g].bucket];
         if (p->n && p->idf > 0)                 /* some row has it */
             probe[kept++] = (struct near){ fabsf(x->grams[g].value) * p->idf, g };
@@ -333,7 +333,7 @@ static void knn_predict(const struct learner *l, const struct features *x, struc
 {
     const struct knn *k = (const struct knn *)l;
     float *likeness = ARENA_ARRAY(a, float, k->n_rows);
-    struct near *probe = ARENA_ARRAY(a, struct near, x->n);
+    struct near *probe = ARENA_ARRAY(a, struct near, x->n_words);
     uint32_t n = k->posts ? strongest(k, x, probe) : 0;
     for (uint32_t i = 0; i < n; i++)
         __builtin_prefetch(k->posts[x->grams[probe[i].row].bucket].list);
@@ -486,7 +486,7 @@ static int knn_load(struct learner *l, str bytes, struct err *e)
 }
 
 const struct learner_ops learner_knn = {
-    .name = "knn", .summary = "mean of the most alike queries (tf-idf of words, pairs and parts of words, cosine)", .bytes = sizeof(struct knn),
+    .name = "knn", .summary = "mean of the most alike queries (tf-idf of words and pairs, cosine)", .bytes = sizeof(struct knn),
     .release = knn_release, .grow = knn_grow, .fit = knn_fit, .observe = knn_observe, .predict = knn_predict, .forget =
         knn_forget,
     .merge = knn_merge, .save = knn_save, .load = knn_load,
