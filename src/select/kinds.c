@@ -3,7 +3,7 @@
  * A word weighs |1 + ln count| times its inverse document frequency; a text's known words have length 1. Weights are learned by a few
  * passes of gradient descent over the rows in random order, after AdaGrad (Duchi, Hazan and Singer, JMLR 12, 2011) with one sum of
  * squares a word instead of one a weight: rare words learn at once, common ones settle. That needs no rate and no decay: a rate
- * from .35 to 1, three passes to ten, and a decay up to 1e-4 are all alike.
+ * from .35 to 1, two passes to ten, and a decay up to 1e-4 are all alike.
  *
  * Naive Bayes stood here before. It is the same sum of other weights, over texts whose length is not 1, so tables that hold it are
  * still read. What the change is worth: docs/internals/selection.md. */
@@ -15,7 +15,7 @@
 #include "base/rand.h"
 #include "base/vector.h"
 
-enum { PASSES = 4, SEEN_LEAST = 3 };    /* a word of one row or two teaches little about others, and most are such */
+enum { PASSES = 2, SEEN_LEAST = 3 };    /* a word of one row or two teaches little about others, and most are such */
 #define LEARNED 1e-3f                   /* a row with a smaller squared error is left alone in this pass */
 #define CUE_WEIGHT 0.2f                 /* of a cue beside words of length 1; .05 and .5 are no worse */
 #define BAYES_TEMPERATURE 0.5f          /* of tables that hold naive Bayes, which is too sure of itself: words come together */
