@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/huge.h"
 #include "base/json.h"
 #include "neural/lora.h"
 
@@ -651,7 +652,7 @@ int encoder_attention(const struct encoder *e, const struct encoder_batch *b, st
  *
  * Blocks are huge pages: a product writes tiles, two lines in each of 32 rows that lie kilobytes apart, so with small pages every
  * row of a tile is a page of its own. */
-enum { BLOCKS_MAX = 48, ALIGNMENT = 64, FIRST_BYTES = 1 << 20, HUGE_BYTES = 2 << 20 };
+enum { BLOCKS_MAX = 48, ALIGNMENT = 64, FIRST_BYTES = 1 << 20 };
 
 struct encoder_scratch {
     struct scratch_block { char *at; size_t from, bytes; } blocks[BLOCKS_MAX];  /* from: bytes in the blocks before */
@@ -676,10 +677,9 @@ void encoder_scratch_free(struct encoder_scratch *s)
 static bool add_block(struct encoder_scratch *s, size_t from, size_t bytes)
 {
     bytes = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
-    char *at = s->n < BLOCKS_MAX ? aligned_alloc(HUGE_BYTES, bytes) : NULL;
+    char *at = s->n < BLOCKS_MAX ? huge_alloc(bytes) : NULL;
     if (!at)
         return false;
-    madvise(at, bytes, MADV_HUGEPAGE);          /* where there are none, small ones do */
     s->blocks[s->n++] = (struct scratch_block){ at, from, bytes };
     return true;
 }

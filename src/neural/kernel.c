@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/huge.h"
+
 static const struct kernel_set *const sets[ISA_N] = {
     [ISA_PLAIN]  = &kernel_plain,
 #ifdef __x86_64__
@@ -183,7 +185,7 @@ static void *zeroed(size_t bytes)
 /* Packed weights lie together in huge pages: with few rows a product is as fast as its weights arrive, and from 8 MB on small
  * pages halve that (measured 15 against 29 GB/s), because they are more than the second-level TLB holds. A chunk is filled
  * from the front and unmapped with its last matrix; it is aligned to its size, so that a matrix finds it. */
-enum { CHUNK_BYTES = 8 << 20, HUGE_BYTES = 2 << 20 };
+enum { CHUNK_BYTES = 8 << 20 };
 
 struct chunk { size_t bytes, used, live; };         /* live: matrices in it */
 

@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "base/huge.h"
 #include "base/map.h"
 #include "base/rand.h"
 #include "base/vector.h"
@@ -64,7 +65,7 @@ static bool kinds_room(struct kinds *k, uint32_t n, uint32_t n_rows)
     if (!k->row)
         k->row = calloc(FEATURE_BUCKETS, sizeof *k->row);
     k->idf = calloc(n_rows ? n_rows : 1, sizeof *k->idf);
-    k->weight = calloc((size_t)(n_rows ? n_rows : 1) * n, sizeof *k->weight);
+    k->weight = huge_calloc((size_t)(n_rows ? n_rows : 1) * n, sizeof *k->weight);
     k->unseen = calloc(n, sizeof *k->unseen);
     k->prior = calloc(n, sizeof *k->prior);
     k->cue = calloc((size_t)FEATURE_CUES * CUE_BINS * n, sizeof *k->cue);

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "base/hash.h"
+#include "base/huge.h"
 #include "base/rand.h"
 #include "select/learner.h"
 #include "select/pack.h"
@@ -328,7 +329,7 @@ static int factor_fit(struct learner *l, const struct recorded *r, struct err *e
     f->idf = f->idf ? f->idf : calloc(FEATURE_BUCKETS, sizeof *f->idf);
     f->column = f->column ? f->column : calloc(FEATURE_BUCKETS, sizeof *f->column);
     free(f->map);
-    f->map = calloc(FEATURE_BUCKETS + FEATURE_CUES + l->vector_dim, sizeof *f->map);
+    f->map = huge_calloc(FEATURE_BUCKETS + FEATURE_CUES + l->vector_dim, sizeof *f->map);
     float *residual = malloc(((size_t)n * k_all + 1) * sizeof *residual), (*v)[RANK] = calloc(k_all, sizeof *v),
         (*target)[RANK] = calloc(n + 1, sizeof *target);
     double (*next)[RANK] = calloc(k_all, sizeof *next);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/huge.h"
 
 struct unpack { str rest; bool is_bad; };
 
@@ -61,7 +62,7 @@ static inline void *unpack_array(struct unpack *u, size_t n, size_t bytes)
 {
     if (u->is_bad || n == 0)
         return NULL;
-    void *p = n <= u->rest.len / bytes ? malloc(n * bytes) : NULL;
+    void *p = n <= u->rest.len / bytes ? huge_alloc(n * bytes) : NULL;
     if (!p)
         u->is_bad = true;
     else
