@@ -101,7 +101,7 @@ static const struct cli_option train_options[] = {
     { 'N', "note", "TEXT", "for the card" },
     { 'p', "policy", "NAME", "selector: learned (default), table, knn, factor, pilots, gates or mean" },
     { 'E', "encoder", NULL, "selector: read the embedding model's vector of each text, too" },
-    { 'N', "newcomer", "NAME", "selector: few outcomes are known of this model; the others' outcomes say what to expect of the rest" },
+    { 'M', "newcomer", "NAME", "selector: few outcomes are known of this model; the others' outcomes say what to expect of the rest" },
     { 'j', "json", NULL, "print the card as JSON" },
     END,
 };

@@ -99,7 +99,7 @@ int cli_train_selector(int argc, char **argv)
         case 'p': w.name = strcmp(args.value, "learned") == 0 ? "blend" : args.value; break;
         case 'c': w.config = args.value; break;
         case 'E': w.encodes = true; break;
-        case 'N': w.newcomer = args.value; break;
+        case 'M': w.newcomer = args.value; break;
         case CLI_WORD:
             if (w.folder)
                 return cli_usage_error("train", "one folder at a time; what is '%s'?", args.value);
