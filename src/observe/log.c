@@ -22,6 +22,7 @@ static _Atomic int level_from = LOG_INFO;
 static _Atomic int format_chosen = LOG_AUTO;
 
 static struct event {
+    _Atomic uint64_t owner;         /* hash of the event's name; 0: nobody's yet */
     _Atomic uint64_t period;        /* number of the stretch of LOG_BURST_S */
     _Atomic uint32_t n, n_held;     /* lines in it; lines kept back and not yet told of */
 } events[EVENTS];
@@ -65,10 +66,23 @@ bool log_format_parse(str name, enum log_format *out)
 
 /* ---- the limit ---- */
 
+/* Every event has a place of its own, so that a storm of one holds no other back; beyond EVENTS they share. */
+static struct event *event_of(const char *name)
+{
+    uint64_t hash = hash_str(str_of(name)) | 1;
+    for (uint64_t i = 0; i < EVENTS; i++) {
+        struct event *e = &events[((hash >> 1) + i) % EVENTS];
+        uint64_t owner = atomic_load(&e->owner);
+        if (owner == hash || (owner == 0 && atomic_compare_exchange_strong(&e->owner, &owner, hash)) || owner == hash)
+            return e;
+    }
+    return &events[(hash >> 1) % EVENTS];
+}
+
 /* True: the line may go out; *n_held is then the number of lines before it that might not. */
 static bool event_allows(const char *name, uint32_t *n_held)
 {
-    struct event *e = &events[hash_str(str_of(name)) % EVENTS];
+    struct event *e = event_of(name);
     uint64_t period = clock_now() / (LOG_BURST_S * NS_PER_S) + 1;
     uint64_t seen = atomic_load(&e->period);
     if (seen != period && atomic_compare_exchange_strong(&e->period, &seen, period))
