@@ -32,3 +32,12 @@ uint64_t rand_below(uint64_t *state, uint64_t n)
 {
     return (uint64_t)(((unsigned __int128)rand_next(state) * n) >> 64);
 }
+
+void rand_shuffle(uint64_t *state, uint32_t *list, uint32_t n)
+{
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t other = (uint32_t)rand_below(state, i), swap = list[i - 1];
+        list[i - 1] = list[other];
+        list[other] = swap;
+    }
+}

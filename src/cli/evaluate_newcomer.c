@@ -33,7 +33,7 @@ struct trial {
     double *sum[STAGES];                /* [n] score of the query at that stage, mean over draws */
 };
 
-/* The training rows of one fold. r.quality holds the truth; nothing reads the newcomer's column of it but cell_show. */
+/* The training rows of one fold. r.quality holds the truth; nothing reads the newcomer's column of it but column_show and outcome_tell. */
 struct lesson {
     struct recorded r;
     uint32_t f, newcomer, n_kinds, *kind;
@@ -95,18 +95,20 @@ static int fold_judge(struct trial *t, const struct lesson *l, uint32_t stage, d
     return rc;
 }
 
-static void cell_show(const struct lesson *l, struct newcomer *w, const float *truth, uint32_t i)
+/* The newcomer's column of the training rows: what is known of it (NULL: nothing), and nothing else. */
+static void column_show(const struct lesson *l, const bool *is_known)
 {
-    size_t cell = (size_t)recorded_row(&l->r, i) * l->r.n_models + l->newcomer;
-    l->quality[cell] = truth[cell];
-    if (!isnan(truth[cell]))
-        newcomer_tell(w, i, (double)truth[cell]);
+    for (uint32_t i = 0; i < l->r.n_rows; i++) {
+        size_t cell = (size_t)recorded_row(&l->r, i) * l->r.n_models + l->newcomer;
+        l->quality[cell] = is_known && is_known[i] ? l->r.quality[cell] : NAN;
+    }
 }
 
-static void column_clear(const struct lesson *l)
+static void outcome_tell(const struct lesson *l, struct newcomer *w, uint32_t i)
 {
-    for (uint32_t i = 0; i < l->r.n; i++)
-        l->quality[(size_t)i * l->r.n_models + l->newcomer] = NAN;
+    float q = l->r.quality[(size_t)recorded_row(&l->r, i) * l->r.n_models + l->newcomer];
+    if (!isnan(q))
+        newcomer_tell(w, i, (double)q);
 }
 
 /* One walk through the stages between nothing and all. */
@@ -117,16 +119,11 @@ static int draw_run(struct trial *t, const struct lesson *l, uint64_t seed, stru
     struct newcomer w;
     bool *is_known = ARENA_ARRAY(a, bool, n);
     uint32_t *order = ARENA_ARRAY(a, uint32_t, n);
-    float *shown = malloc((size_t)l->r.n * l->r.n_models * sizeof *shown);
-    int rc = shown && newcomer_make(&w, &l->r, l->is_hidden, &l->prior, l->kind, l->n_kinds, a) ? 0 : err_set(e, "no memory");
+    int rc = newcomer_make(&w, &l->r, l->is_hidden, &l->prior, l->kind, l->n_kinds, a) ? 0 : err_set(e, "no memory");
     for (uint32_t i = 0; i < n; i++)
         order[i] = i;
-    for (uint32_t i = n; t->is_random && i > 1; i--) {
-        uint32_t other = (uint32_t)rand_below(&seed, i), swap = order[i - 1];
-        order[i - 1] = order[other];
-        order[other] = swap;
-    }
-    column_clear(l);
+    if (t->is_random)
+        rand_shuffle(&seed, order, n);
     for (uint32_t s = 1; s < STAGES - 1 && rc == 0; s++) {
         while (known < labelled[s] && known < n) {
             uint32_t wanted = labelled[s] - known < BATCH ? labelled[s] - known : BATCH;
@@ -137,16 +134,14 @@ static int draw_run(struct trial *t, const struct lesson *l, uint64_t seed, stru
             for (uint32_t j = 0; j < got; j++) {
                 uint32_t i = t->is_random ? order[known + j] : batch[j];
                 is_known[i] = true;
-                cell_show(l, &w, t->o->quality, i);
+                outcome_tell(l, &w, i);
             }
             known += got;
         }
-        memcpy(shown, l->quality, (size_t)l->r.n * l->r.n_models * sizeof *shown);
+        column_show(l, is_known);
         newcomer_fill(&w, &l->r, l->newcomer, t->caution, l->quality);
         rc = fold_judge(t, l, s, 1.0 / DRAWS, e);
-        memcpy(l->quality, shown, (size_t)l->r.n * l->r.n_models * sizeof *shown);
     }
-    free(shown);
     arena_free(a);
     return rc;
 }
@@ -173,7 +168,7 @@ static int fold_run(struct trial *t, uint32_t f, struct progress *bar, struct er
         l.prior = newcomer_prior(&l.r, l.is_hidden, l.kind, l.n_kinds);
         memcpy(l.quality, o->quality, cells * sizeof *l.quality);
         rc = fold_judge(t, &l, STAGES - 1, 1, e);
-        column_clear(&l);
+        column_show(&l, NULL);
     }
     rc = rc == 0 ? fold_judge(t, &l, 0, 1, e) : rc;
     for (uint32_t d = 0; d < DRAWS && rc == 0; d++) {

@@ -22,11 +22,6 @@ enum { PASSES = 2, SEEN_LEAST = 3 };    /* a word of one row or two teaches litt
 #define BAYES_TEMPERATURE 0.5f          /* of tables that hold naive Bayes, which is too sure of itself: words come together */
 #define HAS_IDF (1u << 31)              /* in a state, beside the number of kinds: what naive Bayes did not write comes behind */
 
-static uint32_t rows_n(const struct recorded *r)
-{
-    return recorded_n(r);
-}
-
 static uint32_t cue_bin(const struct kinds *k, uint32_t c, float v)
 {
     uint32_t b = 0;
@@ -43,7 +38,7 @@ static int by_value(const void *a, const void *b)
 
 static bool edges_fit(struct kinds *k, const struct recorded *r)
 {
-    uint32_t n = rows_n(r);
+    uint32_t n = recorded_n(r);
     float *sorted = malloc((n ? n : 1) * sizeof *sorted);
     if (!sorted)
         return false;
@@ -84,7 +79,8 @@ static void softmax(float *p, uint32_t n)
         p[t] /= sum;
 }
 
-void kinds_predict(const struct kinds *k, const struct features *x, float *p)
+/* p[n] becomes the logits. By what the words were scaled. */
+static float logits(const struct kinds *k, const struct features *x, float *p)
 {
     uint32_t n = k->n;
     float all = 0, square = 0;
@@ -106,7 +102,13 @@ void kinds_predict(const struct kinds *k, const struct features *x, float *p)
         p[t] = scale * p[t] + all * k->unseen[t] + k->prior[t];
     for (uint32_t c = 0; c < FEATURE_CUES; c++)
         vector_add(p, k->cue + ((size_t)c * CUE_BINS + cue_bin(k, c, x->cues[c])) * n, n);
-    softmax(p, n);
+    return scale;
+}
+
+void kinds_predict(const struct kinds *k, const struct features *x, float *p)
+{
+    logits(k, x, p);
+    softmax(p, k->n);
 }
 
 /* Squares of the gradients that each word, each bin of a cue and the prior have seen. */
@@ -124,19 +126,13 @@ static void descend(float *w, const float *slope, uint32_t n, float rate, float 
 static void row_learn(struct kinds *k, struct squares *s, const struct features *x, uint32_t label, float *slope)
 {
     uint32_t n = k->n;
-    float square = 0, slopes = 0;
-    kinds_predict(k, x, slope);
+    float slopes = 0, scale = logits(k, x, slope);
+    softmax(slope, n);
     slope[label] -= 1;
     for (uint32_t t = 0; t < n; t++)
         slopes += slope[t] * slope[t];
     if (slopes < LEARNED)
         return;
-    for (uint32_t g = 0; g < x->n; g++) {
-        uint32_t row = k->row[x->grams[g].bucket];
-        float v = row ? x->grams[g].value * k->idf[row - 1] : 0;
-        square += v * v;
-    }
-    float scale = square > 0 ? 1 / sqrtf(square) : 0;
     for (uint32_t g = 0; g < x->n; g++) {
         uint32_t row = k->row[x->grams[g].bucket];
         if (row)
@@ -155,7 +151,7 @@ static void row_learn(struct kinds *k, struct squares *s, const struct features 
 static uint32_t words_count(const struct recorded *r, const uint32_t *label, uint32_t n, uint32_t *labelled, uint32_t *seen)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < rows_n(r); i++) {
+    for (uint32_t i = 0; i < recorded_n(r); i++) {
         uint32_t row = recorded_row(r, i);
         if (label[row] >= n)
             continue;
@@ -169,7 +165,7 @@ static uint32_t words_count(const struct recorded *r, const uint32_t *label, uin
 bool kinds_fit(struct kinds *k, const struct recorded *r, const uint32_t *label, uint32_t n)
 {
     *k = (struct kinds){ .is_unit = true, .row = calloc(FEATURE_BUCKETS, sizeof *k->row) };
-    uint32_t *labelled = malloc((rows_n(r) + 1) * sizeof *labelled), *seen = calloc(FEATURE_BUCKETS, sizeof *seen), n_words = 0;
+    uint32_t *labelled = malloc((recorded_n(r) + 1) * sizeof *labelled), *seen = calloc(FEATURE_BUCKETS, sizeof *seen), n_words = 0;
     uint32_t count = seen && labelled ? words_count(r, label, n, labelled, seen) : 0;
     for (uint32_t b = 0; b < FEATURE_BUCKETS && seen; b++)
         n_words += seen[b] >= SEEN_LEAST;
@@ -183,11 +179,7 @@ bool kinds_fit(struct kinds *k, const struct recorded *r, const uint32_t *label,
         }
     uint64_t seed = 1;
     for (uint32_t pass = 0; pass < PASSES && is_fine; pass++) {
-        for (uint32_t i = count; i > 1; i--) {
-            uint32_t other = (uint32_t)rand_below(&seed, i), swap = labelled[i - 1];
-            labelled[i - 1] = labelled[other];
-            labelled[other] = swap;
-        }
+        rand_shuffle(&seed, labelled, count);
         for (uint32_t i = 0; i < count; i++)
             row_learn(k, &s, &r->x[labelled[i]], label[labelled[i]], slope);
     }
@@ -312,7 +304,7 @@ static void vector_of(const struct features *x, float *v)
 
 bool kinds_cluster(const struct recorded *r, uint32_t n_clusters, uint64_t seed, uint32_t *label)
 {
-    uint32_t n = rows_n(r);
+    uint32_t n = recorded_n(r);
     float *v = malloc((size_t)(n ? n : 1) * DIM * sizeof *v), *centre = calloc((size_t)n_clusters * DIM, sizeof *centre);
     if (!v || !centre) {
         free(v);
@@ -351,7 +343,7 @@ static uint32_t labels_read(const struct recorded *r, uint32_t *label, str *name
     struct arena *a = arena_new();
     struct map seen = { .a = a };
     uint32_t n = 0;
-    for (uint32_t i = 0; a && i < rows_n(r); i++) {
+    for (uint32_t i = 0; a && i < recorded_n(r); i++) {
         uint32_t row = recorded_row(r, i);
         str kind = r->x[row].kind;
         uintptr_t at = kind.len ? (uintptr_t)map_get(&seen, kind) : 0;
@@ -376,9 +368,9 @@ uint32_t kinds_name(const struct recorded *r, const struct learner_spec *spec, b
                     struct arena *a)
 {
     uint32_t n = heeds_labels ? labels_read(r, label, names) : 0;
-    if (n > 0 || rows_n(r) == 0)
+    if (n > 0 || recorded_n(r) == 0)
         return n;
-    n = clusters_n(spec, rows_n(r));
+    n = clusters_n(spec, recorded_n(r));
     if (!kinds_cluster(r, n, spec->seed, label))
         return UINT32_MAX;
     for (uint32_t i = 0; i < n; i++)

@@ -255,15 +255,15 @@ static double worth_of(const struct recorded *r, const struct held *h, const str
  * those of the gates, were worth more on held-out queries, there is no contrast but theirs. */
 static void contrast_settle(struct blend *b, const struct recorded *r, const struct held *h, const struct pool *p)
 {
-    enum { PLAIN, OPEN, BOTH, WAYS };
-    double way[WAYS][EXPERTS] = { [OPEN] = { [GATES] = b->has_joined[GATES] } }, worth[WAYS] = { 0 };
+    enum { PLAIN, BOTH, OPEN, WAYS };
+    double way[WAYS][EXPERTS] = { [OPEN] = { [GATES] = 1 } }, worth[WAYS] = { 0 };
+    uint32_t n = b->has_joined[GATES] ? WAYS : OPEN, best = BOTH;
     for (uint32_t j = 1; j < EXPERTS; j++)
         way[BOTH][j] = (b->contrast[j] + (j == TABLE)) / 2;
     for (uint32_t i = 0; i < h->n; i++)
-        for (uint32_t w = 0; w < WAYS; w++)
+        for (uint32_t w = 0; w < n; w++)
             worth[w] += worth_of(r, h, p, i, way[w]);
-    uint32_t best = BOTH;
-    for (uint32_t w = 0; w < WAYS; w++)
+    for (uint32_t w = 0; w < n; w++)
         best = worth[w] > worth[best] ? w : best;
     memcpy(b->contrast, way[best], sizeof b->contrast);
 }

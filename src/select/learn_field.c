@@ -230,11 +230,7 @@ static int net_fit(struct learner *l, const struct recorded *r, enum loss loss, 
         f->out[i] = (float)(rand_unit(&seed) - 0.5) * 0.5f;
     for (uint32_t epoch = 0; epoch < EPOCHS && is_fine; epoch++) {
         float rate = 0.2f * (1 - (float)epoch / EPOCHS), decay = 1e-4f;
-        for (uint32_t i = n; i > 1; i--) {
-            uint32_t other = (uint32_t)rand_below(&seed, i), swap = order[i - 1];
-            order[i - 1] = order[other];
-            order[other] = swap;
-        }
+        rand_shuffle(&seed, order, n);
         for (uint32_t i = 0; i < n; i++) {
             uint32_t row = recorded_row(r, order[i]), grams = words_read(&f->words, &r->x[row], x);
             forward(f, x, grams, hidden, score, k);

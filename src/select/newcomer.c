@@ -22,7 +22,7 @@ static const struct newcomer_prior unlearned = { .shift = 0.0625, .direction = 1
 
 /* ---- the other models ---- */
 
-struct others { uint32_t model[NEWCOMER_OTHERS], n, n_top; };   /* best first */
+struct others { uint32_t model[NEWCOMER_OTHERS], n, n_top; double mean[NEWCOMER_OTHERS]; };       /* best first */
 
 static double mean_quality(const struct recorded *r, uint32_t model)
 {
@@ -38,18 +38,17 @@ static double mean_quality(const struct recorded *r, uint32_t model)
 static struct others others_find(const struct recorded *r, const bool *is_hidden)
 {
     struct others o = { .n = 0 };
-    double level[NEWCOMER_OTHERS];
     for (uint32_t m = 0; m < r->n_models; m++) {
         double mean = is_hidden[m] ? -1 : mean_quality(r, m);
         uint32_t at = o.n;
-        while (at > 0 && level[at - 1] < mean)
+        while (at > 0 && o.mean[at - 1] < mean)
             at--;
         if (mean < 0 || at == NEWCOMER_OTHERS)
             continue;
         o.n += o.n < NEWCOMER_OTHERS;
         for (uint32_t j = o.n - 1; j > at; j--)
-            level[j] = level[j - 1], o.model[j] = o.model[j - 1];
-        level[at] = mean;
+            o.mean[j] = o.mean[j - 1], o.model[j] = o.model[j - 1];
+        o.mean[at] = mean;
         o.model[at] = m;
     }
     o.n_top = (o.n + EXPECTED_SHARE - 1) / EXPECTED_SHARE;
@@ -155,7 +154,7 @@ static void rows_read(struct newcomer *w, const struct recorded *r, const struct
 {
     double everywhere = 0;
     for (uint32_t j = 0; j < o->n; j++)
-        everywhere += mean_quality(r, o->model[j]) / o->n;
+        everywhere += o->mean[j] / o->n;
     everywhere = o->n ? everywhere : 0.5;
     for (uint32_t i = 0; i < w->n; i++) {
         const float *q = r->quality + (size_t)recorded_row(r, i) * r->n_models;
