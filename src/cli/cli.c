@@ -244,12 +244,28 @@ void cli_findings(FILE *f, const struct findings *list, enum severity from)
     }
 }
 
+/* Told once: a command that goes on writing has nothing new to say. */
+static int cannot_write(const char *why)
+{
+    static bool is_told;
+    if (!is_told)
+        fprintf(stderr, "signalbox: cannot write: %s\n", why);
+    is_told = true;
+    return CLI_USAGE;
+}
+
 int cli_put(FILE *f, str s)
 {
-    if (fwrite(s.ptr ? s.ptr : "", 1, s.len, f) == s.len && fflush(f) == 0)
-        return 0;
-    fprintf(stderr, "signalbox: cannot write: %s\n", strerror(errno));
-    return CLI_USAGE;
+    return fwrite(s.ptr ? s.ptr : "", 1, s.len, f) == s.len && fflush(f) == 0 ? 0 : cannot_write(strerror(errno));
+}
+
+/* What a command printed has arrived, or the command has failed, whatever it thinks of that. */
+static int all_written(int rc)
+{
+    bool is_lost = ferror(stdout);
+    if (fflush(stdout) != 0)
+        return cannot_write(strerror(errno));
+    return is_lost ? cannot_write("part of the output is lost") : rc;
 }
 
 int cli_write_whole(const char *path, str bytes, struct arena *a, struct err *e)
@@ -295,7 +311,7 @@ int cli_main(int argc, char **argv)
         word = "version";
     const struct command *c = command_find(str_of(word));
     if (c)
-        return argc > 1 ? run(c, argc - 1, argv + 1) : run(c, argc, argv);
+        return all_written(argc > 1 ? run(c, argc - 1, argv + 1) : run(c, argc, argv));
     const char *like = nearest(str_of(word), command_name_at, commands);
     fprintf(stderr, "signalbox: unknown %s '%s'", word[0] == '-' ? "option" : "command", word);
     if (like)

@@ -78,6 +78,15 @@ def what_is_no_file_is_written_to_and_not_replaced():
 
 
 @test
+def a_full_disk_is_a_failure_that_is_told_once():
+    for words in (["probe", outcomes], ["probe", outcomes, "--json"], ["evaluate", "selection", outcomes, "--policies", "table"],
+                  ["help"], ["config", "reference"]):
+        with open("/dev/full", "w") as full:
+            r = subprocess.run([SIGNALBOX, *words], stdout=full, stderr=subprocess.PIPE, text=True, cwd=folder.name)
+        assert r.returncode == 2 and r.stderr.count("cannot write") == 1, (words, r)
+
+
+@test
 def compose_keeps_what_fits_and_writes_a_table_of_it():
     def kept(budget, *more):
         return json.loads(signalbox("compose", outcomes, "--sizes", "sizes.csv", "--budget", budget, "--json", *more).stdout)
