@@ -37,7 +37,6 @@ struct trunk {
 
 static int load_block(struct encoder *e, const char *const *prefixes, const struct trunk_kind *kind, uint32_t i,
                       struct block *out, struct err *err);
-static const char *find_prefix(struct encoder *e, const char *words);
 static int load_types(struct encoder *e, const char *const *prefixes, const char *name, size_t n, struct err *err);
 static int load_norm(struct encoder *e, const char *const *prefixes, const char *name, const float **gain, const float **bias,
                      struct err *err);
@@ -46,7 +45,8 @@ int trunk_load(struct encoder *e, const struct json *config, const struct trunk_
 {
     struct encoder_shape *shape = &e->shape;
     struct trunk *t = e->state = ARENA_NEW(e->a, struct trunk);
-    const char *const prefixes[] = { find_prefix(e, "embeddings.word_embeddings.weight"), "", kind->prefix, NULL };
+    const char *const prefixes[] = { kind->prefix, "", NULL };
+    encoder_unwrap(e, prefixes, "embeddings.word_embeddings.weight");
     jref how = json_get(config, 0, S("position_embedding_type"));
     if (json_is(config, how, JSON_STRING) && !json_key_is(config, how, S("absolute")))
         return err_set(err, "config.json: position_embedding_type " STR_FMT " is not supported; only \"absolute\" is",
@@ -81,17 +81,6 @@ int trunk_load(struct encoder *e, const struct json *config, const struct trunk_
     const char *dense = shape->is_token_head ? kind->token_head.dense : kind->text_head.dense;
     return encoder_classifier(e, prefixes, dense, kind->text_head.activation,
                               shape->is_token_head ? kind->token_head.out : kind->text_head.out, &t->head, err);
-}
-
-/* What stands before the trunk's names in this file: "", "bert.", or a wrapper's own ("inner.", "0.auto_model."). */
-static const char *find_prefix(struct encoder *e, const char *words)
-{
-    for (size_t i = 0; i < weights_n(e->weights); i++) {
-        str name = weights_at(e->weights, i)->name;
-        if (str_ends(name, str_of(words)))
-            return arena_cstr(e->a, str_upto(name, name.len - strlen(words)));
-    }
-    return "";
 }
 
 static int load_types(struct encoder *e, const char *const *prefixes, const char *name, size_t n, struct err *err)

@@ -592,6 +592,7 @@ static int load_embeddings(struct encoder *e, const struct json *config, struct 
         encoder_integer(config, "type_vocab_size", 0, 0, 256, &types, err) < 0)
         return -1;
     m->embedding = (uint32_t)embedding;
+    encoder_unwrap(e, trunk, "embeddings.word_embeddings.weight");
     m->words = encoder_table(e, trunk, "embeddings.word_embeddings.weight", shape->vocabulary, m->embedding, err);
     if (!m->words)
         return -1;

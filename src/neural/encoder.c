@@ -292,10 +292,30 @@ static const struct tensor *find_prefixed(const struct encoder *e, const char *c
 {
     char full[NAME_MAX_BYTES];
     const struct tensor *t = NULL;
-    for (size_t i = 0; prefixes[i] && !t; i++)
-        if ((size_t)snprintf(full, sizeof full, "%s%s", prefixes[i], name) < sizeof full)
-            t = weights_find(e->weights, str_of(full));
+    const str wrappers[] = { e->wrapper, S("") };   /* the second: a head beside a wrapped trunk */
+    for (size_t w = e->wrapper.len ? 0 : 1; w < COUNT_OF(wrappers) && !t; w++)
+        for (size_t i = 0; prefixes[i] && !t; i++)
+            if ((size_t)snprintf(full, sizeof full, STR_FMT "%s%s", STR_ARG(wrappers[w]), prefixes[i], name) < sizeof full)
+                t = weights_find(e->weights, str_of(full));
     return t;
+}
+
+void encoder_unwrap(struct encoder *e, const char *const *prefixes, const char *name)
+{
+    for (size_t p = 0; prefixes[p]; p++) {
+        char full[NAME_MAX_BYTES];
+        snprintf(full, sizeof full, "%s%s", prefixes[p], name);
+        for (size_t i = 0; i < weights_n(e->weights); i++) {
+            str found = weights_at(e->weights, i)->name;
+            if (!str_ends(found, str_of(full)))
+                continue;
+            str before = str_upto(found, found.len - strlen(full));
+            if (before.len && before.ptr[before.len - 1] != '.')
+                continue;
+            e->wrapper = before;
+            return;
+        }
+    }
 }
 
 const struct tensor *encoder_find(const struct encoder *e, const char *const *prefixes, const char *name)
@@ -322,7 +342,7 @@ static const struct tensor *find_shaped(struct encoder *e, const char *const *pr
 {
     const struct tensor *t = encoder_find(e, prefixes, name);
     if (!t) {
-        err_set(err, "tensor \"%s%s\" is missing", prefixes[0] ? prefixes[0] : "", name);
+        err_set(err, "tensor \"%s\" is missing", name);
         return NULL;
     }
     if (t->n_dims != n_dims || memcmp(t->dim, dim, n_dims * sizeof *dim) != 0) {

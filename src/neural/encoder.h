@@ -34,6 +34,7 @@ struct encoder {
     struct weights *weights;                        /* stays mapped: embeddings are read from the file */
     size_t bytes_packed;
     struct adapter *adapter;                        /* LoRA; NULL: none */
+    str wrapper;                                    /* what an exporter put before all names ("0.auto_model."); "": nothing */
     str architecture_class;                         /* config.json's architectures[0], "BertForTokenClassification"; "": none */
     void *state;                                    /* the architecture's */
 };
@@ -100,8 +101,11 @@ static inline void encoder_middle(const struct encoder_batch *b, uint32_t layer,
         memcpy(b->middle + from * hidden, rows, n * hidden * sizeof *rows);
 }
 
+/* Finds e->wrapper: what stands before the table `name`, with one of the prefixes, in this file. An architecture calls it first. */
+void encoder_unwrap(struct encoder *e, const char *const *prefixes, const char *name);
+
 /* Helpers shared by the architectures (encoder.c): a named tensor of exactly this shape, as packed matrix, as floats in e->a.
- * `prefixes` are tried in turn ("", "bert.", "model."); NULL ends the list. For matrices `name` is the module's
+ * `prefixes` are tried in turn ("bert.", ""), behind the wrapper and without it; NULL ends the list. For matrices `name` is the module's
  * ("encoder.layer.0.output.dense"; ".weight" and, with has_bias, ".bias" are put behind it); for floats and tables it is the
  * tensor's ("embeddings.LayerNorm.weight"). Errors name the tensor and both shapes. NaN and infinity are refused. LoRA deltas are
  * merged here. */

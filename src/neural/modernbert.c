@@ -428,6 +428,7 @@ static int modernbert_load(struct encoder *e, const struct json *config, const s
     if (load_shape(e, config, o, err) < 0 || load_reaches(e, config, m->layers, err) < 0 ||
         load_angles(e, config, trained, err) < 0)
         return -1;
+    encoder_unwrap(e, trunk, "embeddings.tok_embeddings.weight");
     m->words = encoder_table(e, trunk, "embeddings.tok_embeddings.weight", shape->vocabulary, shape->hidden, err);
     if (!m->words || load_norm(e, trunk, "embeddings.norm", &m->embeddings, err) < 0)
         return -1;

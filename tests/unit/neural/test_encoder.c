@@ -123,6 +123,7 @@ static void forwards_equal_the_formula(void **state)
         { "", BERT, false, 0 },
         { "bert.", BERT, false, 2 },
         { "0.auto_model.", BERT, false, 0 },
+        { "inner.bert.", BERT, false, 0 },
         { "roberta.", ROBERTA, true, 0 },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
