@@ -92,7 +92,7 @@ struct graph {
 
 struct node {
     str op, name, in[INPUTS_MAX], out;
-    int64_t axis; bool is_transposed_b;
+    int64_t axis, bits, k; bool is_transposed_b;    /* bits, k: of MatMulNBits */
     struct wire constant;                       /* attribute "value" of a Constant; at NULL: none */
 };
 
@@ -181,7 +181,7 @@ static size_t read_typed(struct wire about, unsigned field, size_t size, uint8_t
         for (; !is_words && in.at < in.end && wire_varint(&in, &v); n++)
             if (out)
                 memcpy(out + n * size, &v, size);       /* little endian */
-        if (!is_words)
+        if (!is_words || !in.at)
             continue;
         if (out)
             memcpy(out + n * size, in.at, (size_t)(in.end - in.at) / size * size);
@@ -410,24 +410,66 @@ static const struct { const char *op; unsigned value, bias; } adders[] = {
     { "Add", 0, 1 }, { "Add", 1, 0 }, { "BiasGelu", 0, 1 }, { "FastGelu", 0, 1 }, { "SkipLayerNormalization", 0, 4 },
 };
 
+/* The matrix of a MatMulNBits, [n][k]: B is [n][blocks][bytes of a block], the scales [n][blocks], and so are the zero points: floats,
+ * or as many bits as B's elements, each row beginning with a byte. NULL: not of 4 or 8 bits, or they do not fit. */
+static struct tensor *blockwise(struct graph *g, const struct node *n)
+{
+    const struct tensor *b = constant(g, n->in[1]), *scale = constant(g, n->in[2]), *zero = constant(g, n->in[3]);
+    if (!b || b->dtype != DTYPE_U8 || b->n_dims != 3 || !scale || !is_real(scale) || (n->bits != 4 && n->bits != 8) ||
+        (n->in[3].len && !zero) || n->in[4].len)
+        return NULL;
+    struct tensor *out = ARENA_NEW(g->w->a, struct tensor);
+    const size_t rows = b->dim[0], blocks = b->dim[1], a_byte = n->bits == 4 ? 2 : 1;
+    *out = (struct tensor){ .name = b->name, .dtype = n->bits == 4 ? DTYPE_U4 : DTYPE_U8, .n_dims = 2, .data = b->data,
+                            .dim = { rows, blocks * b->dim[2] * a_byte }, .n = b->n * a_byte, .scale_block = b->dim[2] * a_byte };
+    const size_t packed = (blocks + a_byte - 1) / a_byte;       /* bytes of a row's zero points */
+    bool zero_fits = !zero || (is_real(zero) ? zero->n == rows * blocks : zero->dtype == DTYPE_U8 && zero->n == rows * packed);
+    if (!out->n || (uint64_t)n->k != out->dim[1] || scale->n != rows * blocks || !zero_fits)
+        return NULL;
+    float *scales = ARENA_ARRAY(g->w->a, float, scale->n), *zeros = ARENA_ARRAY(g->w->a, float, scale->n);
+    tensor_floats(scale, 0, scale->n, scales);
+    for (size_t i = 0; i < scale->n; i++)
+        zeros[i] = n->bits == 4 ? 8 : 128;
+    const struct tensor whole = { .dtype = out->dtype, .n_dims = 1, .dim = { packed * a_byte }, .n = packed * a_byte };
+    for (size_t r = 0; zero && r < rows; r++) {
+        struct tensor row = is_real(zero) ? *zero : whole;
+        if (!is_real(zero))
+            row.data = (const uint8_t *)zero->data + r * packed;
+        tensor_floats(&row, is_real(zero) ? r * blocks : 0, blocks, zeros + r * blocks);
+    }
+    out->scale = scales, out->zero = zeros, out->n_scales = scale->n;
+    return out;
+}
+
+static struct origin *add_product(struct graph *g, const struct node *n, struct tensor *t, str bias)
+{
+    struct origin *v = set_origin(g, n->out, ORIGIN_PRODUCT, t);
+    v->path = path_name(g, n->name);
+    *PUSH(g->w->a, g->products, g->n_products) = v;
+    name_by_bias(g, v, bias);
+    return v;
+}
+
 static bool walk_product(struct graph *g, const struct node *n)
 {
+    struct tensor *t;
+    if (str_eq(n->op, S("MatMulNBits"))) {
+        if ((t = blockwise(g, n)))
+            add_product(g, n, t, n->in[5]);
+        return true;
+    }
     for (size_t i = 0; i < COUNT_OF(products); i++) {
         if (!str_eq(n->op, str_of(products[i].op)))
             continue;
-        struct tensor *t = constant(g, n->in[products[i].weight]);
+        t = constant(g, n->in[products[i].weight]);
         if (!t || t->n_dims != 2)
             return true;
         struct tensor *zero = products[i].zero ? constant(g, n->in[products[i].zero]) : NULL;
         struct tensor *scale = products[i].scale ? constant(g, n->in[products[i].scale]) : NULL;
         if (scale && !(t = scaled(g, t, scale, zero, 1)))
             return true;
-        struct origin *v = set_origin(g, n->out, ORIGIN_PRODUCT, n->is_transposed_b ? t : turned(g, t));
-        v->zero = scale ? NULL : zero;
-        v->path = path_name(g, n->name);
-        *PUSH(g->w->a, g->products, g->n_products) = v;
-        if (products[i].bias)
-            name_by_bias(g, v, n->in[products[i].bias]);
+        str bias = products[i].bias ? n->in[products[i].bias] : S("");
+        add_product(g, n, n->is_transposed_b ? t : turned(g, t), bias)->zero = scale ? NULL : zero;
         return true;
     }
     return false;
@@ -515,6 +557,10 @@ static void read_attribute(struct wire w, struct node *n)
     }
     if (str_eq(name, S("axis")))
         n->axis = (int64_t)number < 0 ? (int64_t)number + 2 : (int64_t)number;
+    if (str_eq(name, S("bits")))
+        n->bits = (int64_t)number;
+    if (str_eq(name, S("K")))
+        n->k = (int64_t)number;
     if (str_eq(name, S("transB")))
         n->is_transposed_b = number != 0;
     if (str_eq(name, S("value")))

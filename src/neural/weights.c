@@ -231,8 +231,14 @@ static void read_elements(enum dtype dtype, const uint8_t *from, size_t step, si
     case DTYPE_I32: READ(int32_t, (float));
     case DTYPE_I64: READ(int64_t, (float));
     case DTYPE_BOOL: READ(uint8_t, !!);
-    case DTYPE_Q4: break;                       /* read_blocks */
+    case DTYPE_Q4: case DTYPE_U4: break;        /* read_blocks, read_halves */
     }
+}
+
+static void read_halves(const uint8_t *data, size_t from, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)(data[(from + i) / 2] >> (from + i) % 2 * 4 & 15);
 }
 
 static float block_scale(const uint8_t *block)
@@ -258,10 +264,20 @@ static void read_blocks(const uint8_t *data, size_t from, size_t n, float *out)
     }
 }
 
+/* Neighbours, as they are. */
+static void read_run(const struct tensor *t, size_t from, size_t n, float *out)
+{
+    if (t->dtype == DTYPE_U4)
+        read_halves(t->data, from, n, out);
+    else
+        read_elements(t->dtype, (const uint8_t *)t->data + from * dtype_size(t->dtype), 1, n, out);
+}
+
 static void dequantise(const struct tensor *t, size_t row, size_t column, size_t n, float *out)
 {
+    const size_t blocks = t->scale_block ? t->dim[1] / t->scale_block : 0;      /* a row */
     for (size_t i = 0; i < n; i++) {
-        size_t s = t->n_scales == 1 ? 0 : t->scale_axis == 0 ? row : column + i;
+        size_t s = blocks ? row * blocks + (column + i) / t->scale_block : t->n_scales == 1 ? 0 : t->scale_axis == 0 ? row : column + i;
         out[i] = (out[i] - (t->zero ? t->zero[s] : 0)) * t->scale[s];
     }
 }
@@ -276,7 +292,7 @@ void tensor_floats(const struct tensor *t, size_t from, size_t n, float *out)
         return;
     }
     if (!t->is_transposed && !t->scale) {
-        read_elements(t->dtype, data + from * bytes, 1, n, out);
+        read_run(t, from, n, out);
         return;
     }
     size_t rows = t->n_dims ? t->dim[0] : 1, columns = rows ? t->n / rows : 0;
@@ -285,7 +301,7 @@ void tensor_floats(const struct tensor *t, size_t from, size_t n, float *out)
         if (t->is_transposed)
             read_elements(t->dtype, data + (column * rows + row) * bytes, rows, take, out);
         else
-            read_elements(t->dtype, data + from * bytes, 1, take, out);
+            read_run(t, from, take, out);
         if (t->scale)
             dequantise(t, row, column, take, out);
         from += take, out += take, n -= take;
@@ -319,7 +335,7 @@ bool tensor_is_finite(const struct tensor *t, size_t *at)
 static const struct { const char *name; size_t bytes; } dtypes[] = {
     [DTYPE_F32] = { "F32", 4 }, [DTYPE_F16] = { "F16", 2 }, [DTYPE_BF16] = { "BF16", 2 }, [DTYPE_F64] = { "F64", 8 },
     [DTYPE_I8] = { "I8", 1 },   [DTYPE_U8] = { "U8", 1 },   [DTYPE_I32] = { "I32", 4 },   [DTYPE_I64] = { "I64", 8 },
-    [DTYPE_BOOL] = { "BOOL", 1 }, [DTYPE_Q4] = { "Q4", 0 },
+    [DTYPE_BOOL] = { "BOOL", 1 }, [DTYPE_Q4] = { "Q4", 0 },   [DTYPE_U4] = { "U4", 0 },
 };
 
 size_t dtype_size(enum dtype t)

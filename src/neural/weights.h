@@ -10,8 +10,8 @@
 #include "base/field.h"
 
 /* Q4: blocks of 32 along the last dimension, each a half-precision scale and 16 bytes; byte i holds elements i (low half) and
- * i + 16 (high half), q stands for (q - 8) * scale. */
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64, DTYPE_I8, DTYPE_U8, DTYPE_I32, DTYPE_I64, DTYPE_BOOL, DTYPE_Q4 };
+ * i + 16 (high half), q stands for (q - 8) * scale. U4: two elements a byte, the first in its low half; rows begin with a byte. */
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64, DTYPE_I8, DTYPE_U8, DTYPE_I32, DTYPE_I64, DTYPE_BOOL, DTYPE_Q4, DTYPE_U4 };
 enum { Q4_BLOCK = 32, Q4_BLOCK_BYTES = 18 };
 
 enum { TENSOR_DIMS_MAX = 6, TENSORS_MAX = 1 << 16 };
@@ -26,6 +26,7 @@ struct tensor {
     bool is_transposed;                 /* two dimensions; in the file it is [dim[1]][dim[0]] (products of ONNX graphs) */
     const float *scale, *zero;          /* integers stand for (q - zero) * scale; NULL: q itself; zero NULL: 0 */
     size_t n_scales; unsigned scale_axis;   /* one for all, or one for each index of that dimension */
+    size_t scale_block;                 /* or one for so many neighbours of a row, row by row; 0: not so */
 };
 
 struct weights;
@@ -45,7 +46,7 @@ str weights_metadata(const struct weights *w, str key);    /* safetensors __meta
 void tensor_floats(const struct tensor *t, size_t from, size_t n, float *out);
 /* Whether all elements are finite; else *at is the first that is not. */
 bool tensor_is_finite(const struct tensor *t, size_t *at);
-size_t dtype_size(enum dtype t);                    /* bytes of an element; Q4: 0, it has only blocks */
+size_t dtype_size(enum dtype t);                    /* bytes of an element; Q4 and U4: 0 */
 const char *dtype_name(enum dtype t);
 
 /* A new safetensors file, atomically (written beside, synced, renamed). Arrays are float32. 0, or -1 and *e. */

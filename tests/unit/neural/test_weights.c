@@ -262,23 +262,44 @@ static void field_message(struct buf *b, unsigned number, struct buf *message)
 
 enum { ONNX_F32 = 1, ONNX_U8 = 2, ONNX_I8 = 3 };
 
-static void initializer(struct buf *graph, const char *name, unsigned type, size_t rows, size_t columns, const void *raw,
-                        size_t bytes)
+/* Dimensions of 0 are none. */
+static void initializer_3d(struct buf *graph, const char *name, unsigned type, size_t rows, size_t columns, size_t deep,
+                           const void *raw, size_t bytes)
 {
     struct buf t = { 0 };
     field_int(&t, 1, rows);
     if (columns)
         field_int(&t, 1, columns);
+    if (deep)
+        field_int(&t, 1, deep);
     field_int(&t, 2, type);
     field_text(&t, 8, name);
     field_bytes(&t, 9, raw, bytes);
     field_message(graph, 5, &t);
 }
 
-/* `operands`: inputs with spaces between, then "> output". */
-static void node(struct buf *graph, const char *op, const char *name, const char *operands)
+static void initializer(struct buf *graph, const char *name, unsigned type, size_t rows, size_t columns, const void *raw,
+                        size_t bytes)
+{
+    initializer_3d(graph, name, type, rows, columns, 0, raw, bytes);
+}
+
+static void attribute_int(struct buf *node, const char *name, uint64_t value)
+{
+    struct buf a = { 0 };
+    field_text(&a, 1, name);
+    field_int(&a, 3, value);
+    field_message(node, 5, &a);
+}
+
+/* `operands`: inputs with spaces between, "_" for one that is left out, then "> output". bits and k: 0, or of a MatMulNBits. */
+static void node_of_bits(struct buf *graph, const char *op, const char *name, const char *operands, unsigned bits, unsigned k)
 {
     struct buf n = { 0 };
+    if (bits) {
+        attribute_int(&n, "bits", bits);
+        attribute_int(&n, "K", k);
+    }
     str rest = str_of(operands);
     unsigned number = 1;
     while (rest.len) {
@@ -291,6 +312,11 @@ static void node(struct buf *graph, const char *op, const char *name, const char
     field_text(&n, 3, name);
     field_text(&n, 4, op);
     field_message(graph, 1, &n);
+}
+
+static void node(struct buf *graph, const char *op, const char *name, const char *operands)
+{
+    node_of_bits(graph, op, name, operands, 0, 0);
 }
 
 static void put_graph(const char *name, struct buf *graph)
@@ -355,6 +381,44 @@ static void products_of_a_graph_get_their_names_back(void **state)
     holds(found(w, "c.weight"), 6, (float[]){ 5, 15, 25, -40, -80, -120 });
     holds(found(w, "d.weight"), 6, (float[]){ 1, 2, 3, -1, -2, -3 });
     holds(found(w, "emb.weight"), 4, (float[]){ 0.5f, 1, 1.5f, 2 });
+    weights_close(w);
+}
+
+/* Blocks of four along k, in four and in eight bits; a block has a scale and, where it is told, a zero of its own. */
+static void products_of_few_bits_are_read(void **state)
+{
+    (void)state;
+    static const unsigned char halves[] = { 0x98, 0xba, 0x07, 0x8f,  0x10, 0x32, 0x54, 0x76 }, bytes[] = { 129, 128, 0, 255 };
+    const float scales[] = { 1, 10, 2, 3 }, zeros_told[] = { 0, 1, 2, 3 }, one[] = { 0.5f };
+    struct buf g = { 0 };
+    initializer_3d(&g, "w_Q4", ONNX_U8, 2, 2, 2, halves, sizeof halves);
+    initializer(&g, "w_scales", ONNX_F32, 2, 2, scales, sizeof scales);
+    initializer(&g, "w_zeros", ONNX_U8, 2, 0, "\x10\x32", 2);
+    initializer(&g, "w_real_zeros", ONNX_F32, 4, 0, zeros_told, sizeof zeros_told);
+    initializer_3d(&g, "w_Q8", ONNX_U8, 1, 1, 4, bytes, sizeof bytes);
+    initializer(&g, "one", ONNX_F32, 1, 0, one, sizeof one);
+    const char *const names[] = { "a.bias", "b.bias", "c.bias", "d.bias", "e.bias", "f.bias" };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        initializer(&g, names[i], ONNX_F32, 2, 0, zeros, sizeof zeros);
+    node_of_bits(&g, "MatMulNBits", "", "x w_Q4 w_scales > y1", 4, 8);
+    node_of_bits(&g, "MatMulNBits", "", "x w_Q4 w_scales w_zeros > y2", 4, 8);
+    node_of_bits(&g, "MatMulNBits", "", "x w_Q4 w_scales w_real_zeros > y3", 4, 8);
+    node_of_bits(&g, "MatMulNBits", "", "x w_Q8 one > y4", 8, 4);
+    node_of_bits(&g, "MatMulNBits", "", "x w_Q4 w_scales > y5", 4, 7);          /* not whole blocks: not read */
+    node_of_bits(&g, "MatMulNBits", "", "x w_Q4 one > y6", 4, 8);               /* too few scales: likewise */
+    node(&g, "Add", "", "y1 a.bias > z1"), node(&g, "Add", "", "y2 b.bias > z2"), node(&g, "Add", "", "y3 c.bias > z3");
+    node(&g, "Add", "", "y4 d.bias > z4"), node(&g, "Add", "", "y5 e.bias > z5"), node(&g, "Add", "", "y6 f.bias > z6");
+    put_graph("model.onnx", &g);
+    struct weights *w = opened("");
+    holds(found(w, "a.weight"), 16, (float[]){ 0, 1, 2, 3, -10, -80, 70, 0,  -16, -14, -12, -10, -12, -9, -6, -3 });
+    holds(found(w, "b.weight"), 16, (float[]){ 8, 9, 10, 11, 60, -10, 140, 70,  -4, -2, 0, 2, 3, 6, 9, 12 });
+    holds(found(w, "c.weight"), 16, (float[]){ 8, 9, 10, 11, 60, -10, 140, 70,  -4, -2, 0, 2, 3, 6, 9, 12 });
+    holds(found(w, "d.weight"), 4, (float[]){ 0.5f, 0, -64, 63.5f });
+    float one_of_them;
+    tensor_floats(found(w, "b.weight"), 13, 1, &one_of_them);
+    assert_true(one_of_them == 6);
+    assert_null(weights_find(w, S("e.weight")));
+    assert_null(weights_find(w, S("f.weight")));
     weights_close(w);
 }
 
@@ -585,6 +649,7 @@ int main(void)
         cmocka_unit_test(shards_are_one_model),
         cmocka_unit_test(a_bad_file_is_refused_with_the_reason),
         cmocka_unit_test(products_of_a_graph_get_their_names_back),
+        cmocka_unit_test(products_of_few_bits_are_read),
         cmocka_unit_test(typed_and_external_data_are_read),
         cmocka_unit_test(a_file_cut_anywhere_is_no_danger),
         cmocka_unit_test(blocks_of_four_bits_are_read_as_bert),
