@@ -60,6 +60,12 @@ static const struct neural_spelling spellings[] = {
     { "ip", PII_IP_ADDRESS },         { "address", PII_STREET_ADDRESS },{ "date", PII_DATE_TIME },
     { "zip", PII_ZIP_CODE },          { "card", PII_CREDIT_CARD },      { "credit card number", PII_CREDIT_CARD },
     { "url", PII_DOMAIN_NAME },       { "driver license", PII_US_DRIVER_LICENSE },
+    { "given name", PII_PERSON },     { "first name", PII_PERSON },     { "middle name", PII_PERSON },
+    { "surname", PII_PERSON },        { "last name", PII_PERSON },      { "drivers license", PII_US_DRIVER_LICENSE },
+    { "city", PII_GPE },              { "state", PII_GPE },             { "country", PII_GPE },
+    { "street", PII_STREET_ADDRESS }, { "street name", PII_STREET_ADDRESS },
+    { "building number", PII_STREET_ADDRESS },                          { "secondary address", PII_STREET_ADDRESS },
+    { "bank account", PII_ACCOUNT_NUMBER },                             { "government id", PII_NATIONAL_ID },
 };
 
 struct rule_code {

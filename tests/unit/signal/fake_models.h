@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "signal/models.h"
 
-enum { FAKE_DIM = 4, FAKE_LABELS = 4, FAKE_ROLES = 8, FAKE_ASKED = 1024 };
+enum { FAKE_DIM = 4, FAKE_LABELS = 5, FAKE_ROLES = 8, FAKE_ASKED = 1024 };
 
 struct fake_vector { const char *text; float v[FAKE_DIM]; };            /* made unit by the fake */
 struct fake_labels { const char *role, *text; float p[FAKE_LABELS]; };

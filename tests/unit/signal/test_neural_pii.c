@@ -1,10 +1,10 @@
 /* tests/unit/signal/test_neural_pii.c -- the pii signal: recognisers and a model of names, joined (spec 2.4.15). */
 #include "fake_models.h"
 
-static const struct fake_role roles[] = { { "pii", { "O", "PER", "B-ORG", "PET" } }, { NULL, { NULL } } };
+static const struct fake_role roles[] = { { "pii", { "O", "PER", "B-ORG", "PET", "B-GIVEN_NAME" } }, { NULL, { NULL } } };
 static const struct fake_span spans[] = {
     { "ask Ann", 4, 7, 1, 0.9f }, { "ask Ann at a@b.org", 4, 7, 1, 0.9f }, { "ask Acme", 4, 8, 2, 0.6f },
-    { "ask Rex", 4, 7, 3, 0.8f },
+    { "ask Rex", 4, 7, 3, 0.8f }, { "ask Bea", 4, 7, 4, 0.8f },
     { "nobody here", 0, 0, 0, 0 }, { "an O", 0, 2, 0, 1 }, { "ann@example.org", 0, 0, 0, 0 }, { NULL, 0, 0, 0, 0 },
 };
 
@@ -87,6 +87,9 @@ static void names_come_from_a_model(void **state)
     assert_holds(&b, "pii", "p");
     assert_holds_not(&b, "pii", "but pets");
     assert_true(str_find(b.signals->detail[bench_slot(&b, "pii", "p")], S("PET")) >= 0);
+    bench_text(&b, S("ask Bea"));                           /* a model's own word for it */
+    assert_holds(&b, "pii", "p");
+    assert_holds_not(&b, "pii", "but people");
     bench_text(&b, S("an O"));                              /* outside of everything */
     assert_holds_not(&b, "pii", "p");
     bench_text(&b, S("late"));
