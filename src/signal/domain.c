@@ -113,6 +113,9 @@ static void domain_run(const void *state, const struct facts *f, const uint64_t 
         return;
     uint32_t n = d->source->n_labels, best = neural_best(p, n);
     bool is_torn = entropy_share(p, n) >= ENTROPY_TORN;
+    str said = arena_printf(request, "most like " STR_FMT ", probability %.2f", STR_ARG(d->source->labels[best]), (double)p[best]);
+    for (size_t i = 0; i < d->n; i++)
+        out->detail[d->rules[i].slot] = said;       /* of those that do not match, too: whoever asks why wants to know */
     for (uint32_t i = 0; i < n; i++) {
         if ((i == best || is_torn) && (double)p[i] >= d->threshold)
             report(d, i, (double)p[i], request, out);

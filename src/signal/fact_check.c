@@ -65,13 +65,13 @@ static void fact_check_run(const void *state, const struct facts *f, const uint6
     for (uint32_t i = 0; i < c->source->n_labels && p; i++)
         needs += c->meaning[i] == VERDICT_YES ? (double)p[i] : 0;
     int verdict = !p ? -1 : needs >= c->threshold ? VERDICT_YES : VERDICT_NO;
+    str said = p ? arena_printf(request, "needs facts: probability %.2f", needs) : (str){ 0 };
     for (size_t i = 0; i < c->n; i++) {
         const struct rule_code *r = &c->rules[i];
         neural_silent(out, r->slot, r->verdict < 0 ? NULL : why);
-        if (verdict < 0 || r->verdict != verdict)
-            continue;
-        sig_set(out, r->slot, true);
-        out->detail[r->slot] = arena_printf(request, "needs facts: probability %.2f", needs);
+        out->detail[r->slot] = said;
+        if (verdict >= 0 && r->verdict == verdict)
+            sig_set(out, r->slot, true);
     }
 }
 

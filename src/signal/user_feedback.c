@@ -78,19 +78,20 @@ static void user_feedback_run(const void *state, const struct facts *f, const ui
     const float *p = is_asked(f) ? neural_labels(f, u->source, f->evaluation_text, request, &why) : NULL;
     int mood = -1;
     double confidence = 0;
+    str said = is_asked(f) ? (str){ 0 } : S("no earlier answer to judge");
     if (p) {
         uint32_t best = neural_best(p, u->source->n_labels);
         confidence = (double)p[best];
         mood = confidence < u->threshold ? MOOD_SATISFIED : u->meaning[best];
+        said = arena_printf(request, STR_FMT ", probability %.2f%s", STR_ARG(u->source->labels[best]), confidence,
+                            confidence < u->threshold ? ", unsure" : "");
     }
     for (size_t i = 0; i < u->n; i++) {
         const struct rule_code *r = &u->rules[i];
         neural_silent(out, r->slot, r->mood < 0 ? NULL : why);
-        if (mood < 0 || r->mood != mood)
-            continue;
-        sig_set(out, r->slot, true);
-        out->detail[r->slot] = arena_printf(request, "probability %.2f%s", confidence, confidence < u->threshold ? ", unsure" :
-                                            "");
+        out->detail[r->slot] = said;
+        if (mood >= 0 && r->mood == mood)
+            sig_set(out, r->slot, true);
     }
 }
 

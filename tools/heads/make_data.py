@@ -52,7 +52,7 @@ DRAWN = {
     "modality": [("diffusion.", "DIFFUSION", 3000, 1), ("both.", "BOTH", 1000, 1), ("ar.", "AR", 3500, 1)],
     "user_feedback": [("wrong_answer", "wrong_answer", 2200, 1), ("want_different", "want_different", 2400, 1),
                       ("need_clarification", "need_clarification", 1300, 1), ("satisfied", "satisfied", 4000, 1)],
-    "domain": [(label, label, 260, 1.2) for label in
+    "domain": [(label, label, 1600, .3) for label in
                ("biology", "business", "chemistry", "computer science", "economics", "engineering", "health", "history", "law", "math",
                 "other", "philosophy", "physics", "psychology")],
 }

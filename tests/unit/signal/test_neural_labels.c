@@ -77,6 +77,8 @@ static void below_the_threshold_there_is_no_domain(void **state)
     struct bench b = bench_with(&m, domain_roles, domain_labels, rules, NULL);
     bench_text(&b, S("unclear"));
     assert_holds_not(&b, "domain", "math");
+    str detail = b.signals->detail[bench_slot(&b, "domain", "math")];
+    assert_true(str_find(detail, S("most like ")) == 0 && str_find(detail, S("probability 0.")) > 0);
     bench_text(&b, S("half"));                              /* torn, and both reach .5 */
     assert_holds(&b, "domain", "math");
     assert_holds(&b, "domain", "physics");
@@ -174,6 +176,7 @@ static void fact_check_reports_one_of_two_names(void **state)
             bench_text(&b, str_of(cases[i].text));          /* from .6 on */
             assert_int_equal(bench_says(&b, "fact_check", "needs_fact_check"), cases[i].needs);
             assert_int_equal(bench_says(&b, "fact_check", "no_fact_check_needed"), !cases[i].needs);
+            assert_true(str_find(b.signals->detail[bench_slot(&b, "fact_check", "needs_fact_check")], S("probability ")) > 0);
             assert_holds_not(&b, "fact_check", "odd");
             assert_true(isnan(bench_confidence(&b, "fact_check", "needs_fact_check")));
         }

@@ -153,6 +153,20 @@ static void a_wrong_check_digit_is_no_identity(void **state)
     }
 }
 
+static void numbers_that_people_test_with_are_cards(void **state)
+{
+    (void)state;
+    static const char *const cards[] = { "4111 1111 1111 1111", "my card: 4111111111111111", "4242 4242 4242 4242", "5555-5555-5555-4444" };
+    for (size_t i = 0; i < COUNT_OF(cards); i++) {
+        float best[PII_TYPES];
+        pii_scan(str_of(cards[i]), NULL, 0, best);
+        assert_true(best[PII_CREDIT_CARD] >= .9f);
+    }
+    float best[PII_TYPES];
+    pii_scan(S("4000 0000 0000 0002"), NULL, 0, best);      /* a round number */
+    assert_true(best[PII_CREDIT_CARD] < ACCEPTED);
+}
+
 static void the_nearest_word_decides(void **state)
 {
     (void)state;
@@ -254,6 +268,7 @@ int main(void)
         cmocka_unit_test(every_kind_is_found_where_it_is),
         cmocka_unit_test(numbers_of_other_things_are_left_alone),
         cmocka_unit_test(a_wrong_check_digit_is_no_identity),
+        cmocka_unit_test(numbers_that_people_test_with_are_cards),
         cmocka_unit_test(the_nearest_word_decides),
         cmocka_unit_test(best_scores_cover_spans_without_room),
         cmocka_unit_test(types_have_names_and_families),
