@@ -345,7 +345,24 @@ static void unit_run(struct decide_scratch *s, uint32_t u, const struct facts *f
     s->has_run[u] = true;
     if (unit->shared)
         s->shared_done = unit->shared;
-    s->unit_ns[u] = s->now ? s->now() - start : 0;
+    s->unit_ns[u] += s->now ? s->now() - start : 0;
+}
+
+/* All needs at once: one forward a trunk and text. Every unit that asked has waited for the answers. */
+static void gather_for_all(struct decide_scratch *s, const struct facts *f)
+{
+    uint64_t *ns = s->unit_ns;
+    for (uint32_t u = 0; u < s->p->n_units; u++) {
+        uint32_t before = s->needs.n_asked;
+        if (!s->is_skipped[u])
+            unit_ask(s, u, f);
+        ns[u] = s->needs.n_asked != before;     /* once, or not at all: */
+    }
+    uint64_t start = s->now ? s->now() : 0;
+    needs_gather(s);
+    uint64_t waited = s->now ? s->now() - start : 0;
+    for (uint32_t u = 0; u < s->p->n_units; u++)
+        ns[u] *= waited;
 }
 
 static void look(struct decide_scratch *s, bool is_complete)
@@ -489,11 +506,7 @@ struct decision decide_run(const struct policy *p, const struct facts *f,
     uint32_t winner;
     if (mode == DECIDE_EAGER) {
         memset(s->wanted, 0xff, p->slot_words * sizeof *s->wanted);
-        for (uint32_t u = 0; u < p->n_units; u++) {
-            if (!skipped[u])
-                unit_ask(s, u, f);
-        }
-        needs_gather(s);                        /* all at once: one forward a trunk and text */
+        gather_for_all(s, f);
         for (uint32_t u = 0; u < p->n_units; u++) {
             if (!skipped[u])
                 unit_run(s, u, f, a);

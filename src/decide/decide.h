@@ -128,7 +128,7 @@ uint32_t decide_enough(struct decide_scratch *s, bool *is_enough);
 enum unit_fate { UNIT_AVOIDED, UNIT_RUN, UNIT_SKIPPED };
 uint32_t policy_n_units(const struct policy *p);                /* in the order of their cost */
 const struct signal_unit *policy_unit_at(const struct policy *p, uint32_t unit);
-/* What the last run did with a unit, and its nanoseconds (may be NULL). */
+/* What the last run did with a unit, and its nanoseconds (may be NULL): with its wait for models. */
 enum unit_fate decide_unit_fate(const struct decide_scratch *s, uint32_t unit, uint64_t *ns);
 
 const struct profile *policy_profile(const struct policy *p);

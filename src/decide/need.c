@@ -19,6 +19,7 @@ const struct need *need_find(const struct needs *list, const struct need_source 
 uint32_t need_ask(struct needs *list, const struct need_source *source, str text)
 {
     const struct need *known = need_find(list, source, text);
+    list->n_asked++;
     if (known)
         return (uint32_t)(known - list->items);
     *PUSH(list->a, list->items, list->n) = (struct need){ .source = source, .text = text };

@@ -47,6 +47,7 @@ struct needs {
     struct arena *a;                    /* request */
     struct need *items; uint32_t n;     /* grows: keep indices, not pointers, while asking */
     uint32_t n_gathered;                /* items before it have been through gather */
+    uint32_t n_asked;                   /* calls of need_ask, also for what was on the list */
 };
 
 uint32_t need_ask(struct needs *list, const struct need_source *source, str text);    /* index; found or added */

@@ -12,6 +12,43 @@ static struct bench bench_with(struct fake *m, const struct fake_role *roles, co
     return fake_bench(m, signals, global);
 }
 
+/* Everybody who asked has waited for the answers, which come for all at once; who asked nothing has not. */
+static uint64_t fake_time;
+
+static uint64_t time_now(void)
+{
+    return fake_time;
+}
+
+static void gather_slowly(void *arg, struct needs *needs)
+{
+    fake_time += 1000;
+    fake_gather(arg, needs);
+}
+
+static void the_wait_for_models_is_a_units_time(void **state)
+{
+    (void)state;
+    static const struct fake_role both[] = { { "domain", { "math", "law" } }, { "fact_check", { "no", "FACT_CHECK_NEEDED" } }, { NULL, { NULL } } };
+    struct fake m;
+    struct bench b = bench_with(&m, both, NULL,
+        "domains: [{name: math}]\n"
+        "fact_check: [{name: needs_fact_check}]\n"
+        "user_feedbacks: [{name: satisfied}]\n"
+        "keywords: [{name: k, operator: OR, keywords: [sum]}]\n", NULL);
+    decide_gather(b.scratch, gather_slowly, &m);
+    decide_clock(b.scratch, time_now);
+    bench_text(&b, S("sum"));
+    for (uint32_t i = 0; i < policy_n_units(b.policy); i++) {
+        uint64_t ns;
+        str type = policy_unit_at(b.policy, i)->type;
+        decide_unit_fate(b.scratch, i, &ns);
+        assert_int_equal(ns, str_eq(type, S("domain")) || str_eq(type, S("fact_check")) ? 1000 : 0);
+    }
+    assert_int_equal(fake_time, 1000);
+    bench_free(&b);
+}
+
 /* ---- domain ---- */
 
 static const struct fake_role domain_roles[] = { { "domain", { "math", "physics", "law", "other" } }, { NULL, { NULL } } };
@@ -714,6 +751,7 @@ static void leaves_with_predicates_read_the_values_and_match_on_error(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_wait_for_models_is_a_units_time),
         cmocka_unit_test(a_label_becomes_a_domain_by_its_categories),
         cmocka_unit_test(a_reported_name_also_serves_domains_that_list_it),
         cmocka_unit_test(below_the_threshold_there_is_no_domain),
