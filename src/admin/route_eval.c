@@ -29,6 +29,7 @@ static void evaluate(struct admin_req *r, const struct snap *s, struct eval_requ
     struct decide_scratch *scratch = decide_scratch_new(r->a, recipe->policy);
     struct gatherer gatherer = { s->signal_models, r->a, NEVER };
     decide_gather(scratch, models_gather, &gatherer);
+    decide_clock(scratch, clock_now);
     struct decision d = decide_run(recipe->policy, &facts, scratch, r->a, DECIDE_EAGER, no_identity);
     struct pick pick = { 0 };
     struct eval_in in = {

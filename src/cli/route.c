@@ -120,6 +120,7 @@ static struct decision explained(const struct req *r, struct decide_scratch **sc
     *scratch = decide_scratch_new(r->a, r->recipe->policy);
     struct gatherer gatherer = { r->snap->signal_models, r->a, NEVER };
     decide_gather(*scratch, models_gather, &gatherer);
+    decide_clock(*scratch, clock_now);
     return decide_run(r->recipe->policy, &r->facts, *scratch, r->a, DECIDE_EAGER, NULL);
 }
 

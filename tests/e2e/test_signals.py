@@ -94,6 +94,17 @@ def ask(g, path, body, status=200):
     return json.loads(r.body)
 
 
+@needs_model
+def the_time_of_a_signal_is_told():
+    g = Gateway(policy("    domains: [{name: math}]\n    keywords: [{name: sums, operator: OR, keywords: [sum]}]",
+                       [("sums", "{type: domain, name: math}"), ("words", "{type: keyword, name: sums}")]))
+    try:
+        told = decide(g, "How do I integrate x^2 over a circle nobody has asked about?")["metrics"]
+        assert told["keyword"]["execution_time_ms"] > 0 and told["domain"]["execution_time_ms"] > .05, told     # a forward, at the least
+    finally:
+        g.stop()
+
+
 @test
 def signals_read_the_best_sentences_of_a_long_text():
     """prompt_compression: what the middle says is left out for most signals, read by those in skip_signals, and sent upstream whole;
