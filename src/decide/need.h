@@ -23,7 +23,6 @@ struct need_source {
     const void *trunk;                  /* sources with the same trunk share one forward; NULL: alone */
     str *labels; uint32_t n_labels;     /* LABELS, SPANS */
     float window_share;                 /* LABELS of a long text: share of the largest window, the rest of the mean */
-    uint32_t passage_bytes;             /* LABELS: of texts longer than this it reads single sentences, too; 0: of none */
     uint32_t dim;                       /* EMBEDDING */
     /* EMBEDDING: thresholds of v0.3 files are written for the cosines of the reference model. Increasing knots from this model's
      * cosine to that scale; n_knots 0: as it is. See need_similarity. */

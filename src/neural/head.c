@@ -67,8 +67,9 @@ static int passages_read(struct head *h, const struct json *j, const char *path,
         return 0;
     if (!json_is(j, at, JSON_OBJECT))
         return err_set(e, "%s: passages is no object", path);
+    uint32_t bytes = card_uint(j, "passages.bytes", 240, 4096);
     *p = (struct head_passages){
-        .most = card_uint(j, "passages.most", 0, PASSAGES_MAX), .bytes = card_uint(j, "passages.bytes", 240, 4096),
+        .most = card_uint(j, "passages.most", 0, PASSAGES_MAX), .bytes = bytes, .from = card_uint(j, "passages.from", bytes + 1, UINT32_MAX),
         .bar = card_float(j, at, "bar", 0), .slope = card_float(j, at, "slope", 0),
         .temperature = card_float(j, at, "temperature", 1), .offset = card_float(j, at, "offset", 0),
     };

@@ -17,10 +17,11 @@ struct ngram_spec {                     /* of the hashed features; see ngram.h. 
     bool is_normalised;                 /* look-alike letters, leet digits and inserted separators are folded first */
 };
 
-/* How places of a long text that a head's words point at are seen by themselves (passages.h); heads of one label with trunk and words. */
+/* How places of a text that a head's words point at are seen by themselves (passages.h); heads of one label with trunk and words. */
 struct head_passages {
     uint32_t most;                      /* of one text; 0: none */
-    uint32_t bytes;                     /* of one passage; a text as short is none */
+    uint32_t bytes;                     /* of one passage at most */
+    uint32_t from;                      /* texts of as many bytes on are looked into; a card without it: longer than a passage */
     float bar;                          /* least logit of the words (divided by the head's temperature): most harmless texts have none */
     float slope;                        /* a logit counts less by slope * ln of the number of sentences that it was chosen from */
     float temperature, offset;          /* ... then divided and moved: calibrated on whole texts */

@@ -39,7 +39,7 @@ static size_t sentence_end(str text, size_t from, size_t most)
 {
     size_t at = from;
     while (at < text.len && !sentence_ends(text, at))
-        if (++at - from >= most)
+        if (++at - from >= most && at < text.len)
             return 0;
     for (at += at < text.len; at < text.len && at - from < most && is_space(text.ptr[at]); at++)
         ;
@@ -76,7 +76,7 @@ static void keep(struct passages *found, uint32_t most, struct neural_span one)
 
 bool passages_wanted(const struct head *h, size_t text_bytes)
 {
-    return h->passages.most > 0 && text_bytes > h->passages.bytes;
+    return h->passages.most > 0 && text_bytes >= h->passages.from;
 }
 
 void passages_add(struct passages *found, const struct head *h, str piece, uint32_t shift)
@@ -94,6 +94,8 @@ void passages_add(struct passages *found, const struct head *h, str piece, uint3
 
 void passages_end(struct passages *found, const struct head *h)
 {
+    if (found->n_seen == 1)                     /* the text itself */
+        found->n = 0;
     for (uint32_t i = 0; i < found->n; i++)
         found->list[i].score = h->passages.slope * logf((float)found->n_seen);
 }

@@ -1,7 +1,8 @@
-/* neural/passages.h -- inside of the service: which places of a long text a head should see by themselves.
+/* neural/passages.h -- inside of the service: which places of a text a head should see by themselves.
  *
- * One sentence among a hundred is lost in the mean of its window, and in the window's words. But words alone, sentence by sentence, say
- * in microseconds where an attack would be if there were one. There the trunk then looks: at few places, and at none of most texts. */
+ * One sentence among a hundred is lost in the mean of its window, and in the window's words; one of three is blurred. But words alone,
+ * sentence by sentence, say in microseconds where an attack would be if there were one. There the trunk then looks: at few places, and at
+ * none of most texts. A text that is one passage has none: a passage that is asked about by itself is not looked into again. */
 #ifndef SBX_PASSAGES_H
 #define SBX_PASSAGES_H
 
@@ -12,7 +13,7 @@ struct passages {
     struct neural_span list[PASSAGES_MAX]; uint32_t n;  /* score: logit of the words; after passages_end: what a logit is lowered by */
     uint32_t n_seen;                    /* sentences that they were chosen from */
 };
-bool passages_wanted(const struct head *h, size_t text_bytes);          /* it looks closer at texts as long as this */
+bool passages_wanted(const struct head *h, size_t text_bytes);          /* it looks into texts as long as this */
 void passages_add(struct passages *found, const struct head *h, str piece, uint32_t shift);
 /* Among many harmless sentences one looks bad by chance: the more were looked at, the less the worst of them counts. */
 void passages_end(struct passages *found, const struct head *h);

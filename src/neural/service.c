@@ -7,9 +7,11 @@
 #include "neural/service.h"
 
 #include <errno.h>
+#include <math.h>
 
 #include "base/clock.h"
 #include "neural/batch.h"
+#include "neural/hidden.h"
 #include "neural/labels.h"
 #include "neural/passages.h"
 
@@ -190,53 +192,68 @@ static bool is_missing(struct plan *p, uint64_t now, uint64_t deadline)
     return deadline > now;
 }
 
-/* Each passage becomes a window behind the others. */
-static int passages_join(struct neural_ask *ask, const struct neural_ask *closer, struct arena *a)
+/* What a head wants to see by itself of one ask's text: passages that its words point at, and what the text hides in a code. */
+struct closer { str hidden[HIDDEN_MAX]; uint32_t n_hidden, n; };
+
+static struct closer closer_of(const struct neural_ask *ask, struct arena *a)
+{
+    struct closer c = { .n = 0 };
+    const struct head *h = ask->task == NEURAL_LABELS && ask->status == 0 && ask->head && ask->model ? neural_head_get(ask->head) : NULL;
+    if (h && h->passages.most > 0)
+        c.n_hidden = hidden_find(ask->text, a, c.hidden);
+    c.n = h ? ask->n_spans + c.n_hidden : 0;
+    return c;
+}
+
+/* Each becomes a window behind the others. */
+static int closer_join(struct neural_ask *ask, const struct neural_ask *closer, uint32_t n_closer, struct arena *a)
 {
     uint32_t n = ask->n_windows;
-    float *values = arena_try(a, (n + ask->n_spans) * sizeof *values);     /* one label */
+    float *values = arena_try(a, (n + n_closer) * sizeof *values);         /* one label */
     if (!values)
         return -ENOMEM;
     memcpy(values, ask->values, n * sizeof *values);
-    for (uint32_t i = 0; i < ask->n_spans; i++) {
+    for (uint32_t i = 0; i < n_closer; i++) {
         if (closer[i].status < 0)
             return closer[i].status;
-        values[n + i] = passage_probability(&neural_head_get(ask->head)->passages, closer[i].values[0], ask->spans[i].score);
+        float worst = 0, lowered = i < ask->n_spans ? ask->spans[i].score : 0;
+        for (uint32_t w = 0; w < closer[i].n_windows; w++)
+            worst = fmaxf(worst, closer[i].values[w]);
+        values[n + i] = passage_probability(&neural_head_get(ask->head)->passages, worst, lowered);
         ask->n_tokens += closer[i].n_tokens;
     }
     ask->values = values;
-    ask->n_windows += ask->n_spans;
+    ask->n_windows += n_closer;
     return 0;
 }
 
-/* Its answer names passages that its head wants to see by themselves. */
-static bool looks_closer(const struct neural_ask *ask)
-{
-    return ask->task == NEURAL_LABELS && ask->status == 0 && ask->n_spans > 0;
-}
-
-/* What was answered for whole windows is joined by what the head says of single passages, in the same way: labels of a text as short as
- * one of them look no closer. An answer without them would be half of one, so an ask has the status of those that it waits for. */
+/* What was answered for whole windows is joined by what the head says of single passages, in the same way: a passage has none, and what is
+ * decoded is shorter than its code. An answer without them would be half of one, so an ask has the status of those that it waits for. */
 WAITS static void passages_look(struct neural_ask *asks, size_t n, uint64_t deadline, struct arena *a)
 {
-    size_t n_passages = 0, at = 0;
-    for (size_t i = 0; i < n; i++)
-        n_passages += looks_closer(&asks[i]) ? asks[i].n_spans : 0;
-    if (n_passages == 0)
+    size_t n_closer = 0, at = 0;
+    struct closer *wanted = arena_try(a, n * sizeof *wanted);
+    for (size_t i = 0; i < n && wanted; i++) {
+        wanted[i] = closer_of(&asks[i], a);
+        n_closer += wanted[i].n;
+    }
+    if (wanted && n_closer == 0)
         return;
-    struct neural_ask *closer = arena_try(a, n_passages * sizeof *closer);
+    struct neural_ask *closer = wanted ? arena_try(a, n_closer * sizeof *closer) : NULL;
     for (size_t i = 0; i < n && closer; i++)
-        for (uint32_t k = 0; looks_closer(&asks[i]) && k < asks[i].n_spans; k++)
+        for (uint32_t k = 0; k < wanted[i].n; k++) {
+            const struct neural_span *s = k < asks[i].n_spans ? &asks[i].spans[k] : NULL;
             closer[at++] = (struct neural_ask){
                 .task = NEURAL_LABELS, .model = asks[i].model, .head = asks[i].head,
-                .text = { asks[i].text.ptr + asks[i].spans[k].from, asks[i].spans[k].to - asks[i].spans[k].from } };
+                .text = s ? (str){ asks[i].text.ptr + s->from, s->to - s->from } : wanted[i].hidden[k - asks[i].n_spans] };
+        }
     if (closer)
-        neural_run(closer, n_passages, deadline, a);
+        neural_run(closer, n_closer, deadline, a);
     at = 0;
     for (size_t i = 0; i < n; i++)
-        if (looks_closer(&asks[i])) {
-            asks[i].status = closer ? passages_join(&asks[i], closer + at, a) : -ENOMEM;
-            at += asks[i].n_spans;
+        if (!closer || wanted[i].n > 0) {
+            asks[i].status = closer ? closer_join(&asks[i], closer + at, wanted[i].n, a) : -ENOMEM;
+            at += closer ? wanted[i].n : 0;
         }
 }
 

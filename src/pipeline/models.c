@@ -323,7 +323,6 @@ static void labels_of(struct served *s)
         s->source.labels = h->labels;
         s->source.n_labels = h->n_labels;
         s->source.window_share = h->window_share;
-        s->source.passage_bytes = h->passages.most ? h->passages.bytes : 0;
     } else if (s->model) {
         const struct encoder_shape *shape = neural_model_shape(s->model);
         s->source.labels = shape->labels;

@@ -8,8 +8,6 @@
 
 #include <math.h>
 
-#include "signal/compress.h"
-
 struct jailbreak_conf {
     str description, method;
     double threshold;
@@ -88,37 +86,6 @@ struct jailbreak {
     bool is_read[READS_N];              /* by a rule */
 };
 
-enum { SENTENCE_LEAST = 50 };           /* bytes: shorter ones are taken together, not with one that can stand alone (as neural/passages.c) */
-
-/* What a tool brought is often a few words of an attacker's among a few of its own. A source that reads single sentences of long texts
- * leaves short ones whole, since a user's two sentences mean one thing; a result's values do not. */
-static void sentences_add(struct contents *to, const struct need_source *s, struct content whole, struct arena *a)
-{
-    static const struct compression split = { .first = 0 };
-    struct sentence *all = whole.result && whole.text.len <= s->passage_bytes ? arena_try(a, SENTENCES_MAX * sizeof *all) : NULL;
-    size_t n = all ? compress_split(&split, whole.text, all) : 0;
-    for (size_t i = 0; i < n; ) {
-        str piece = all[i++].text;
-        while (i < n && piece.len < SENTENCE_LEAST && all[i].text.len < SENTENCE_LEAST)
-            piece.len += all[i++].text.len;         /* they lie side by side */
-        piece = str_trim(piece);
-        if (piece.len)
-            *PUSH(a, to->items, to->n) = (struct content){ piece, whole.result };
-    }
-}
-
-static struct contents contents_read(const struct jailbreak *j, const struct facts *f, unsigned reads, struct arena *a)
-{
-    struct contents whole = neural_contents(f, reads, a), all = { 0 };
-    if (!(reads & READS_RESULTS) || j->source->passage_bytes == 0)
-        return whole;
-    for (size_t i = 0; i < whole.n; i++) {
-        *PUSH(a, all.items, all.n) = whole.items[i];
-        sentences_add(&all, j->source, whole.items[i], a);
-    }
-    return all;
-}
-
 static void jailbreak_ask(const void *state, const struct facts *f, const uint64_t *wanted, struct needs *needs)
 {
     (void)wanted;
@@ -126,7 +93,7 @@ static void jailbreak_ask(const void *state, const struct facts *f, const uint64
     if (j->why)
         return;
     for (unsigned reads = 0; reads < READS_N; reads++) {
-        struct contents contents = j->is_read[reads] ? contents_read(j, f, reads, needs->a) : (struct contents){ 0 };
+        struct contents contents = j->is_read[reads] ? neural_contents(f, reads, needs->a) : (struct contents){ 0 };
         for (size_t i = 0; i < contents.n; i++)
             need_ask(needs, j->source, contents.items[i].text);
     }
@@ -179,7 +146,7 @@ static void jailbreak_run(const void *state, const struct facts *f, const uint64
     struct contents read[READS_N] = { 0 };
     for (unsigned reads = 0; reads < READS_N; reads++) {
         if (j->is_read[reads])
-            read[reads] = contents_read(j, f, reads, request);
+            read[reads] = neural_contents(f, reads, request);
     }
     for (size_t i = 0; i < j->n; i++) {
         const struct rule_code *r = &j->rules[i];

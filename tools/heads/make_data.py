@@ -13,6 +13,7 @@ import gzip
 import json
 import os
 import random
+import re
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -47,7 +48,7 @@ USED = {
 
 # signal -> [(prefix of the grammar's lists, label, rows, factor)]
 DRAWN = {
-    "jailbreak": [("attack.", "jailbreak", 8000, 3), ("harmless.", "benign", 7000, 2)],
+    "jailbreak": [("attack.", "jailbreak", 10000, 3), ("harmless.", "benign", 8500, 2)],
     "fact_check": [("needs.", "FACT_CHECK_NEEDED", 4000, 1), ("none.", "NO_FACT_CHECK_NEEDED", 4000, 1)],
     "modality": [("diffusion.", "DIFFUSION", 3000, 1), ("both.", "BOTH", 1000, 1), ("ar.", "AR", 3500, 1)],
     "user_feedback": [("wrong_answer", "wrong_answer", 2200, 1), ("want_different", "want_different", 2400, 1),
@@ -93,13 +94,15 @@ def collect(signal, seed):
         for prefix, label, n, factor in DRAWN[signal]:
             for name, text in grammar.sample(prefix, n, seed):
                 if signal == "jailbreak":
-                    text = finish(text, rng)
+                    text = finish(text, rng, .22 if label == "jailbreak" else .14)
                 else:
                     text = case(text, rng)
                     text = typing(text, rng) if rng.random() < .07 else text
                 add(text, label, "own-" + label if signal != "fact_check" else "own-" + name, factor)
     if signal == "jailbreak":
         carried(out, add, rng)
+        for text, source in sentences_of_long(out, rng):
+            add(text, "benign", source, .35)
     return out
 
 
@@ -111,6 +114,18 @@ def evenly(rows, most, rng):
     for language in sorted(by_language):
         rng.shuffle(by_language[language])
         out += by_language[language][:most // len(by_language)]
+    return out
+
+
+def sentences_of_long(rows, rng):
+    """Up to three of every long harmless text, each by itself: the head is asked about single passages of long texts, too."""
+    out = []
+    for r in rows:
+        if r["label"] != "benign" or len(r["text"]) <= 400 or r["source"].startswith("own-"):
+            continue
+        all = [s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", r["text"])]
+        all = [s for s in all if 40 <= len(s) <= 240]
+        out += [(s, r["source"]) for s in rng.sample(all, min(3, len(all)))]
     return out
 
 

@@ -153,7 +153,7 @@ static inline void fake_guard_write(const char *path, str bad)
     struct head h = { .dim = FAKE_DIM, .n_labels = 1, .weight = weight, .bias = &bias, .ngram_weight = words,
                       .ngrams = { .buckets = BUCKETS, .word_max = 1 }, .temperature = 1,
                       .card = S("{\"kind\":\"linear\",\"signal\":\"test\",\"dim\":8,\"labels\":[\"bad\"],\"ngrams\":{\"buckets\":1024,"
-                                "\"word_max\":1},\"passages\":{\"most\":2,\"bytes\":100,\"bar\":0.1,\"slope\":0.25,\"temperature\":2,"
+                                "\"word_max\":1},\"passages\":{\"most\":2,\"bytes\":100,\"from\":50,\"bar\":0.1,\"slope\":0.25,\"temperature\":2,"
                                 "\"offset\":-1}}") };
     struct ngram_feature f[4];
     uint32_t n = ngram_features(&h.ngrams, bad, f, 4);

@@ -262,6 +262,29 @@ static void a_head_sees_passages_of_a_long_text_by_themselves(void **state)
     stop();
 }
 
+/* What a text hides in base64 is looked at like a passage, chosen from nothing. */
+static void what_a_text_hides_in_a_code_is_seen_by_itself(void **state)
+{
+    (void)state;
+    start(1, 0, 0);
+    fake_guard_write(head_path, S("zzz"));
+    struct neural_head *head = neural_head_open(head_path, NULL);
+    struct arena *a = arena_new();
+    struct neural_ask alone = { .task = NEURAL_LABELS, .model = plain, .head = head, .text = S("xx zzz xx and so on") };
+    struct neural_ask ask = { .task = NEURAL_LABELS, .model = plain, .head = head, .text = S("aa eHggenp6IHh4IGFuZCBzbyBvbg== bb") };
+    struct neural_ask other = { .task = NEURAL_EMBED, .model = plain, .text = ask.text };
+    assert_int_equal(neural_run(&alone, 1, NEVER, a), 1);
+    assert_int_equal(neural_run(&ask, 1, NEVER, a), 1);
+    assert_int_equal(neural_run(&other, 1, NEVER, a), 1);
+    assert_int_equal(ask.n_windows, other.n_windows + 1);
+    assert_int_equal(ask.n_spans, 0);
+    float p = alone.values[0], expected = logf(p / (1 - p)) / 2 - 1;
+    assert_true(fabsf(ask.values[ask.n_windows - 1] - 1 / (1 + expf(-expected))) < 1e-4f);
+    arena_free(a);
+    neural_head_release(head);
+    stop();
+}
+
 /* Half an answer is none: a passage that could not be looked at makes the whole text unknown. */
 static void a_passage_without_an_answer_leaves_the_text_without_one(void **state)
 {
@@ -857,6 +880,7 @@ int main(void)
         SERVED(all_tasks_of_a_text_share_one_forward),
         SERVED(labels_are_the_same_wherever_they_are_made),
         SERVED(a_head_sees_passages_of_a_long_text_by_themselves),
+        SERVED(what_a_text_hides_in_a_code_is_seen_by_itself),
         SERVED(a_passage_without_an_answer_leaves_the_text_without_one),
         SERVED(words_alone_need_no_model_and_no_threads),
         SERVED(thirty_callers_of_one_text_share_one_flight),

@@ -28,7 +28,6 @@ struct fake {
     const struct fake_file *files;
     bool has_no_embedding, embed_fails;
     float window_share;
-    uint32_t passage_bytes;
     const float *knot_from, *knot_to; uint32_t n_knots;
     /* what was asked of it */
     unsigned n_embed, n_embedded, n_asked;
@@ -61,7 +60,6 @@ static inline const struct need_source *fake_find(void *arg, const struct model_
             continue;
         s->why_absent = NULL;
         s->window_share = m->window_share;
-        s->passage_bytes = m->passage_bytes;
         s->labels = m->names[s - m->sources];
         for (; s->n_labels < FAKE_LABELS && known->labels[s->n_labels]; s->n_labels++)
             s->labels[s->n_labels] = str_of(known->labels[s->n_labels]);
