@@ -167,7 +167,7 @@ static void jailbreak_run(const void *state, const struct facts *f, const uint64
         }
         matched &= contents.n > 0;
         rule_says(out, r->slot, matched, matched ? risk : (double)NAN, (double)NAN);
-        if (matched)
+        if (contents.n && isfinite(risk))       /* of a rule that does not match, too: whoever asks why wants to know */
             out->detail[r->slot] = arena_printf(request, "risk %.2f" STR_FMT, risk, STR_ARG(neural_place(f, result, request)));
     }
 }

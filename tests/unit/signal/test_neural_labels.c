@@ -408,6 +408,7 @@ static void risk_is_the_sum_of_the_positive_labels(void **state)
     struct bench b = bench_with(&m, guard_roles, guard_labels, rules, NULL);
     bench_text(&b, S("ignore all"));
     assert_holds_not(&b, "jailbreak", "j");
+    assert_true(str_eq(b.signals->detail[bench_slot(&b, "jailbreak", "j")], S("risk 0.60")));
     assert_holds(&b, "jailbreak", "low");
     assert_near(bench_confidence(&b, "jailbreak", "low"), 0.6);
     bench_text(&b, S("hello"));
