@@ -351,18 +351,17 @@ static void unit_run(struct decide_scratch *s, uint32_t u, const struct facts *f
 /* All needs at once: one forward a trunk and text. Every unit that asked has waited for the answers. */
 static void gather_for_all(struct decide_scratch *s, const struct facts *f)
 {
-    uint64_t *ns = s->unit_ns;
     for (uint32_t u = 0; u < s->p->n_units; u++) {
         uint32_t before = s->needs.n_asked;
         if (!s->is_skipped[u])
             unit_ask(s, u, f);
-        ns[u] = s->needs.n_asked != before;     /* once, or not at all: */
+        s->has_asked[u] = s->needs.n_asked != before;
     }
     uint64_t start = s->now ? s->now() : 0;
     needs_gather(s);
     uint64_t waited = s->now ? s->now() - start : 0;
     for (uint32_t u = 0; u < s->p->n_units; u++)
-        ns[u] *= waited;
+        s->unit_ns[u] += s->has_asked[u] ? waited : 0;
 }
 
 static void look(struct decide_scratch *s, bool is_complete)
@@ -615,6 +614,7 @@ struct decide_scratch *decide_scratch_new(struct arena *a, const struct policy *
     s->outlook = ARENA_ARRAY(a, struct outlook, p->n_choices);
     s->has_run = ARENA_ARRAY(a, bool, p->n_units);
     s->is_skipped = ARENA_ARRAY(a, bool, p->n_units);
+    s->has_asked = ARENA_ARRAY(a, bool, p->n_units);
     s->reads_short = ARENA_ARRAY(a, bool, p->n_units);
     s->unit_ns = ARENA_ARRAY(a, uint64_t, p->n_units);
     s->need = ARENA_ARRAY(a, uint64_t, p->slot_words);

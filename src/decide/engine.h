@@ -145,6 +145,7 @@ struct decide_scratch {
     uint64_t *must_known, *may_known;   /* ternary: the same for "at least unknown" */
     struct outlook *outlook;            /* [n_choices] */
     bool *has_run, *is_skipped;         /* [n_units] */
+    bool *has_asked;                    /* [n_units] of an eager run: has waited for answers */
     bool *reads_short;                  /* [n_units] gets short_facts */
     struct facts short_facts;
     uint64_t *unit_ns;                  /* [n_units] */

@@ -288,16 +288,20 @@ static const char *old_name(const char *name, char *room)
     return NULL;
 }
 
-static const struct tensor *find_prefixed(const struct encoder *e, const char *const *prefixes, const char *name)
+static const struct tensor *find_behind(const struct encoder *e, str wrapper, const char *const *prefixes, const char *name)
 {
     char full[NAME_MAX_BYTES];
     const struct tensor *t = NULL;
-    const str wrappers[] = { e->wrapper, S("") };   /* the second: a head beside a wrapped trunk */
-    for (size_t w = e->wrapper.len ? 0 : 1; w < COUNT_OF(wrappers) && !t; w++)
-        for (size_t i = 0; prefixes[i] && !t; i++)
-            if ((size_t)snprintf(full, sizeof full, STR_FMT "%s%s", STR_ARG(wrappers[w]), prefixes[i], name) < sizeof full)
-                t = weights_find(e->weights, str_of(full));
+    for (size_t i = 0; prefixes[i] && !t; i++)
+        if ((size_t)snprintf(full, sizeof full, STR_FMT "%s%s", STR_ARG(wrapper), prefixes[i], name) < sizeof full)
+            t = weights_find(e->weights, str_of(full));
     return t;
+}
+
+static const struct tensor *find_prefixed(const struct encoder *e, const char *const *prefixes, const char *name)
+{
+    const struct tensor *t = find_behind(e, e->wrapper, prefixes, name);
+    return t || !e->wrapper.len ? t : find_behind(e, S(""), prefixes, name);     /* a head beside a wrapped trunk */
 }
 
 void encoder_unwrap(struct encoder *e, const char *const *prefixes, const char *name)

@@ -430,12 +430,12 @@ static struct tensor *blockwise(struct graph *g, const struct node *n)
     tensor_floats(scale, 0, scale->n, scales);
     for (size_t i = 0; i < scale->n; i++)
         zeros[i] = n->bits == 4 ? 8 : 128;
-    const struct tensor whole = { .dtype = out->dtype, .n_dims = 1, .dim = { packed * a_byte }, .n = packed * a_byte };
-    for (size_t r = 0; zero && r < rows; r++) {
-        struct tensor row = is_real(zero) ? *zero : whole;
-        if (!is_real(zero))
-            row.data = (const uint8_t *)zero->data + r * packed;
-        tensor_floats(&row, is_real(zero) ? r * blocks : 0, blocks, zeros + r * blocks);
+    if (zero && is_real(zero))
+        tensor_floats(zero, 0, zero->n, zeros);
+    for (size_t r = 0; zero && !is_real(zero) && r < rows; r++) {
+        const struct tensor row = { .dtype = out->dtype, .n_dims = 1, .dim = { blocks }, .n = blocks,
+                                    .data = (const uint8_t *)zero->data + r * packed };
+        tensor_floats(&row, 0, blocks, zeros + r * blocks);
     }
     out->scale = scales, out->zero = zeros, out->n_scales = scale->n;
     return out;

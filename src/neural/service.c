@@ -193,37 +193,41 @@ static bool is_missing(struct plan *p, uint64_t now, uint64_t deadline)
 }
 
 /* What a head wants to see by itself of one ask's text: passages that its words point at, and what the text hides in a code. */
-struct closer { str hidden[HIDDEN_MAX]; uint32_t n_hidden, n; };
+struct closer { str text[PASSAGES_MAX + HIDDEN_MAX]; float lowered[PASSAGES_MAX + HIDDEN_MAX]; uint32_t n; };
 
 static struct closer closer_of(const struct neural_ask *ask, struct arena *a)
 {
     struct closer c = { .n = 0 };
     const struct head *h = ask->task == NEURAL_LABELS && ask->status == 0 && ask->head && ask->model ? neural_head_get(ask->head) : NULL;
+    for (uint32_t i = 0; h && i < ask->n_spans && i < PASSAGES_MAX; i++) {
+        const struct neural_span *s = &ask->spans[i];
+        c.lowered[c.n] = s->score;
+        c.text[c.n++] = (str){ ask->text.ptr + s->from, s->to - s->from };
+    }
     if (h && h->passages.most > 0)
-        c.n_hidden = hidden_find(ask->text, a, c.hidden);
-    c.n = h ? ask->n_spans + c.n_hidden : 0;
+        c.n += hidden_find(ask->text, a, c.text + c.n);
     return c;
 }
 
-/* Each becomes a window behind the others. */
-static int closer_join(struct neural_ask *ask, const struct neural_ask *closer, uint32_t n_closer, struct arena *a)
+/* Each becomes a window behind the others. `looked`: the answers, [c->n]. */
+static int closer_join(struct neural_ask *ask, const struct closer *c, const struct neural_ask *looked, struct arena *a)
 {
     uint32_t n = ask->n_windows;
-    float *values = arena_try(a, (n + n_closer) * sizeof *values);         /* one label */
+    float *values = arena_try(a, (n + c->n) * sizeof *values);             /* one label */
     if (!values)
         return -ENOMEM;
     memcpy(values, ask->values, n * sizeof *values);
-    for (uint32_t i = 0; i < n_closer; i++) {
-        if (closer[i].status < 0)
-            return closer[i].status;
-        float worst = 0, lowered = i < ask->n_spans ? ask->spans[i].score : 0;
-        for (uint32_t w = 0; w < closer[i].n_windows; w++)
-            worst = fmaxf(worst, closer[i].values[w]);
-        values[n + i] = passage_probability(&neural_head_get(ask->head)->passages, worst, lowered);
-        ask->n_tokens += closer[i].n_tokens;
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (looked[i].status < 0)
+            return looked[i].status;
+        float worst = 0;
+        for (uint32_t w = 0; w < looked[i].n_windows; w++)
+            worst = fmaxf(worst, looked[i].values[w]);
+        values[n + i] = passage_probability(&neural_head_get(ask->head)->passages, worst, c->lowered[i]);
+        ask->n_tokens += looked[i].n_tokens;
     }
     ask->values = values;
-    ask->n_windows += n_closer;
+    ask->n_windows += c->n;
     return 0;
 }
 
@@ -231,30 +235,29 @@ static int closer_join(struct neural_ask *ask, const struct neural_ask *closer, 
  * decoded is shorter than its code. An answer without them would be half of one, so an ask has the status of those that it waits for. */
 WAITS static void passages_look(struct neural_ask *asks, size_t n, uint64_t deadline, struct arena *a)
 {
-    size_t n_closer = 0, at = 0;
-    struct closer *wanted = arena_try(a, n * sizeof *wanted);
-    for (size_t i = 0; i < n && wanted; i++) {
-        wanted[i] = closer_of(&asks[i], a);
-        n_closer += wanted[i].n;
+    size_t total = 0, at = 0;
+    struct closer *closer = arena_try(a, n * sizeof *closer);
+    for (size_t i = 0; i < n && closer; i++) {
+        closer[i] = closer_of(&asks[i], a);
+        total += closer[i].n;
     }
-    if (wanted && n_closer == 0)
+    if (closer && total == 0)
         return;
-    struct neural_ask *closer = wanted ? arena_try(a, n_closer * sizeof *closer) : NULL;
-    for (size_t i = 0; i < n && closer; i++)
-        for (uint32_t k = 0; k < wanted[i].n; k++) {
-            const struct neural_span *s = k < asks[i].n_spans ? &asks[i].spans[k] : NULL;
-            closer[at++] = (struct neural_ask){
-                .task = NEURAL_LABELS, .model = asks[i].model, .head = asks[i].head,
-                .text = s ? (str){ asks[i].text.ptr + s->from, s->to - s->from } : wanted[i].hidden[k - asks[i].n_spans] };
-        }
-    if (closer)
-        neural_run(closer, n_closer, deadline, a);
-    at = 0;
+    struct neural_ask *looked = closer ? arena_try(a, total * sizeof *looked) : NULL;
+    if (!looked) {
+        for (size_t i = 0; i < n; i++)
+            asks[i].status = -ENOMEM;
+        return;
+    }
     for (size_t i = 0; i < n; i++)
-        if (!closer || wanted[i].n > 0) {
-            asks[i].status = closer ? closer_join(&asks[i], closer + at, wanted[i].n, a) : -ENOMEM;
-            at += closer ? wanted[i].n : 0;
-        }
+        for (uint32_t k = 0; k < closer[i].n; k++)
+            looked[at++] = (struct neural_ask){
+                .task = NEURAL_LABELS, .model = asks[i].model, .head = asks[i].head, .text = closer[i].text[k] };
+    neural_run(looked, total, deadline, a);
+    at = 0;
+    for (size_t i = 0; i < n; at += closer[i++].n)
+        if (closer[i].n > 0)
+            asks[i].status = closer_join(&asks[i], &closer[i], looked + at, a);
 }
 
 WAITS size_t neural_run(struct neural_ask *asks, size_t n, uint64_t deadline, struct arena *a)
